@@ -1,0 +1,331 @@
+"""Numbered checks: each says pass, fail or skipped, why, and what to do about it.
+
+>>> print(table(check_answers(["<start_function_call>call:f{}<end_function_call>"])))
+1. pass     calls a function     1 of 1 answers contain <start_function_call>
+2. pass     no padding           0 of 1 answers contain <pad>
+...
+
+`require(checks)` raises when one failed. Nothing here asks the network, loads a network or imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from . import files
+from .errors import CheckFailed, FgkitError
+from .prompts import CONTROL_TOKENS, STOP_IDS
+
+GUIDE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+               "special_tokens_map.json")
+MORE_FILES = ("generation_config.json", "chat_template.jinja")
+# What litert_torch's build_model_270m builds whatever the folder says: a folder that differs would convert into nonsense.
+SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 640, "num_hidden_layers": 18, "num_attention_heads": 4,
+              "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 2048, "vocab_size": 262_144,
+              "sliding_window": 512}
+# The extras of setup.cfg that a step needs, and its peak memory and disk use in GB on 2 cores.
+STEPS = {"finetune": (("finetune",), 8, 6), "to_tflite": (("export",), 7, 1), "to_task": (("bundle",), 3, 1)}
+# Shares of the answers above which a validation check fails; a call is missing in some rows of any honest model.
+MAX_WITHOUT_CALL, MAX_GARBAGE, MAX_REFUSING = 0.5, 0.1, 0.25
+
+
+@dataclass(frozen=True)
+class Check:
+    """One numbered result: `status` is pass, fail or skipped; `remedy` says what to do about a failure."""
+
+    number: int
+    name: str
+    status: Literal["pass", "fail", "skipped"]
+    reason: str = ""
+    remedy: str = ""
+
+
+def table(checks: Iterable[Check]) -> str:
+    """Render checks one a line, the remedy of a failed one below it."""
+    checks = list(checks)
+    width = max((len(check.name) for check in checks), default=0)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.number:2}. {check.status:8} {check.name:{width}}  {check.reason}".rstrip())
+        if check.status == "fail" and check.remedy:
+            lines.append(f"{'':13}{'':{width}}  -> {check.remedy}")
+    return "\n".join(lines)
+
+
+def require(checks: Iterable[Check]) -> list[Check]:
+    """Return the checks when none failed.
+
+    Raises:
+        CheckFailed: one or more failed, or there were none at all; the message lists every failure with its remedy.
+    """
+    checks = list(checks)
+    if not checks:
+        raise CheckFailed("no check was run, so nothing is known to be right. Give the checks something to look at.")
+    failed = [check for check in checks if check.status == "fail"]
+    if failed:
+        raise CheckFailed("\n".join([f"{len(failed)} of {len(checks)} checks failed:",
+                                     *(f"{c.number}. {c.name}: {c.reason} {c.remedy}".rstrip() for c in failed)]))
+    return checks
+
+
+def check_answers(texts: Sequence[str]) -> list[Check]:
+    """The guide's four checks before conversion: what is wrong here was wrong before the conversion.
+
+    Args:
+        texts: the model folder's greedy answers, control tokens kept, to prompts that ask for a call.
+    """
+    texts = list(texts)
+    without_call = [text for text in texts if "<start_function_call>" not in text]
+    padded = [text for text in texts if "<pad>" in text]
+    garbage = [text for text in without_call if _is_garbage(text)]
+    # Only answers without a call: an alert that says "sorry" is a fine argument.
+    refusing = [text for text in without_call if re.search(r"\b(?:sorry|apologi[sz]e)\b", text, re.IGNORECASE)]
+    broken = "The fine-tuning is broken, not the conversion: check learning rate, epochs and data, and train again."
+    rows = [
+        ("calls a function", without_call, MAX_WITHOUT_CALL, "lack <start_function_call>",
+         "Train longer or on more rows, and look at the scores per tool."),
+        ("no padding", padded, 0.0, "contain <pad>",
+         "Wrong loading parameters: load with dtype bfloat16 (not float16) and attn_implementation 'eager'."),
+        ("readable text", garbage, MAX_GARBAGE, "are garbage or Chinese", broken),
+        ("no refusals", refusing, MAX_REFUSING, "say sorry or apologize instead of calling",
+         "The model refuses to call: the developer turn must hold the trigger sentence and the tool declarations.")]
+    if not texts:
+        return [Check(i, row[0], "fail", "there are no answers to look at.", "Generate answers for some evaluation rows first.")
+                for i, row in enumerate(rows, 1)]
+    return [Check(i, name, "fail" if len(hits) > limit * len(texts) else "pass",
+                  f"{len(hits)} of {len(texts)} answers {what}" + (f", such as {hits[0][:60]!r}." if hits else "."), remedy)
+            for i, (name, hits, limit, what, remedy) in enumerate(rows, 1)]
+
+
+def check_model_folder(path: str | Path) -> list[Check]:
+    """Check a model folder for the files, weights, shape and tokenizers that conversion and bundle need.
+
+    Args:
+        path: the folder that training wrote, or one tuned elsewhere.
+    """
+    path = Path(path)
+    missing = [name for name in GUIDE_FILES + MORE_FILES if not (path / name).is_file()]
+    again = "Save model and tokenizer again with fgkit's training, or copy the missing files from the base model."
+    results: list[tuple[str, list[str] | None, str, str]] = [
+        ("files", [f"{path}: missing: {', '.join(missing)}."] if missing else [], "all are there.", again),
+        ("weights", weight_problems(path), "model.safetensors is whole.", "Copy or download the folder again."),
+        ("data type", _or_skip(path / "model.safetensors", _dtype_problems), "all tensors are bfloat16.",
+         "Save the model in bfloat16 (model.to(torch.bfloat16)); never float16."),
+        ("shape", shape_problems(path), "Gemma 3 270M.", "Only Gemma 3 270M can be converted: start from FunctionGemma 270M."),
+        ("tokenizer.model", _or_skip(path / "tokenizer.model", _piece_problems),
+         "parses, and the control tokens have their ids.", "Take tokenizer.model from the FunctionGemma base model."),
+        ("tokenizer.json", _or_skip(path / "tokenizer.json", _added_token_problems),
+         "the control tokens have their ids.", "Take tokenizer.json from the FunctionGemma base model."),
+        ("stop ids", _or_skip(path / "generation_config.json", _stop_id_problems),
+         f"generation stops at {sorted(STOP_IDS)}.", f'Set "eos_token_id": {sorted(STOP_IDS)} in generation_config.json.'),
+        ("fgkit.json", _or_skip(path / "fgkit.json", _record_problems),
+         "records how the model was made.", "Delete or repair the file.")]
+    return [Check(i, name, "skipped", "there is no such file." if name == "fgkit.json" else "the file is missing.")
+            if problems is None else Check(i, name, "fail" if problems else "pass", " ".join(problems) or good, remedy)
+            for i, (name, problems, good, remedy) in enumerate(results, 1)]
+
+
+def check_environment(step: str = "all", folder: str | Path = ".") -> list[Check]:
+    """Check Python, platform, packages, memory and disk for one step; asks no network.
+
+    Args:
+        step: `finetune`, `to_tflite`, `to_task`, or `all`.
+        folder: where the output will go; its free space is looked at.
+    Raises:
+        FgkitError: there is no such step.
+    """
+    if step not in (*STEPS, "all"):
+        raise FgkitError(f"step is {step!r}, expected one of all, {', '.join(STEPS)}.")
+    steps = list(STEPS) if step == "all" else [step]
+    extras = [extra for name in steps for extra in STEPS[name][0]]
+    found = [_check_python(), _check_platform(steps), *_check_packages(extras),
+             _check_memory(max(STEPS[name][1] for name in steps)), _check_disk(folder, sum(STEPS[name][2] for name in steps))]
+    return [Check(i, *fields) for i, fields in enumerate(found, 1)]
+
+
+def weight_problems(folder: str | Path) -> list[str]:
+    """What is wrong with a folder's `model.safetensors`: missing, pickled, truncated, or not what its header says."""
+    weights = Path(folder) / "model.safetensors"
+    if not Path(folder).is_dir():
+        return [f"{folder}: there is no such folder. Give the model folder that training wrote."]
+    if not weights.is_file():
+        others = sorted(p.name for pattern in ("*.bin", "*.pt", "*.ckpt", "*.safetensors") for p in Path(folder).glob(pattern))
+        return [f"{weights}: missing" + (f" (found {', '.join(others)})" if others else "")
+                + ". One safetensors file is expected; pickle files are not read. Save with save_pretrained."]
+    try:
+        header = _tensors(weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"{weights}: no readable safetensors header ({error}). Copy or download the file again."]
+    problems = []
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    with open(weights, "rb") as handle:
+        expected = 8 + int.from_bytes(handle.read(8), "little") + end
+    if weights.stat().st_size != expected:
+        problems.append(f"{weights}: {weights.stat().st_size} bytes, its header promises {expected}. "
+                        "The file is incomplete: copy or download it again.")
+    if not any(name.endswith("embed_tokens.weight") for name in header):
+        problems.append(f"{weights}: holds no embed_tokens.weight. It is no Gemma model (a LoRA adapter? merge it first).")
+    return problems
+
+
+def shape_problems(folder: str | Path) -> list[str]:
+    """How a folder's `config.json` differs from Gemma 3 270M, the one shape that can be converted."""
+    path = Path(folder) / "config.json"
+    try:
+        config = files.read_json(path)
+    except FgkitError as error:
+        return [str(error)]
+    if not isinstance(config, dict):
+        return [f"{path}: holds a {type(config).__name__}, expected an object."]
+    problems = [f"{path}: {key} is {config.get(key)!r}, expected {value!r}: only the Gemma 3 270M shape can be converted."
+                for key, value in SHAPE_270M.items() if config.get(key) != value]
+    if config.get("tie_word_embeddings", True) is not True:
+        problems.append(f"{path}: tie_word_embeddings is false, expected true: the converter has no separate output head.")
+    return problems
+
+
+def _is_garbage(text: str) -> bool:
+    """More than three in ten characters are CJK, replacement or control characters."""
+    text = re.sub(r"<[a-z_]+>", "", text).strip()
+    odd = sum(char == "\ufffd" or not (char.isprintable() or char in "\n\t") or "\u2e80" <= char <= "\u9fff"
+              or "\uac00" <= char <= "\ud7af" for char in text)
+    return odd > 0.3 * len(text)
+
+
+def _or_skip(path: Path, problems: Any) -> list[str] | None:
+    """The problems of a file that is there; None when it is not, because the check for files has said so."""
+    if not path.is_file():
+        return None
+    try:
+        return problems(path)
+    except (FgkitError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        return [f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})."]
+
+
+def _tensors(weights: Path) -> dict[str, dict[str, Any]]:
+    """The header of a safetensors file: name -> {"dtype", "shape", "data_offsets"}."""
+    with open(weights, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if not 2 <= length <= 100_000_000:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(handle.read(length))
+    return {name: entry for name, entry in header.items() if name != "__metadata__" and entry["data_offsets"] is not None}
+
+
+def _dtype_problems(weights: Path) -> list[str]:
+    found = sorted({entry["dtype"] for entry in _tensors(weights).values()})
+    return [] if found == ["BF16"] else [f"{weights}: holds {', '.join(found) or 'nothing'}, expected BF16."]
+
+
+def _piece_problems(path: Path) -> list[str]:
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(path.read_bytes())
+    problems = []
+    for token, number in CONTROL_TOKENS.items():
+        piece = processor.IdToPiece(number) if number < processor.GetPieceSize() else None
+        if piece != token:
+            problems.append(f"{path}: id {number} is {piece!r}, expected {token!r}.")
+        elif number > 3 and processor.Encode(token) != [number]:
+            problems.append(f"{path}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece.")
+    return problems
+
+
+def _added_token_problems(path: Path) -> list[str]:
+    added = {entry["content"]: entry["id"] for entry in files.read_json(path)["added_tokens"]}
+    return [f"{path}: {token} has id {added.get(token)}, expected {number}."
+            for token, number in CONTROL_TOKENS.items() if added.get(token) != number]
+
+
+def _stop_id_problems(path: Path) -> list[str]:
+    found = files.read_json(path).get("eos_token_id")
+    ids = found if isinstance(found, list) else [found]
+    return [] if set(ids) == set(STOP_IDS) else [f"{path}: eos_token_id is {found}, expected {sorted(STOP_IDS)}."]
+
+
+def _record_problems(path: Path) -> list[str]:
+    found = files.read_json(path)
+    return [] if isinstance(found, dict) and "style" in found else [f"{path}: names no prompt style."]
+
+
+def _check_python() -> tuple[str, str, str, str]:
+    version = sys.version_info[:2]
+    return ("Python", "pass" if (3, 11) <= version <= (3, 13) else "fail", f"{platform.python_version()}, 3.11 to 3.13 work.",
+            "Make an environment with Python 3.11, 3.12 or 3.13.")
+
+
+def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
+    found = f"{platform.system()} {platform.machine()}"
+    if found in ("Linux x86_64", "Darwin arm64") or "to_tflite" not in steps:
+        return "platform", "pass", f"{found}.", ""
+    remedy = ("Use WSL2 (Linux inside Windows)." if platform.system() == "Windows"
+              else "Train here, then convert the model folder on Linux x86-64 or in Colab.")
+    return ("platform", "fail", f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no .tflite can be "
+            "made here; training alone works.", remedy)
+
+
+def _check_packages(extras: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    rows = {}
+    for requirement in _requirements(extras):
+        try:
+            found = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = None
+        good = found is not None and requirement.specifier.contains(found, prereleases=True)
+        wanted = str(requirement.specifier) or "any version"
+        rows[requirement.name] = (requirement.name, "pass" if good else "fail",
+                                  f"found {found or 'nothing'}, expected {wanted}.",
+                                  f'pip install "{requirement.name}{requirement.specifier}"')
+    return [rows[name] for name in sorted(rows)] or [
+        ("packages", "fail", f"the requirements of {', '.join(extras)} cannot be read.", "Install fgkit again.")]
+
+
+def _requirements(extras: Sequence[str]) -> list[Any]:
+    """What fgkit declares for these extras: setup.cfg in a checkout, the installed package's metadata otherwise."""
+    import configparser
+
+    from packaging.requirements import Requirement
+
+    setup = Path(__file__).resolve().parents[1] / "setup.cfg"
+    if setup.is_file():
+        parser = configparser.ConfigParser()
+        parser.read(setup, encoding="utf-8")
+        lines = [parser.get("options", "install_requires", fallback="")]
+        lines += [parser.get("options.extras_require", extra, fallback="") for extra in extras]
+        declared = [line.strip() for text in lines for line in text.splitlines() if line.strip()]
+    else:
+        try:
+            declared = importlib.metadata.requires("fgkit") or []
+        except importlib.metadata.PackageNotFoundError:
+            declared = []
+    parsed = [Requirement(line) for line in declared]
+    return [r for r in parsed if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in ("", *extras))]
+
+
+def _check_memory(needed: int) -> tuple[str, str, str, str]:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return "memory", "skipped", "this system does not tell.", ""
+    return ("memory", "pass" if total >= needed else "fail", f"{total:.0f} GB, about {needed} GB are used at the peak.",
+            "Use a machine with more memory; close notebooks that hold a model.")
+
+
+def _check_disk(folder: str | Path, needed: int) -> tuple[str, str, str, str]:
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    return ("disk", "pass" if free >= needed else "fail", f"{free:.0f} GB free in {folder}, about {needed} GB are used.",
+            "Free some space or choose another output folder.")

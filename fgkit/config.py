@@ -1,0 +1,206 @@
+"""Settings of the three notebooks: frozen, explained field by field, all problems raised together.
+
+A notebook's parameters cell has one literal per field, with the field's name; the next cell builds the settings:
+
+>>> config = FinetuneConfig(output="run", base="offline")
+>>> config.recipe(offline=True).learning_rate
+5e-05
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+FUNCTIONGEMMA = "google/functiongemma-270m-it"
+OFFLINE = "offline"
+QUANTIZATIONS = {"none": "f32", "dynamic_int8": "q8"}  # converter's name: the part of the file name it gives
+KV_LENGTHS = (512, 1024, 2048, 4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Training hyperparameters that depend on where the model starts."""
+
+    num_train_epochs: int
+    learning_rate: float
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    precision: str
+
+
+# The table of Google's FunctionGemma cookbook; and what a model that has never seen a function call needs.
+GUIDE_RECIPE = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
+                      gradient_accumulation_steps=8, precision="bf16")
+OFFLINE_RECIPE = Recipe(num_train_epochs=4, learning_rate=5e-5, per_device_train_batch_size=4,
+                        gradient_accumulation_steps=4, precision="fp32")
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DataConfig:
+    """What all three notebooks ask: where things are, and which rows are held out."""
+
+    output: str = _setting("run", "Folder for everything the run writes.")
+    data: str = _setting("", "Training rows, a JSONL file; empty: the example's 284 rows.")
+    eval_data: str = _setting("", "Held-out rows, a JSONL file; empty: the example's own for the example's rows, "
+                                  "a tenth of `data` otherwise.")
+    tools: str = _setting("", "Tools, a .py or .json file; empty: the example's three functions.")
+    seed: int = _setting(42, "Seed of the split, of the order of the rows and of everything else that is random.")
+
+    def __post_init__(self) -> None:
+        problems = list(_type_problems(self)) or list(self._problems())  # ranges mean nothing for a wrong type
+        if problems:
+            raise ConfigError(f"{type(self).__name__}: {len(problems)} wrong:\n" + "\n".join(f"  {p}" for p in problems))
+
+    def _problems(self) -> Iterable[str]:
+        for name in ("data", "eval_data", "tools"):
+            value = getattr(self, name)
+            if value and not Path(value).expanduser().is_file():
+                yield f"{name} is {value!r}, which is not a file; give the path of an existing one"
+        if not self.output:
+            yield "output is empty; give the folder that the run may write to"
+        elif Path(self.output).expanduser().is_file():
+            yield f"output is {self.output!r}, which is a file; give a folder"
+        if self.seed < 0:
+            yield f"seed is {self.seed}, expected 0 or more"
+
+    @property
+    def folder(self) -> Path:
+        """The output folder as an absolute path."""
+        return Path(self.output).expanduser().absolute()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(_DataConfig):
+    """Settings of `finetune.ipynb`; the defaults are the guide's, `None` leaves a value to the base's recipe."""
+
+    base: str = _setting("", "A Hub name, a model folder or `offline`; empty: FunctionGemma if a token or a local copy "
+                             "gives access, the offline base otherwise.")
+    num_train_epochs: int | None = _setting(None, "Passes over the training rows. FunctionGemma 3, offline base 4.")
+    learning_rate: float | None = _setting(None, "Peak step size. FunctionGemma 1e-5, which keeps what it knows; "
+                                                 "offline base 5e-5, which has to learn the format.")
+    per_device_train_batch_size: int | None = _setting(None, "Rows a device takes at a time.")
+    gradient_accumulation_steps: int | None = _setting(None, "Batches that make one step. FunctionGemma 4 x 8 = 32 "
+                                                             "rows, offline base 4 x 4 = 16.")
+    max_length: int = _setting(1024, "Longest row in tokens, prompt and answer; longer rows are named, never cut.")
+    lr_scheduler_type: str = _setting("cosine", "How the step size falls: cosine, linear or constant_with_warmup.")
+    warmup_ratio: float = _setting(0.1, "Share of the steps during which the step size rises.")
+    precision: str | None = _setting(None, "bf16 (fp32 master weights under bfloat16 autocast) or fp32. Never fp16: "
+                                           "the model was trained in bfloat16 and overflows.")
+    system_message: str = _setting("", "Developer text in front of the tools; empty: the official trigger sentence.")
+
+    def _problems(self) -> Iterable[str]:
+        yield from super()._problems()
+        for name, low, high in (("num_train_epochs", 1, 1000), ("learning_rate", 1e-8, 1e-2),
+                                ("per_device_train_batch_size", 1, 4096), ("gradient_accumulation_steps", 1, 4096),
+                                ("max_length", 16, 32768), ("warmup_ratio", 0.0, 1.0)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                yield f"{name} is {value}, expected {low} to {high}"
+        yield from _choice("lr_scheduler_type", self.lr_scheduler_type, ("cosine", "linear", "constant_with_warmup"))
+        if self.precision in ("fp16", "float16"):
+            yield ("precision is 'fp16', which this model overflows in (answers turn to <pad>); use bf16, "
+                   "or fp32 on a GPU without bfloat16 such as the T4")
+        elif self.precision is not None:
+            yield from _choice("precision", self.precision, ("bf16", "fp32"))
+
+    def recipe(self, offline: bool) -> Recipe:
+        """The hyperparameters of this run: the base's recipe with what the user set put over it.
+
+        Args:
+            offline: whether training starts from the offline base.
+        """
+        start = OFFLINE_RECIPE if offline else GUIDE_RECIPE
+        return Recipe(**{f.name: getattr(start if (own := getattr(self, f.name)) is None else self, f.name)
+                         for f in fields(Recipe)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfliteConfig(_DataConfig):
+    """Settings of `to_tflite.ipynb`."""
+
+    model: str = _setting("", "Folder of a tuned model; empty: `model` in the output folder.")
+    name: str = _setting("functiongemma-flutter", "First part of the file names.")
+    prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
+    kv_cache_max_len: int = _setting(1024, "Longest conversation in tokens, prompt and answers.")
+    quantize: str = _setting("dynamic_int8", "dynamic_int8 halves the size; none keeps full precision.")
+
+    def _problems(self) -> Iterable[str]:
+        yield from super()._problems()
+        yield from _model_problems(self.model)
+        yield from _name_problems(self.name)
+        if self.kv_cache_max_len not in KV_LENGTHS:
+            yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected one of {', '.join(map(str, KV_LENGTHS))}"
+        if not 8 <= self.prefill_seq_len <= self.kv_cache_max_len:
+            yield f"prefill_seq_len is {self.prefill_seq_len}, expected 8 to kv_cache_max_len ({self.kv_cache_max_len})"
+        yield from _choice("quantize", self.quantize, QUANTIZATIONS)
+
+    @property
+    def model_folder(self) -> Path:
+        """The tuned model's folder."""
+        return Path(self.model).expanduser().absolute() if self.model else self.folder / "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(_DataConfig):
+    """Settings of `to_task.ipynb`."""
+
+    model: str = _setting("", "Folder of the tuned model that the `.tflite` was made from; empty: `model` in the "
+                              "output folder.")
+    name: str = _setting("functiongemma-flutter", "First part of the file names.")
+    profile: str = _setting("guide", "Start, stop and prompt strings in the bundle: guide (one call an answer), google "
+                                     "(several calls survive) or flutter_gemma (the plugin sends the whole text).")
+    max_exact_match_loss: float = _setting(3.0, "Points of exact match the bundle may lose against its model.")
+    max_tool_accuracy_loss: float = _setting(2.0, "Points of tool accuracy the bundle may lose against its model.")
+
+    def _problems(self) -> Iterable[str]:
+        yield from super()._problems()
+        yield from _model_problems(self.model)
+        yield from _name_problems(self.name)
+        yield from _choice("profile", self.profile, ("guide", "google", "flutter_gemma"))
+        for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
+            if not 0 <= getattr(self, name) <= 100:
+                yield f"{name} is {getattr(self, name)}, expected 0 to 100 points"
+
+    model_folder = TfliteConfig.model_folder
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a misspelt word, or nothing when no known word is near."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _type_problems(config: Any) -> Iterable[str]:
+    for item in fields(config):
+        value = getattr(config, item.name)
+        optional, kind = "None" in item.type, item.type.split(" |")[0]
+        wanted = {"int": int, "float": (int, float), "str": str}[kind]
+        if (optional and value is None) or (isinstance(value, wanted) and not isinstance(value, bool)):
+            continue
+        yield f"{item.name} is {value!r}, expected {item.type}. {item.metadata['help']}"
+
+
+def _choice(name: str, value: str, known: Iterable[str]) -> Iterable[str]:
+    if value not in known:
+        yield f"{name} is {value!r}, expected one of {', '.join(known)}{nearest(value, known)}"
+
+
+def _model_problems(model: str) -> Iterable[str]:
+    if model and not Path(model).expanduser().is_dir():
+        yield f"model is {model!r}, which is not a folder; give the folder that holds model.safetensors"
+
+
+def _name_problems(name: str) -> Iterable[str]:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        yield f"name is {name!r}, expected letters, digits, '.', '_' and '-'"

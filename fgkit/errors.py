@@ -1,0 +1,55 @@
+"""Every error a user can cause. All of them say where, what was found, what was expected and what to do.
+
+>>> raise DataError("train.jsonl:7: tool_name is 'show_alrt', which is no tool; did you mean 'show_alert'?")
+"""
+
+from __future__ import annotations
+
+
+class FgkitError(Exception):
+    """Base of every error a user can cause; the command line prints its text without a traceback."""
+
+
+class ConfigError(FgkitError):
+    """One or more settings are wrong; the message lists all of them."""
+
+
+class DataError(FgkitError):
+    """The data file is wrong; the message has one line a problem, each `file:line: ...`."""
+
+
+class ToolError(FgkitError):
+    """The tools file or a tool's schema is wrong or cannot be represented in the prompt format."""
+
+
+class PromptError(FgkitError):
+    """A conversation cannot be rendered in the prompt format without changing its meaning."""
+
+
+class CallSyntaxError(FgkitError):
+    """Model text is not a valid sequence of calls.
+
+    Args:
+        message: what was expected and what was found.
+        offset: 0-based character offset into the parsed text at which parsing stopped.
+    """
+
+    def __init__(self, message: str, offset: int):
+        super().__init__(f"{message} (at offset {offset})")
+        self.offset = offset
+
+
+class ModelError(FgkitError):
+    """A base model or model folder cannot be had, is incomplete or is not what it should be."""
+
+
+class BundleError(FgkitError):
+    """A `.tflite`, `.task` or `.litertlm` file is missing, damaged or not what was asked for."""
+
+
+class PackageError(FgkitError):
+    """A package this step needs is missing or has the wrong version."""
+
+
+class CheckFailed(FgkitError):
+    """A numbered check or the gate found a problem; the command line exits 1 instead of 2."""

@@ -1,0 +1,168 @@
+"""Records and a model's answers go in; rates, tables and a picture come out. Any generator can be scored.
+
+parse_rate: share of answers that `calls.parse` accepts (a plain text without calls is accepted, but has the wrong
+tool); tool_accuracy: share whose called names are the expected ones, in order; exact_match: names and typed arguments,
+where key order does not count and 1, 1.0 and true all differ. Rates run from 0 to 1.
+
+>>> score(records, answers)["per_tool"]["show_alert"]
+{'n': 50, 'tool_accuracy': 1.0, 'exact_match': 0.86}
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .calls import Call, parse
+from .errors import CallSyntaxError, FgkitError
+from .files import replacing
+from .records import Record, canonical
+
+METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match"}
+_OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+
+
+def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:
+    """Compare answers with what the records expect.
+
+    Args:
+        records: the rows asked.
+        texts: the raw answer to each row, same order, control tokens kept.
+        end_tag_cut: accept one missing final `<end_function_call>`, for runtimes that stop at it.
+    Returns:
+        {"n", "parse_rate", "tool_accuracy", "exact_match", "per_tool": {tool: {"n", "tool_accuracy", "exact_match"}},
+        "rows": [{"line", "user_content", "expected", "text", "calls", "error", "tool_ok", "exact"}]}; a row counts for
+        the first tool it expects; `calls` is None, and `error` says why, where the answer does not parse.
+    Raises:
+        FgkitError: there is nothing to score, or not one answer for each row.
+    """
+    if not records or len(records) != len(texts):
+        raise FgkitError(f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
+                         "for each row and at least one row. Check the data file and the generator.")
+    rows = [_row(record, text, end_tag_cut) for record, text in zip(records, texts, strict=True)]
+    groups = defaultdict(list)
+    for record, row in zip(records, rows, strict=True):
+        groups[record.calls[0].name if record.calls else "(no call)"].append(row)
+    return {
+        "n": len(rows),
+        "parse_rate": sum(row["error"] is None for row in rows) / len(rows),
+        **_rates(rows),
+        "per_tool": {tool: {"n": len(group), **_rates(group)} for tool, group in sorted(groups.items())},
+        "rows": rows,
+    }
+
+
+def compare(named_scores: dict[str, dict]) -> str:
+    """A Markdown table with one column for each score and one line for each metric, then two for each tool.
+
+    Args:
+        named_scores: what `score` returned by the name to show, such as base, tuned and task.
+    """
+    tools: dict[str, int] = {}
+    for one in named_scores.values():
+        for tool, each in one["per_tool"].items():
+            tools[tool] = max(each["n"], tools.get(tool, 0))
+    table = [["", *named_scores], ["---", *["---:"] * len(named_scores)]]
+    table.append(["rows", *(str(one["n"]) for one in named_scores.values())])
+    for metric, label in METRICS.items():
+        table.append([label, *(_percent(one[metric]) for one in named_scores.values())])
+    for tool, n in tools.items():
+        for metric in ("tool_accuracy", "exact_match"):
+            cells = (_percent(one["per_tool"].get(tool, {}).get(metric)) for one in named_scores.values())
+            table.append([f"`{tool}` ({n} rows): {METRICS[metric]}", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in table)
+
+
+def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
+    """Draw the scores as grouped bars into a PNG file and return its path.
+
+    Args:
+        named_scores: as for `compare`, up to eight.
+        path: the file; an existing one is replaced when the new one is complete.
+    """
+    from matplotlib.figure import Figure
+
+    tools = list(dict.fromkeys(tool for one in named_scores.values() for tool in one["per_tool"]))
+    labels = [*METRICS.values(), *(f"exact match\n{tool}" for tool in tools)]
+    width = 0.8 / len(named_scores)
+    figure = Figure(figsize=(max(6.0, 1.6 * len(labels)), 4.2), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, one) in enumerate(named_scores.items()):
+        values = [100 * one[metric] for metric in METRICS]
+        values += [100 * one["per_tool"].get(tool, {}).get("exact_match", 0.0) for tool in tools]
+        places = [place + (index - (len(named_scores) - 1) / 2) * width for place in range(len(labels))]
+        color = _OKABE_ITO[index % len(_OKABE_ITO)]
+        bars = axes.bar(places, values, width, label=f"{name} ({one['n']} rows)", color=color)
+        axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
+    axes.set_xticks(range(len(labels)), labels, fontsize=8)
+    axes.set_xlabel("metric")
+    axes.set_ylabel("share of rows (%)")
+    axes.set_ylim(0, 108)
+    axes.set_yticks(range(0, 101, 20))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(named_scores), frameon=False)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=150)
+    return Path(path)
+
+
+def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
+    """The rows that two models of the same data do not get equally right, newly wrong ones first.
+
+    Args:
+        before, after: what `score` returned for the same records in the same order.
+    Returns:
+        {"line", "user_content", "expected", "before", "after", "change"} each; `before` and `after` are the raw
+        answers, `change` is "tool lost", "match lost", "tool gained" or "match gained".
+    Raises:
+        FgkitError: the rows are missing or not the same.
+    """
+    old, new = before.get("rows"), after.get("rows")
+    if not old or not new:
+        raise FgkitError("a score has no rows, expected what evaluation.score returned. Score the model again.")
+    asked, asked_again = ([(row["user_content"], row["expected"]) for row in rows] for rows in (old, new))
+    if asked != asked_again:
+        raise FgkitError(f"the two scores are of different rows ({len(old)} and {len(new)}), expected the same rows in "
+                         "the same order. Score both models on one data file.")
+    changes = []
+    for one, other in zip(old, new, strict=True):
+        tool, match = other["tool_ok"] - one["tool_ok"], other["exact"] - one["exact"]
+        if tool or match:
+            change = f"{'tool' if tool else 'match'} {'lost' if (tool or match) < 0 else 'gained'}"
+            changes.append({"line": one["line"], "user_content": one["user_content"], "expected": one["expected"],
+                            "before": one["text"], "after": other["text"], "change": change})
+    order = ("tool lost", "match lost", "tool gained", "match gained")
+    return sorted(changes, key=lambda row: order.index(row["change"]))
+
+
+def _row(record: Record, text: str, end_tag_cut: bool) -> dict[str, Any]:
+    calls, error = None, None
+    try:
+        calls = parse(text, end_tag_cut=end_tag_cut)
+    except CallSyntaxError as problem:
+        error = str(problem)
+    return {
+        "line": record.line,
+        "user_content": record.user_content,
+        "expected": _plain(record.calls),
+        "text": text,
+        "calls": None if calls is None else _plain(calls),
+        "error": error,
+        "tool_ok": calls is not None and [call.name for call in calls] == [call.name for call in record.calls],
+        "exact": calls is not None and canonical(calls) == canonical(record.calls),
+    }
+
+
+def _rates(rows: list[dict]) -> dict[str, float]:
+    return {"tool_accuracy": sum(row["tool_ok"] for row in rows) / len(rows),
+            "exact_match": sum(row["exact"] for row in rows) / len(rows)}
+
+
+def _plain(calls: Iterable[Call]) -> list[dict]:
+    return [{"name": call.name, "arguments": call.arguments} for call in calls]
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f}%"

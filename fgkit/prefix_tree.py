@@ -1,0 +1,115 @@
+"""Rows that begin alike, computed once: a token tree laid out as one sequence.
+
+In: tokenized rows. Out: one sequence that holds every distinct prefix once, with the positions and the attention mask
+that make each row see exactly what it would see alone, so loss and gradients are those of separate rows:
+
+    <bos> developer turn, 230 tokens ─┬─ user turn 1 ─ answer 1
+                                      ├─ user turn 2 ─ answer 2
+                                      └─ ...
+
+A tool prefix of 230 tokens in front of rows of 28 makes 32 rows cost 1,126 tokens and not 8,256.
+Related: Tree Training (arXiv 2511.00413), which does the same for branching agent trajectories.
+
+>>> tree = build([Row((2, 10, 11), 1), Row((2, 10, 12), 1)])
+>>> tree.tokens, tree.positions, tree.predictors, tree.targets
+((2, 10), (0, 1), (0, 1, 1), (10, 11, 12))
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenized row.
+
+    Args:
+        tokens: prompt and answer ids.
+        prompt_length: how many of them are prompt, at least 1; the loss is taken on the rest.
+    """
+
+    tokens: tuple[int, ...]
+    prompt_length: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A token tree in depth-first order; all tuples are indexed by place in that order.
+
+    Args:
+        tokens: id of each token.
+        positions: depth of each token, which is its position in its own row.
+        last_descendants: place of the last token below each token, itself if it is a leaf. Token `i` may attend to
+            token `j` exactly if `j <= i <= last_descendants[j]`.
+        predictors: places whose hidden states predict an answer token.
+        targets: the answer token that each of them predicts.
+        weights: how many rows ask for that prediction; they add up to the number of answer tokens.
+    """
+
+    tokens: tuple[int, ...]
+    positions: tuple[int, ...]
+    last_descendants: tuple[int, ...]
+    predictors: tuple[int, ...]
+    targets: tuple[int, ...]
+    weights: tuple[int, ...]
+
+
+def build(rows: Iterable[Row]) -> Tree:
+    """Merge rows into a tree; the last token of each row predicts nothing and is left out.
+
+    Args:
+        rows: in any order; equal rows share everything and count twice in the loss.
+    """
+    tokens: list[int] = []
+    positions: list[int] = []
+    last: list[int] = []
+    predictions: Counter[tuple[int, int]] = Counter()
+    path: list[int] = []  # places of the tokens of the row before
+    for row in sorted(rows, key=lambda row: row.tokens):
+        shared = common_prefix_length([tokens[place] for place in path], row.tokens[:-1])
+        for place in path[shared:]:
+            last[place] = len(tokens) - 1
+        del path[shared:]
+        for depth, token in enumerate(row.tokens[shared:-1], start=shared):
+            path.append(len(tokens))
+            tokens.append(token)
+            positions.append(depth)
+            last.append(0)
+        predictions.update((path[depth - 1], row.tokens[depth]) for depth in range(row.prompt_length, len(row.tokens)))
+    for place in path:
+        last[place] = len(tokens) - 1
+    return Tree(tuple(tokens), tuple(positions), tuple(last), tuple(place for place, _ in predictions),
+                tuple(target for _, target in predictions), tuple(predictions.values()))
+
+
+def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Number of leading tokens that two sequences share."""
+    for length, (left, right) in enumerate(zip(first, second)):
+        if left != right:
+            return length
+    return min(len(first), len(second))
+
+
+def attention_masks(positions: torch.Tensor, last_descendants: torch.Tensor, window: int) -> dict[str, torch.Tensor]:
+    """Boolean masks of one tree for Gemma 3's two kinds of layers, True where attention is allowed.
+
+    Args:
+        positions: shape (tokens,).
+        last_descendants: shape (tokens,).
+        window: sliding-window size in positions; a token sees itself and `window - 1` before it.
+    Returns:
+        `full_attention` and `sliding_attention`, each of shape (1, 1, tokens, tokens).
+    """
+    import torch
+
+    place = torch.arange(len(positions), device=positions.device)
+    full = (place[None, :] <= place[:, None]) & (place[:, None] <= last_descendants[None, :])
+    near = positions[:, None] - positions[None, :] < window
+    return {"full_attention": full[None, None], "sliding_attention": (full & near)[None, None]}

@@ -1,0 +1,324 @@
+"""A tuned model folder goes in, a quantized `.tflite` comes out, read back before it gets its final name.
+
+>>> convert("run/model", "run")          # 106 s and 6.8 GB of memory on 2 cores, 279 MB on disk
+PosixPath('run/functiongemma-flutter_q8_ekv1024.tflite')
+
+Beside it lies `functiongemma-flutter_q8_ekv1024.tflite.json`: what it was made from and with, the seconds and the peak memory.
+The conversion runs in a process of its own: its memory goes back to the system at the end, whatever the notebook already
+holds, its output stays out of the notebook, and interrupting the cell ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import checks, files
+from .errors import BundleError, ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What each recipe is called in the file name, and bytes per parameter on disk: litert_torch's create_quantize_suffix.
+QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp16": ("fp16", 2.1), "none": ("f32", 4.1),
+            "dynamic_int4_block32": ("q4_block32", 0.8), "dynamic_int4_block128": ("q4_block128", 0.8)}
+MAX_CONTEXT = 32_768
+
+
+def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",
+            prefill_seq_len: int = 256, kv_cache_max_len: int = 1024, quantize: str = "dynamic_int8",
+            progress: bool = True) -> Path:
+    """Convert a model folder with the guide's parameters and return the path of the `.tflite`.
+
+    Args:
+        model_dir: a Gemma 3 270M folder with `config.json` and `model.safetensors`.
+        output_dir: where the file goes; made when missing.
+        name: start of the file name; the rest follows from the parameters (`_q8_ekv1024.tflite`).
+        prefill_seq_len: prompt tokens read at once, fewer than `kv_cache_max_len`.
+        kv_cache_max_len: longest prompt and answer together, in tokens.
+        quantize: one of QUANTIZE; `dynamic_int8` halves the size.
+        progress: show the running stage and the elapsed time.
+    Raises:
+        ConfigError: one or more parameters are wrong; all are listed.
+        ModelError: the folder is missing, incomplete or has another shape.
+        BundleError: the conversion failed, or the file read back is not what was asked for.
+    """
+    _check_parameters(name, prefill_seq_len, kv_cache_max_len, quantize)
+    model_dir, output_dir = Path(model_dir), Path(output_dir)
+    problems = checks.weight_problems(model_dir) + checks.shape_problems(model_dir)
+    if problems:
+        raise ModelError("\n".join(problems))
+    suffix, bytes_per_weight = QUANTIZE[quantize]
+    weights = model_dir / "model.safetensors"
+    files.require_space(output_dir, int(weights.stat().st_size / 2 * bytes_per_weight), f"the .tflite in {output_dir}")
+    output = output_dir / f"{name}_{suffix}_ekv{kv_cache_max_len}.tflite"
+    with files.replacing(output) as part:
+        # A folder beside the output, so that the finished file can be renamed instead of copied.
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tflite-") as folder:
+            request = {"model_dir": str(model_dir.resolve()), "output_path": folder, "output_name_prefix": name,
+                       "prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
+            result = _run(request, Path(folder), progress)
+            os.replace(Path(folder) / output.name, part)
+        check_signatures(part, prefill_seq_len=prefill_seq_len, kv_cache_max_len=kv_cache_max_len)
+    parameters = {key: request[key] for key in ("prefill_seq_len", "kv_cache_max_len", "quantize")}
+    files.write_json(f"{output}.json", {
+        "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True}, **result,
+        "bytes": output.stat().st_size, "sha256": files.sha256(output), "model_sha256": files.sha256(weights)})
+    return output
+
+
+def signatures(tflite_path: str | Path) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Read a `.tflite` back: `{signature: {"inputs": {tensor: shape}, "outputs": {tensor: shape}}}`.
+
+    Raises:
+        BundleError: the file is missing, truncated or no `.tflite`.
+    """
+    interpreter = _interpreter(tflite_path, delegate=False)
+    found = {}
+    for signature in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(signature)
+        found[signature] = {
+            "inputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_input_details().items()},
+            "outputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_output_details().items()}}
+    return found
+
+
+def check_signatures(tflite_path: str | Path, *, prefill_seq_len: int, kv_cache_max_len: int) -> dict[str, Any]:
+    """Compare a file's signatures with what was asked for and return them.
+
+    Args:
+        tflite_path: the file.
+        prefill_seq_len: prompt tokens the prefill signature must take.
+        kv_cache_max_len: length its mask and its KV cache must have.
+    Raises:
+        BundleError: unreadable, or different; every difference is listed.
+    """
+    found = signatures(tflite_path)
+    prefill = f"prefill_{prefill_seq_len}"
+    if sorted(found) != sorted([prefill, "decode"]):
+        raise BundleError(f"{tflite_path}: has the signatures {sorted(found)}, expected ['decode', '{prefill}']. "
+                          "Convert the model again.")
+    problems = []
+    for signature, length in ((prefill, prefill_seq_len), ("decode", 1)):
+        inputs = found[signature]["inputs"]
+        # Transposed layout: keys are (1, heads, KV length, head size), values (1, heads, head size, KV length).
+        got = {"tokens": inputs.get("tokens"), "mask": inputs.get("mask"),
+               "kv_cache_k_0": inputs.get("kv_cache_k_0", [])[2:3], "kv_cache_v_0": inputs.get("kv_cache_v_0", [])[3:4]}
+        want = {"tokens": [1, length], "mask": [1, 1, length, kv_cache_max_len],
+                "kv_cache_k_0": [kv_cache_max_len], "kv_cache_v_0": [kv_cache_max_len]}
+        problems += [f"{tflite_path}: {signature}: {tensor} has the shape {got[tensor]}, expected {want[tensor]}."
+                     for tensor in want if got[tensor] != want[tensor]]
+    if "logits" not in found["decode"]["outputs"]:
+        problems.append(f"{tflite_path}: decode has no output 'logits'.")
+    if problems:
+        raise BundleError("\n".join([*problems, "Convert the model again."]))
+    return found
+
+
+def first_token_logits(tflite_path: str | Path, token_ids: Sequence[int]) -> np.ndarray:
+    """Run a prompt through the `.tflite` on the CPU and return the logits of the first answer token, shape (vocabulary,).
+
+    Args:
+        tflite_path: a file whose mask is an input and whose KV cache is transposed, as `convert` makes them.
+        token_ids: the whole prompt with its `<bos>`, shorter than the KV cache.
+    Raises:
+        BundleError: the file cannot be read or the prompt does not fit.
+    """
+    import numpy as np
+
+    interpreter = _interpreter(tflite_path, delegate=True)
+    prefill = next(name for name in interpreter.get_signature_list() if name.startswith("prefill"))
+    runners = {"prefill": interpreter.get_signature_runner(prefill), "decode": interpreter.get_signature_runner("decode")}
+    inputs = runners["prefill"].get_input_details()
+    chunk, kv_length = (int(size) for size in inputs["mask"]["shape"][2:])
+    if not 0 < len(token_ids) <= kv_length:
+        raise BundleError(f"{tflite_path}: the prompt has {len(token_ids)} tokens, the file takes 1 to {kv_length}. "
+                          "Shorten the tool declarations or convert with a larger kv_cache_max_len.")
+    cache = {name: np.zeros(detail["shape"], np.float32) for name, detail in inputs.items() if name.startswith("kv_cache")}
+
+    def step(runner: str, start: int, tokens: Sequence[int], length: int) -> dict[str, Any]:
+        positions = np.arange(start, start + length, dtype=np.int32)
+        padded = np.zeros((1, length), np.int32)
+        padded[0, :len(tokens)] = tokens
+        mask = np.where(np.arange(kv_length) <= positions[:, None], 0, -np.inf).astype(np.float32)[None, None]
+        return runners[runner](tokens=padded, input_pos=positions, mask=mask, **cache)
+
+    # Whole chunks are prefilled; what a padded chunk would write past the end of the cache is decoded token by token.
+    done, last = 0, len(token_ids) - 1
+    with quiet_stderr():
+        while done < last and done + chunk <= kv_length:
+            tokens = token_ids[done:min(done + chunk, last)]
+            cache = step("prefill", done, tokens, chunk)
+            done += len(tokens)
+        for position in range(done, len(token_ids)):
+            cache = step("decode", position, token_ids[position:position + 1], 1)
+            logits = cache.pop("logits")
+    return logits[0, 0]
+
+
+def compare_logits(reference: np.ndarray, got: np.ndarray) -> dict[str, float | int | bool]:
+    """Compare first-token logits of two models; int8 weights make them close, never equal.
+
+    Args:
+        reference: PyTorch's logits, shape (vocabulary,).
+        got: the `.tflite`'s logits, same shape.
+    Returns:
+        `argmax_reference`, `argmax_got`, `argmax_agrees`, `cosine` (1 is the same direction), `max_abs_difference`,
+        `top5_overlap` (0 to 1) and `reference_margin` (how far the reference's best token leads its second).
+    Raises:
+        BundleError: the shapes differ or a value is not finite.
+    """
+    import numpy as np
+
+    reference, got = np.asarray(reference, np.float64), np.asarray(got, np.float64)
+    if reference.shape != got.shape or reference.ndim != 1:
+        raise BundleError(f"logits: shapes {reference.shape} and {got.shape}, expected one vocabulary-sized row each. "
+                          "The .tflite was made from another model: convert it again.")
+    if not (np.isfinite(reference).all() and np.isfinite(got).all()):
+        raise BundleError("logits: NaN or infinity found. Load the model in bfloat16 or float32 (never float16), convert again.")
+    ranked, ranked_got = np.argsort(-reference, kind="stable"), np.argsort(-got, kind="stable")
+    norms = np.linalg.norm(reference) * np.linalg.norm(got)
+    return {"argmax_reference": int(ranked[0]), "argmax_got": int(ranked_got[0]),
+            "argmax_agrees": bool(ranked[0] == ranked_got[0]),
+            "cosine": float(reference @ got / norms) if norms else 0.0,
+            "max_abs_difference": float(np.abs(reference - got).max()),
+            "top5_overlap": len({*ranked[:5].tolist()} & {*ranked_got[:5].tolist()}) / min(5, len(ranked)),
+            "reference_margin": float(reference[ranked[0]] - reference[ranked[min(1, len(ranked) - 1)]])}
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[Callable[[], str]]:
+    """Keep native output off the screen; gives a function that returns what was said so far."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as sink:
+        kept = os.dup(2)
+        os.dup2(sink.fileno(), 2)
+
+        def said() -> str:
+            return os.pread(sink.fileno(), 1 << 20, 0).decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _check_parameters(name: str, prefill_seq_len: int, kv_cache_max_len: int, quantize: str) -> None:
+    problems = []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        problems.append(f"name is {name!r}, expected letters, digits, '.', '_' and '-' only: it becomes a file name.")
+    if quantize not in QUANTIZE:
+        problems.append(f"quantize is {quantize!r}, expected one of {', '.join(QUANTIZE)}.")
+    lengths = {"prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len}
+    for key, value in lengths.items():
+        if type(value) is not int or not 1 <= value <= MAX_CONTEXT:
+            problems.append(f"{key} is {value!r}, expected a whole number from 1 to {MAX_CONTEXT}.")
+    if not problems and prefill_seq_len >= kv_cache_max_len:
+        problems.append(f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len ({kv_cache_max_len}): "
+                        "the answer needs room in the cache too.")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, float | int]:
+    """Run `_worker` in a child process; its output goes to a file and is shown only when it fails."""
+    from tqdm.auto import tqdm
+
+    log, start = folder / "log.txt", time.monotonic()
+    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
+    with open(log, "wb") as output:
+        child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                 env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"})
+    try:
+        with tqdm(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as bar:
+            while child.poll() is None:
+                stages = re.findall(r"\[START\] LiteRT-Torch Convert > ([^>\n]+)", log.read_text(errors="replace"))
+                bar.set_description_str(f"to .tflite: {stages[-1].strip() if stages else 'loading'}")
+                time.sleep(0.5)
+    finally:
+        child.kill()
+        child.wait()
+    text = log.read_text(errors="replace")
+    if child.returncode == -9:
+        raise BundleError("the conversion was killed by the system, most likely for lack of memory: it needs about 7 GB. "
+                          "Close other programs, restart notebooks that hold a model, and run it again.")
+    if child.returncode:
+        tail = "\n".join(line.rstrip()[:300] for line in text.splitlines()[-15:])
+        raise BundleError(f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"
+                          "`python -m fgkit doctor` checks the packages it needs.")
+    return {"seconds": round(time.monotonic() - start, 1), **json.loads(text.splitlines()[-1])}
+
+
+def _command(request: dict[str, Any]) -> list[str]:
+    return [sys.executable, "-c", "import sys; from fgkit.tflite import _worker; _worker(sys.argv[1])", json.dumps(request)]
+
+
+def _worker(request: str) -> None:
+    """The child's side of `convert`: the guide's cell, then one JSON line with the peak memory on stdout."""
+    import resource
+
+    settings = json.loads(request)
+    _import_lora_layers()
+    from litert_torch.generative.examples.gemma3 import gemma3
+    from litert_torch.generative.layers import kv_cache
+    from litert_torch.generative.utilities import converter
+    from litert_torch.generative.utilities.export_config import ExportConfig
+
+    pytorch_model = gemma3.build_model_270m(settings.pop("model_dir"))
+    if pytorch_model is None:
+        raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with save_pretrained.")
+    pytorch_model.eval()
+    export_config = ExportConfig()
+    export_config.kvcache_layout = kv_cache.KV_LAYOUT_TRANSPOSED
+    export_config.mask_as_input = True
+    converter.convert_to_tflite(pytorch_model, export_config=export_config, **settings)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print("\n" + json.dumps({"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}), flush=True)
+
+
+def _import_lora_layers() -> None:
+    """Import litert_torch's LoRA layers, also where TensorFlow is not installed.
+
+    litert-torch 0.10 imports TensorFlow's flatbuffer schema there without declaring TensorFlow, which has no wheel for some
+    of our platforms and takes 1.3 GB. ai_edge_litert, which it does declare, holds the identical schema module; it stands
+    in under TensorFlow's name for this one import only, because other libraries probe for TensorFlow and must not find it.
+    """
+    if importlib.util.find_spec("tensorflow") is not None:
+        return
+    from ai_edge_litert import schema_py_generated
+
+    # What lora.py pulls in besides the schema is imported first, while the name tensorflow is still free.
+    importlib.import_module("litert_torch.generative.layers.model_config")
+    names = ["tensorflow", "tensorflow.lite", "tensorflow.lite.python"]
+    sys.modules.update({name: types.ModuleType(name) for name in names})
+    sys.modules[names[-1]].schema_py_generated = schema_py_generated
+    try:
+        importlib.import_module("litert_torch.generative.layers.lora")
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+def _interpreter(tflite_path: str | Path, *, delegate: bool) -> Any:
+    """Open a `.tflite`; without the XNNPACK delegate nothing is compiled, which is enough for reading shapes."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        return Interpreter(str(tflite_path), num_threads=os.cpu_count(), experimental_op_resolver_type=resolver)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BundleError(f"{tflite_path}: is not a readable .tflite ({reason[:200]}). Convert the model again.") from error

@@ -1,0 +1,184 @@
+"""checks: every check passes on a good folder and fails, with its remedy, on a folder broken in that one way."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_bundle import tiny_tokenizer
+
+from fgkit import checks
+from fgkit.errors import CheckFailed, FgkitError
+from fgkit.prompts import CONTROL_TOKENS
+
+CALL = "<start_function_call>call:show_alert{message:<escape>sorry<escape>}<end_function_call>"
+
+
+def statuses(results: list[checks.Check]) -> list[str]:
+    assert [result.number for result in results] == list(range(1, len(results) + 1))
+    return [result.status for result in results]
+
+
+@pytest.mark.parametrize("texts, expected", [
+    ([CALL, CALL], ["pass", "pass", "pass", "pass"]),
+    ([CALL + "<pad>"], ["pass", "fail", "pass", "pass"]),
+    (["I am sorry, I cannot do that.", CALL, CALL], ["pass", "pass", "pass", "fail"]),
+    (["We apologize", "We apologise"], ["fail", "pass", "pass", "fail"]),
+    (["变更背景颜色为红色", CALL], ["pass", "pass", "fail", "pass"]),
+    (["\ufffd\ufffd\x00a", CALL], ["pass", "pass", "fail", "pass"]),
+    (["<start_function_call>call:say{text:<escape>你好世界你好世界你好世界<escape>}<end_function_call>"], ["pass"] * 4),
+    (["Hello there<end_of_turn>", ""], ["fail", "pass", "pass", "pass"]),
+    ([CALL] * 19 + ["变更背景颜色为红色"], ["pass"] * 4),
+    ([], ["fail"] * 4)])
+def test_the_guides_four_checks(texts, expected):
+    assert statuses(checks.check_answers(texts)) == expected
+
+
+def test_the_remedies_are_the_guides():
+    padded, garbage = checks.check_answers(["<pad>" * 9])[1], checks.check_answers(["变更背景"])[2]
+    assert "bfloat16" in padded.remedy and "eager" in padded.remedy
+    assert "fine-tuning is broken, not the conversion" in garbage.remedy
+
+
+def write_weights(folder: Path, dtype: str = "BF16") -> None:
+    header = json.dumps({"__metadata__": {"format": "pt"}, "model.embed_tokens.weight": {
+        "dtype": dtype, "shape": [2], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A model folder in which everything that is looked at is right; the tensors are stand-ins."""
+    write_weights(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(checks.SHAPE_270M))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": [
+        {"id": number, "content": token} for token, number in CONTROL_TOKENS.items()]}))
+    (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [50, 1, 106]}))
+    (tmp_path / "fgkit.json").write_text(json.dumps({"style": "template"}))
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+def test_a_good_folder_passes(folder):
+    assert statuses(checks.require(checks.check_model_folder(folder))) == ["pass"] * 8
+    (folder / "fgkit.json").unlink()
+    assert statuses(checks.check_model_folder(folder)) == ["pass"] * 7 + ["skipped"]
+
+
+def edit(name: str, **fields):
+    def change(folder: Path) -> None:
+        value = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(value | fields))
+    return change
+
+
+@pytest.mark.parametrize("broken, number, message", [
+    (lambda f: (f / "special_tokens_map.json").unlink(), 1, "missing: special_tokens_map.json"),
+    (lambda f: (f / "chat_template.jinja").unlink(), 1, "missing: chat_template.jinja"),
+    (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1]), 2, "is incomplete"),
+    (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 64), 2, "no readable safetensors header"),
+    (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), 2, "found pytorch_model.bin"),
+    (lambda f: write_weights(f, "F16"), 3, "holds F16, expected BF16"),
+    (edit("config.json", model_type="llama"), 4, "model_type is 'llama', expected 'gemma3_text'"),
+    (edit("config.json", num_hidden_layers=26), 4, "num_hidden_layers is 26, expected 18"),
+    (edit("config.json", tie_word_embeddings=False), 4, "no separate output head"),
+    (lambda f: (f / "config.json").write_text("[1"), 4, "is not JSON"),
+    (lambda f: (f / "tokenizer.model").write_bytes(b"version https://git-lfs.github.com/spec/v1"), 5, "cannot be read"),
+    (lambda f: (f / "tokenizer.model").write_bytes(b""), 5, "tokenizer.model"),
+    (lambda f: (f / "tokenizer.model").write_bytes(tiny_tokenizer(without="<escape>")), 5, "id 52 is '<unused52>'"),
+    (edit("tokenizer.json", added_tokens=[{"id": 46, "content": "<escape>"}]), 6, "<escape> has id 46, expected 52"),
+    (lambda f: (f / "tokenizer.json").write_text("{}"), 6, "cannot be read"),
+    (edit("generation_config.json", eos_token_id=[1, 106]), 7, r"eos_token_id is \[1, 106\]"),
+    (edit("generation_config.json", eos_token_id=1), 7, "eos_token_id is 1"),
+    (lambda f: (f / "fgkit.json").write_text("{}"), 8, "names no prompt style")])
+def test_each_way_to_break_a_folder_fails_its_own_check(folder, broken, number, message):
+    broken(folder)
+    results = checks.check_model_folder(folder)
+    assert results[number - 1].status == "fail" and results[number - 1].remedy
+    with pytest.raises(CheckFailed, match=message):
+        checks.require(results)
+
+
+def test_an_empty_or_absent_folder_fails_without_a_traceback(tmp_path):
+    for path in (tmp_path, tmp_path / "absent"):
+        results = checks.check_model_folder(path)
+        assert statuses(results)[:2] == ["fail", "fail"] and "skipped" in statuses(results)
+
+
+def test_require_and_table():
+    good, bad = checks.Check(1, "one", "pass", "fine."), checks.Check(2, "second", "fail", "broken.", "Mend it.")
+    assert checks.require([good]) == [good]
+    with pytest.raises(CheckFailed, match="(?s)1 of 2 checks failed.*2. second: broken. Mend it."):
+        checks.require([good, bad])
+    with pytest.raises(CheckFailed, match="no check was run"):
+        checks.require([])
+    lines = checks.table([good, bad]).splitlines()
+    assert len(lines) == 3 and "pass" in lines[0] and "fail" in lines[1] and lines[2].strip() == "-> Mend it."
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    from packaging.requirements import Requirement
+
+    monkeypatch.setattr(checks, "_requirements", lambda extras: [Requirement("pytest>=1"), Requirement("fgkit-absent>=2")])
+
+
+def by_name(results: list[checks.Check]) -> dict[str, checks.Check]:
+    assert statuses(results)
+    return {result.name: result for result in results}
+
+
+def test_packages_are_compared_with_what_is_declared(declared):
+    found = by_name(checks.check_environment("to_task"))
+    assert found["pytest"].status == "pass"
+    assert found["fgkit-absent"].status == "fail"
+    assert "found nothing, expected >=2" in found["fgkit-absent"].reason
+    assert found["fgkit-absent"].remedy == 'pip install "fgkit-absent>=2"'
+
+
+def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
+    monkeypatch.setattr(checks.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(checks.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(checks.sys, "version_info", (3, 14, 0))
+    monkeypatch.setattr(checks.os, "sysconf", lambda name: 1024, raising=False)
+    usage = collections.namedtuple("usage", "free")
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage(10**8))
+    found = by_name(checks.check_environment("to_tflite", tmp_path / "not" / "yet"))
+    assert {name: found[name].status for name in ("Python", "platform", "memory", "disk")} == dict.fromkeys(
+        ("Python", "platform", "memory", "disk"), "fail")
+    assert "WSL2" in found["platform"].remedy and "training alone works" in found["platform"].reason
+    assert by_name(checks.check_environment("finetune"))["platform"].status == "pass"
+    with pytest.raises(FgkitError, match="step is 'cook'"):
+        checks.check_environment("cook")
+
+
+def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
+    (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    numpy>=1\n"
+                                        "[options.extras_require]\nexport =\n    litert-torch>=0.10,<0.11\nbundle =\n    x\n")
+    monkeypatch.setattr(checks, "__file__", str(tmp_path / "fgkit" / "checks.py"))
+    assert [str(requirement) for requirement in checks._requirements(["export"])] == ["numpy>=1", "litert-torch<0.11,>=0.10"]
+    (tmp_path / "setup.cfg").unlink()
+    monkeypatch.setattr(checks.importlib.metadata, "requires", lambda name: [
+        "numpy>=1", 'litert-torch>=0.10; extra == "export"', 'mediapipe; extra == "bundle"'])
+    assert [requirement.name for requirement in checks._requirements(["export"])] == ["numpy", "litert-torch"]
+
+
+def test_no_declared_packages_is_a_failure(monkeypatch):
+    monkeypatch.setattr(checks, "_requirements", lambda extras: [])
+    assert by_name(checks.check_environment("all"))["packages"].status == "fail"
+
+
+def test_these_modules_import_nothing_heavy():
+    code = ("import sys; import fgkit.checks, fgkit.tflite, fgkit.bundle, fgkit.runtime\n"
+            "heavy = {'torch', 'transformers', 'mediapipe', 'litert_torch', 'ai_edge_litert', 'litert_lm', 'numpy', 'tqdm'}\n"
+            "sys.exit(sorted(heavy & set(sys.modules)) or None)")
+    root = str(Path(checks.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root})
+    assert done.returncode == 0, done.stderr
