@@ -1,6 +1,7 @@
 """Settings of the three notebooks: frozen, explained field by field, all problems raised together.
 
-A notebook's parameters cell has one literal per field, with the field's name; the next cell builds the settings:
+A notebook's parameters cell has one literal per field, with the field's name; the next cell builds the settings with
+`from_notebook`. Elsewhere:
 
 >>> config = FinetuneConfig(output="run", base="offline")
 >>> config.recipe(offline=True).learning_rate
@@ -9,19 +10,20 @@ A notebook's parameters cell has one literal per field, with the field's name; t
 
 from __future__ import annotations
 
-import difflib
+import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .bundle import PROFILES
 from .errors import ConfigError
+from .tflite import MAX_CONTEXT, QUANTIZE
+from .tools import nearest
 
 FUNCTIONGEMMA = "google/functiongemma-270m-it"
 OFFLINE = "offline"
-QUANTIZATIONS = {"none": "f32", "dynamic_int8": "q8"}  # converter's name: the part of the file name it gives
-KV_LENGTHS = (512, 1024, 2048, 4096)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +134,19 @@ class TfliteConfig(_DataConfig):
     model: str = _setting("", "Folder of a tuned model; empty: `model` in the output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
     prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
-    kv_cache_max_len: int = _setting(1024, "Longest conversation in tokens, prompt and answers.")
-    quantize: str = _setting("dynamic_int8", "dynamic_int8 halves the size; none keeps full precision.")
+    kv_cache_max_len: int = _setting(1024, "Longest context in tokens, prompt and answer; 2048 if yours do not fit.")
+    quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZE)}. dynamic_int8 halves "
+                                             "the size.")
 
     def _problems(self) -> Iterable[str]:
         yield from super()._problems()
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
-        if self.kv_cache_max_len not in KV_LENGTHS:
-            yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected one of {', '.join(map(str, KV_LENGTHS))}"
-        if not 8 <= self.prefill_seq_len <= self.kv_cache_max_len:
-            yield f"prefill_seq_len is {self.prefill_seq_len}, expected 8 to kv_cache_max_len ({self.kv_cache_max_len})"
-        yield from _choice("quantize", self.quantize, QUANTIZATIONS)
+        if not 2 <= self.kv_cache_max_len <= MAX_CONTEXT:
+            yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected 2 to {MAX_CONTEXT}"
+        elif not 1 <= self.prefill_seq_len < self.kv_cache_max_len:
+            yield f"prefill_seq_len is {self.prefill_seq_len}, expected 1 to {self.kv_cache_max_len - 1}"
+        yield from _choice("quantize", self.quantize, QUANTIZE)
 
     @property
     def model_folder(self) -> Path:
@@ -167,7 +170,7 @@ class TaskConfig(_DataConfig):
         yield from super()._problems()
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
-        yield from _choice("profile", self.profile, ("guide", "google", "flutter_gemma"))
+        yield from _choice("profile", self.profile, PROFILES)
         for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
             if not 0 <= getattr(self, name) <= 100:
                 yield f"{name} is {getattr(self, name)}, expected 0 to 100 points"
@@ -175,10 +178,31 @@ class TaskConfig(_DataConfig):
     model_folder = TfliteConfig.model_folder
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for a misspelt word, or nothing when no known word is near."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+def from_notebook(kind: type, names: dict[str, Any]) -> Any:
+    """Build settings from a notebook's variables and refuse injected ones that it does not declare.
+
+    Papermill only warns about a misspelt parameter and runs with the default; this refuses it.
+
+    Args:
+        kind: one of the settings classes.
+        names: the notebook's `globals()`; `In` is IPython's history of executed cells.
+    Raises:
+        ConfigError: a parameter is undeclared (the nearest name is given), missing or has a wrong value.
+    """
+    known = [item.name for item in fields(kind)]
+    injected = {target.id for source in names.get("In", []) if source.startswith("# Parameters\n")
+                for statement in ast.parse(source).body if isinstance(statement, ast.Assign)
+                for target in statement.targets if isinstance(target, ast.Name)}
+    problems = [unknown_parameter(name, known) for name in sorted(injected - set(known))]
+    problems += [f"{name} is gone from the parameters cell; put its line back" for name in known if name not in names]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return kind(**{name: names[name] for name in known})
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> str:
+    """Message for a parameter that no notebook declares."""
+    return f"parameter {name!r} does not exist, expected one of {', '.join(known)}{nearest(name, known)}"
 
 
 def _type_problems(config: Any) -> Iterable[str]:

@@ -104,6 +104,13 @@ def cache_dir(*parts: str) -> Path:
     return folder
 
 
+def shipped(*parts: str) -> Path:
+    """A file that comes with fgkit (`data/...`, `notebooks/...`): beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    inside = package.joinpath(*parts)
+    return inside if inside.exists() else package.parent.joinpath(*parts)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

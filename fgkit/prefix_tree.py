@@ -12,12 +12,11 @@ Related: Tree Training (arXiv 2511.00413), which does the same for branching age
 
 >>> tree = build([Row((2, 10, 11), 1), Row((2, 10, 12), 1)])
 >>> tree.tokens, tree.positions, tree.predictors, tree.targets
-((2, 10), (0, 1), (0, 1, 1), (10, 11, 12))
+((2, 10), (0, 1), (0, 1, 0, 1), (10, 11, 10, 12))
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,9 +47,8 @@ class Tree:
         positions: depth of each token, which is its position in its own row.
         last_descendants: place of the last token below each token, itself if it is a leaf. Token `i` may attend to
             token `j` exactly if `j <= i <= last_descendants[j]`.
-        predictors: places whose hidden states predict an answer token.
-        targets: the answer token that each of them predicts.
-        weights: how many rows ask for that prediction; they add up to the number of answer tokens.
+        predictors: for every answer token of every row, the place whose hidden state predicts it.
+        targets: those answer tokens.
     """
 
     tokens: tuple[int, ...]
@@ -58,7 +56,6 @@ class Tree:
     last_descendants: tuple[int, ...]
     predictors: tuple[int, ...]
     targets: tuple[int, ...]
-    weights: tuple[int, ...]
 
 
 def build(rows: Iterable[Row]) -> Tree:
@@ -70,7 +67,8 @@ def build(rows: Iterable[Row]) -> Tree:
     tokens: list[int] = []
     positions: list[int] = []
     last: list[int] = []
-    predictions: Counter[tuple[int, int]] = Counter()
+    predictors: list[int] = []
+    targets: list[int] = []
     path: list[int] = []  # places of the tokens of the row before
     for row in sorted(rows, key=lambda row: row.tokens):
         shared = common_prefix_length([tokens[place] for place in path], row.tokens[:-1])
@@ -82,11 +80,11 @@ def build(rows: Iterable[Row]) -> Tree:
             tokens.append(token)
             positions.append(depth)
             last.append(0)
-        predictions.update((path[depth - 1], row.tokens[depth]) for depth in range(row.prompt_length, len(row.tokens)))
+        predictors += path[row.prompt_length - 1:]
+        targets += row.tokens[row.prompt_length:]
     for place in path:
         last[place] = len(tokens) - 1
-    return Tree(tuple(tokens), tuple(positions), tuple(last), tuple(place for place, _ in predictions),
-                tuple(target for _, target in predictions), tuple(predictions.values()))
+    return Tree(tuple(tokens), tuple(positions), tuple(last), tuple(predictors), tuple(targets))
 
 
 def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:

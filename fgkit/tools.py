@@ -50,11 +50,15 @@ def load_tools(path: str | Path) -> list[dict]:
         source = path.read_bytes()
     except OSError as error:
         raise ToolError(f"{path}: cannot be read: {error.strerror}. Give the path of your tools file.") from error
-    tools, places, problems = read(source, path)
+    try:
+        tools, places, problems = read(source, path)
+        problems += _problems(tools, places)
+    except RecursionError as error:
+        raise ToolError(f"{path}: a tool is nested too deeply. Flatten its schema.") from error
     if not tools and not problems:
         problems = [f"{path}: holds no tools. Write at least one public function with type hints and a docstring, "
                     "or a JSON list with at least one tool."]
-    _raise([*problems, *_problems(tools, places)])
+    _raise(problems)
     return tools
 
 
@@ -72,7 +76,7 @@ def check_tools(tools: list[dict], where: str) -> None:
 
 def tools_hash(tools: list[dict]) -> str:
     """Hex SHA-256 of the declarations; the order of tools and keys counts, because prompts depend on it."""
-    return hashlib.sha256(json.dumps(tools, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(tools, ensure_ascii=False, allow_nan=False).encode()).hexdigest()
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -218,6 +222,10 @@ def _tool_problems(tool: Any) -> Iterator[str]:
         return
     name, description, parameters = body.get("name"), body.get("description", ""), body.get("parameters")
     yield from _name_problems(name, "name")
+    try:
+        tools_hash([body])
+    except (TypeError, ValueError) as error:
+        yield f"{name}: cannot be written as JSON: {error}. Use texts, finite numbers, booleans, lists and dicts."
     if isinstance(description, str) and not description.strip():
         yield f"{name}.description: is empty, but the model is shown it. Say in one sentence what the tool does."
     if not isinstance(parameters, dict) or not parameters:

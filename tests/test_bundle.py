@@ -36,6 +36,15 @@ def tiny_tokenizer(without: str = "") -> bytes:
     return model.getvalue()
 
 
+def hidden_from_text(token: str) -> bytes:
+    """The tiny tokenizer with a token that is in the vocabulary, but of the kind that is never found in a text."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(tiny_tokenizer())
+    model.pieces[CONTROL_TOKENS[token]].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
+    return model.SerializeToString()
+
+
 @pytest.fixture
 def inputs(tmp_path, monkeypatch) -> tuple[Path, Path, Path]:
     """A stand-in network, a tokenizer and the output's name; what a real network must hold is test_runtime's matter."""
@@ -75,6 +84,13 @@ def test_a_token_the_tokenizer_does_not_know_is_refused(inputs, token):
     with pytest.raises(BundleError, match=f"{token} is (no piece|split)"):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
     assert not output.exists()
+
+
+def test_a_turn_token_that_text_cannot_reach_is_refused(inputs):
+    tflite, tokenizer, output = inputs
+    tokenizer.write_bytes(hidden_from_text("<start_of_turn>"))
+    with pytest.raises(BundleError, match="<start_of_turn> is split into"):
+        bundle.create_task(tflite, tokenizer, output, sidecar={})
 
 
 @pytest.mark.parametrize("field, value", [
@@ -173,7 +189,7 @@ def test_missing_and_compressed_archives(task):
     with zipfile.ZipFile(task, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    with pytest.raises(BundleError, match="compressed"):
+    with pytest.raises(BundleError, match="its members are compressed"):
         bundle.read_task(task)
 
 

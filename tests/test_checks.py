@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_bundle import tiny_tokenizer
+from test_bundle import hidden_from_text, tiny_tokenizer
 
 from fgkit import checks
 from fgkit.errors import CheckFailed, FgkitError
@@ -93,6 +93,7 @@ def edit(name: str, **fields):
     (lambda f: (f / "tokenizer.model").write_bytes(b"version https://git-lfs.github.com/spec/v1"), 5, "cannot be read"),
     (lambda f: (f / "tokenizer.model").write_bytes(b""), 5, "tokenizer.model"),
     (lambda f: (f / "tokenizer.model").write_bytes(tiny_tokenizer(without="<escape>")), 5, "id 52 is '<unused52>'"),
+    (lambda f: (f / "tokenizer.model").write_bytes(hidden_from_text("<escape>")), 5, "<escape> is split into"),
     (edit("tokenizer.json", added_tokens=[{"id": 46, "content": "<escape>"}]), 6, "<escape> has id 46, expected 52"),
     (lambda f: (f / "tokenizer.json").write_text("{}"), 6, "cannot be read"),
     (edit("generation_config.json", eos_token_id=[1, 106]), 7, r"eos_token_id is \[1, 106\]"),

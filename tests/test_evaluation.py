@@ -61,6 +61,13 @@ def test_plain_text_parses_but_has_the_wrong_tool() -> None:
     assert score([Record(1, "hi", ())], ["Hello."])["per_tool"] == {"(no call)": no_call}
 
 
+def test_every_expected_call_counts_in_its_order() -> None:
+    one, two = RECORDS[2].calls
+    for calls in ([two, one], [one], [one, two, two], [one, one, two]):
+        assert score([RECORDS[2]], [answer(*calls)])["tool_accuracy"] == 0.0
+    assert score([RECORDS[2]], [answer(one, two)])["exact_match"] == 1.0
+
+
 @pytest.mark.parametrize("value", [1.0, True, "1", None, [1]])
 def test_arguments_are_compared_with_their_types(value: object) -> None:
     result = score([Record(1, "go", (Call("f", {"x": 1}),))], [answer(Call("f", {"x": value}))])

@@ -14,6 +14,7 @@ from fgkit.tools import check_tools, load_tools, nearest, strict_json, tools_has
 
 GOOD = '''"""My tools."""
 from pathlib import Path
+from textwrap import dedent
 
 
 def second(count: int, word: str = "a") -> str:
@@ -32,6 +33,9 @@ def _private(x):
 
 def first() -> Path:
     """Does the first thing."""
+
+
+alias = first
 '''
 SECOND = {"type": "function", "function": {
     "name": "second", "description": "Repeats a word.", "parameters": {
@@ -71,7 +75,7 @@ def test_python_functions_in_source_order_without_return(tmp_path: Path) -> None
 
 def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
     load_tools(write(tmp_path, GOOD))
-    assert load_tools(write(tmp_path, GOOD.replace("def first", "def firzt")))[1]["function"]["name"] == "firzt"
+    assert load_tools(write(tmp_path, GOOD.replace("second", "sekond")))[0]["function"]["name"] == "sekond"
 
 
 def test_tools_list_decides_what_counts(tmp_path: Path) -> None:
@@ -110,7 +114,8 @@ def test_json_nested_flat_upper_case_and_bom_are_one_form(tmp_path: Path) -> Non
 def test_hash_sees_order_and_words() -> None:
     one, two = tool(name="a"), tool(name="b")
     assert tools_hash([one, two]) == tools_hash([tool(name="a"), tool(name="b")])
-    assert len({tools_hash([one, two]), tools_hash([two, one]), tools_hash([one]), tools_hash([{**one, "é": 1}])}) == 4
+    turned = dict(reversed(one.items()))
+    assert len({tools_hash(tools) for tools in ([one, two], [two, one], [one], [turned], [{**one, "é": 1}])}) == 5
 
 
 BAD_FILES = [
@@ -122,6 +127,7 @@ BAD_FILES = [
     ("a.py", "x = 1\nreturn x\n", "a.py:2: is not valid Python: 'return' outside function"),
     ("a.py", "x = 1\nimport no_such_package_here\n", "a.py:2: stopped with ModuleNotFoundError"),
     ("a.py", "def g():\n    raise KeyError('k')\n\ng()\n", "a.py:2: stopped with KeyError"),
+    ("a.py", "import json\njson.loads('{')\n", "a.py:2: stopped with JSONDecodeError"),
     ("a.py", "import sys\nsys.exit(3)\n", "a.py:2: stopped with SystemExit"),
     ("a.py", "x = 1\n", "holds no tools"),
     ("a.py", "TOOLS = []\n", "holds no tools"),
@@ -138,6 +144,8 @@ BAD_FILES = [
     ("a.json", '{"name": "f"}', "holds a dict, expected a list"),
     ("a.json", '[{"name": "f", "name": "g"}]', "the key 'name' occurs twice"),
     ("a.json", "[]", "holds no tools"),
+    ("a.json", '[{"name": "f", "description": "F", "parameters": {"default": ' + "[" * 600 + "]" * 600 + "}}]",
+     "a tool is nested too deeply"),
     ("a.json", '["f"]', "a.json: tool 1: has no 'function' mapping"),
     ("a.json", '[{"function": "f"}]', "a.json: tool 1: has no 'function' mapping"),
 ]
@@ -187,6 +195,10 @@ BAD_TOOLS = [
     (tool({"x": {"type": "string", "enum": []}}), "properties.x.enum: is empty"),
     (tool({"x": {"type": "object", "additionalProperties": {"type": "integer"}}}),
      "go.parameters.properties.x: an object without"),
+    (tool({"x": {"type": "array", "items": {"type": "object", "properties": {"y": {"description": "Y"}}}}}),
+     "go.parameters.properties.x.items.properties.y: has no type"),
+    (tool({"x": {**STRING, "default": Path()}}), "go: cannot be written as JSON: Object of type"),
+    (tool({"x": {**STRING, "default": "\ud83d"}}), "go: cannot be written as JSON: "),
     (tool({"x": {"type": "array", "items": {"$ref": "http://example.com/s"}}}), "go.parameters: uses $ref"),
     *[(tool({name: STRING}), f"go.parameters.properties.{name}: ")
       for name in ("description", "type", "properties", "required", "nullable")],

@@ -1,0 +1,184 @@
+"""The command line: `python -m fgkit run | evaluate | lint | doctor | chat`. A light skin over functions of the package.
+
+Exit codes: 0 fine; 1 a check found problems; 2 could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import CheckFailed, DataError, FgkitError
+
+_EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake prints one message and no traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except FgkitError as error:
+        if options.debug:
+            raise
+        print(f"fgkit: {error}", file=sys.stderr)
+        return 1 if isinstance(error, CheckFailed) else 2
+    except ModuleNotFoundError as error:
+        if options.debug:
+            raise
+        print(f"fgkit: the package {error.name!r} is not installed. `python -m fgkit doctor` says what is missing.",
+              file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    from . import pipeline, summary
+
+    parameters = {name: _literal(value) for name, value in options.parameter}
+    named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
+             "tools": options.tools, "model": options.model}
+    if options.model and options.base:
+        raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: give one of them.")
+    parameters |= {name: value for name, value in named.items() if value is not None}
+    result = pipeline.run(parameters)
+    print("\n" + summary.table(result))
+    print(f"everything is in {Path(parameters.get('output', 'run')).expanduser().absolute()}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from . import evaluation, stages
+    from .files import write_json
+    from .records import read_records
+    from .tools import load_tools
+
+    path = Path(options.path).expanduser()
+    if not path.exists():
+        raise FgkitError(f"{path}: no such model folder or bundle.")
+    data, held_out, tools_file = stages.data_files(options.data, options.data, options.tools)
+    tools = load_tools(tools_file)
+    rows = stages.Rows(tools, (), tuple(read_records(held_out, tools)))
+    if path.is_dir():
+        score = stages.score_folder(path, rows, style=options.style)
+    elif path.suffix in (".task", ".litertlm"):
+        score = stages.score_file(path, rows, style=options.style)
+    else:
+        raise FgkitError(f"{path}: expected a model folder, a .task or a .litertlm.")
+    print(evaluation.compare({path.name: score}))
+    if options.json:
+        write_json(options.json, score)
+        print(f"written: {options.json}")
+    return 0
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from .records import format_report, inspect_records
+    from .stages import data_files
+    from .tools import load_tools
+
+    inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]))
+    for problem in inspection.problems:
+        print(problem)
+    for warning in inspection.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if not inspection.problems:
+        print(format_report(inspection))
+    return 1 if inspection.problems else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import checks
+
+    found = checks.check_environment(options.step, options.output)
+    print(checks.table(found))
+    failed = sum(check.status == "fail" for check in found)
+    print("everything is there" if not failed else f"{failed} of {len(found)} checks failed")
+    return 1 if failed else 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from .stages import chat, data_files
+
+    return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)
+
+
+def _literal(text: str) -> Any:
+    """A parameter value as typed: None, true/false, a number, else text."""
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
+        description="Teach FunctionGemma 270M to call your functions and ship it to a phone.\n\n"
+                    "  python -m fgkit run                              the example, start to scored .task\n"
+                    "  python -m fgkit lint my.jsonl --tools my.py      is my data right?\n"
+                    "  python -m fgkit run --data my.jsonl --tools my.py --output my_run\n"
+                    "  python -m fgkit chat my_run/functiongemma-flutter.task --tools my.py")
+    parser.add_argument("--version", action="version", version=f"fgkit {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+                                  epilog=f"example: python -m fgkit {example}\n{_EXIT_CODES}", formatter_class=_Help)
+        sub.set_defaults(command=function)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return sub
+
+    run = command("run", _run, "execute the three notebooks in order: data in, scored .task out",
+                  "run --data my.jsonl --tools my.py -p num_train_epochs 5")
+    run.add_argument("--output", metavar="DIR", help="folder for everything the run writes (default: run)")
+    run.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
+                     "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
+    run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
+    run.add_argument("--data", metavar="FILE", help="training rows, JSONL (default: the example's)")
+    run.add_argument("--eval", metavar="FILE", help="held-out rows, JSONL (default: a tenth of --data)")
+    run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
+    run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="set a notebook parameter, such as -p learning_rate 2e-5; goes to every notebook that has it")
+
+    evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
+                       "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
+    evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
+    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, JSONL (default: the example's held-out rows)")
+    evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
+    evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
+
+    lint = command("lint", _lint, "check a data file; one line a problem", "lint my.jsonl --tools my.py")
+    lint.add_argument("path", metavar="DATA", help="rows, JSONL")
+    lint.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+
+    doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
+    doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")
+    doctor.add_argument("--output", metavar="DIR", default=".", help="folder whose disk is looked at (default: here)")
+
+    chat = command("chat", _chat, "ask a finished bundle", "chat run/functiongemma-flutter.task \"make it red\"")
+    chat.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")
+    chat.add_argument("question", nargs="*", help="what to ask; without it, questions are read from the terminal")
+    chat.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

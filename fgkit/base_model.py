@@ -1,0 +1,170 @@
+"""Where training starts: FunctionGemma from the Hub, a local folder, or the offline base.
+
+In: what the user asked for. Out: a folder on this disk that holds a whole model, and how it was come by.
+
+>>> base = find_base("offline")
+>>> model, tokenizer = load(base.folder)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import offline_base
+from .config import FUNCTIONGEMMA, OFFLINE
+from .errors import ModelError
+from .files import cache_dir
+
+_FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
+          "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
+_OPTIONAL = {"special_tokens_map.json", "added_tokens.json"}
+_INSTEAD = "To go on without it, use the offline base: `--base offline` (in a notebook: base = \"offline\")."
+_GET_ACCESS = (f"To get FunctionGemma: accept the licence at https://huggingface.co/{FUNCTIONGEMMA}, create a token at "
+               "https://huggingface.co/settings/tokens, and set it as the environment variable HF_TOKEN "
+               "(in Colab: the key icon on the left).")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model folder to start from.
+
+    Args:
+        name: Hub name, path or `offline`, as it is written into the results.
+        folder: where its files are.
+        offline: whether it is the offline base, which has a recipe of its own.
+        announcement: one paragraph for the user.
+    """
+
+    name: str
+    folder: Path
+    offline: bool
+    announcement: str
+
+
+def find_base(base: str = "") -> Base:
+    """Find or fetch the base model; never put another in the place of one that was asked for.
+
+    Args:
+        base: a Hub name, a folder, `offline`, or empty for FunctionGemma if a token or a local copy gives access to
+            it and the offline base otherwise.
+    Raises:
+        ModelError: it cannot be had; the message says why and what to do.
+    """
+    if base == OFFLINE:
+        return _offline("You asked for the offline base.")
+    if base and Path(base).expanduser().is_dir():
+        folder = Path(base).expanduser().absolute()
+        check_folder(folder)
+        return Base(_recorded_base(folder) or str(folder), folder, _recorded_base(folder) == OFFLINE,
+                    f"Base model: the folder {folder}.")
+    if base and (base.count("/") != 1 or base.startswith((".", "/", "~"))):
+        raise ModelError(f"base is {base!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. {_INSTEAD}")
+    from huggingface_hub import get_token
+
+    name = base or FUNCTIONGEMMA
+    if not base and not get_token():
+        local = _local_copy(name)
+        if local is None:
+            return _offline(f"No token and no local copy of {FUNCTIONGEMMA}.")
+        return Base(name, local, False, f"Base model: {name}, from the copy on this machine.")
+    folder = _download(name)
+    return Base(name, folder, False, f"Base model: {name}, from the Hub.")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that does not hold a whole model.
+
+    Raises:
+        ModelError: files are missing or the weights are cut short; all problems in one message.
+    """
+    from .checks import weight_problems
+
+    problems = [f"{name} is missing" for name in _FILES if name not in _OPTIONAL and not (folder / name).is_file()]
+    if (folder / "model.safetensors").is_file():
+        problems += weight_problems(folder)
+    if problems:
+        raise ModelError(f"{folder}: not a whole model: {'; '.join(problems)}. "
+                         "If it was downloaded, download it again; if it was copied, copy all files.")
+
+
+def load(folder: str | Path) -> tuple[Any, Any]:
+    """Load a model and its tokenizer as the guide demands: bfloat16 and eager attention.
+
+    Args:
+        folder: a model folder; code in it is never run.
+    Returns:
+        (model in evaluation mode, on the GPU if there is one; tokenizer).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, attn_implementation="eager", use_safetensors=True, local_files_only=True,
+        trust_remote_code=False)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def _offline(reason: str) -> Base:
+    folder = offline_base.build(cache_dir("offline-base"))
+    return Base(OFFLINE, folder, True, f"{reason} Base model: {offline_base.DESCRIPTION}. FunctionGemma itself would "
+                                       f"start better and need less training. {_GET_ACCESS}")
+
+
+def _local_copy(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    if not (folder / "model.safetensors").is_file():  # an interrupted download, of no use without a token
+        return None
+    check_folder(folder)
+    return folder
+
+
+def _download(name: str) -> Path:
+    """Fetch a model's files from the Hub, or resume; each way it can fail has its own message."""
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled,
+                                        RepositoryNotFoundError)
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
+    except GatedRepoError as error:
+        raise ModelError(f"{name}: access is not granted yet (the model is gated). {_GET_ACCESS} {_INSTEAD}") from error
+    except RepositoryNotFoundError as error:  # the Hub answers so for a private model and for a bad token, too
+        raise ModelError(f"{name}: the Hub does not know this name, or the token is refused (401). Check the spelling "
+                         f"and the token in HF_TOKEN. {_GET_ACCESS} {_INSTEAD}") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError) as error:
+        local = _local_copy(name)
+        if local is None:
+            raise ModelError(f"{name}: the Hub cannot be reached and there is no whole copy on this machine. Check the "
+                             f"network (and HF_HUB_OFFLINE), then run again: a download resumes. {_INSTEAD}") from error
+        return local
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no"
+        remedy = {401: "The token in HF_TOKEN is refused. Create a new one.",
+                  403: "The token in HF_TOKEN may not read gated models. Create one with Read access.",
+                  429: "The Hub asks to wait. Try again in a few minutes."}.get(
+                      status, "The Hub has a problem. Try again later: a download resumes.")
+        raise ModelError(f"{name}: the Hub answered {status}. {remedy} {_INSTEAD}") from error
+    except OSError as error:
+        raise ModelError(f"{name}: the download could not be stored: {error.strerror or error}. Free some space "
+                         f"(1 GB is needed) or set HF_HOME to another disk, then run again: it resumes.") from error
+    check_folder(folder)
+    return folder
+
+
+def _recorded_base(folder: Path) -> str | None:
+    """Name of the base that a folder written by fgkit came from."""
+    from .files import read_json
+
+    record = folder / "fgkit.json"
+    return read_json(record).get("base") if record.is_file() else None
+

@@ -1,0 +1,107 @@
+"""The only file that knows Google Colab; everywhere else its functions do nothing but check.
+
+>>> prepare("finetune")      # after the install cell: are the packages really there?
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from .errors import FgkitError, PackageError
+
+DRIVE = Path("/content/drive")
+
+
+def in_colab() -> bool:
+    """Whether this is a Colab kernel."""
+    return importlib.util.find_spec("google") is not None and importlib.util.find_spec("google.colab") is not None
+
+
+def prepare(step: str) -> None:
+    """Check the packages of a notebook from Python, and in Colab hand the token from the secrets to the Hub.
+
+    Args:
+        step: `finetune`, `to_tflite` or `to_task`.
+    Raises:
+        PackageError: packages are missing or have the wrong version, or a loaded one changed and wants a restart.
+    """
+    from .checks import check_environment
+
+    wrong = [check for check in check_environment(step) if check.status == "fail" and check.remedy.startswith("pip install")]
+    if wrong:
+        raise PackageError("\n".join([f"{len(wrong)} packages are not what {step} needs:",
+                                      *(f"  {check.name}: {check.reason} {check.remedy}" for check in wrong)]))
+    stale = stale_packages()
+    if stale:
+        raise PackageError(f"Installed just now, but an older version is already loaded: {', '.join(stale)}. Choose "
+                           "Runtime > Restart session, once, then run the notebook from the top.")
+    if in_colab():
+        _token_from_secrets()
+
+
+def stale_packages() -> list[str]:
+    """Loaded packages whose version differs from the one that is installed now."""
+    stale = []
+    for module in ("numpy", "google.protobuf", "pyarrow", "transformers", "datasets", "huggingface_hub"):
+        loaded = getattr(sys.modules.get(module), "__version__", None)
+        name = {"google.protobuf": "protobuf", "huggingface_hub": "huggingface-hub"}.get(module, module)
+        if loaded is not None and loaded != importlib.metadata.version(name):
+            stale.append(f"{name} {loaded}")
+    return stale
+
+
+def keep(folder: Path) -> Path | None:
+    """In Colab, copy a run's results to Google Drive, because the machine goes away; elsewhere they are on the disk.
+
+    Args:
+        folder: the run's output folder.
+    Returns:
+        the folder on Drive, or None where nothing was copied.
+    Raises:
+        FgkitError: Drive is full or refuses to be written.
+    """
+    if not in_colab():
+        return None
+    if not _mounted():
+        print("Google Drive is not connected, so the files stay on this Colab machine and vanish with it. "
+              "Download them from the folder icon on the left, or connect Drive and run this cell again.")
+        return None
+    target = DRIVE / "MyDrive" / "fgkit" / folder.name
+    try:
+        shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints", ".*"))
+    except (OSError, shutil.Error) as error:
+        raise FgkitError(f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files are still "
+                         f"in {folder}.") from error
+    print(f"copied to Google Drive: {target}")
+    return target
+
+
+def _mounted() -> bool:
+    if (DRIVE / "MyDrive").is_dir():
+        return True
+    from google.colab import drive
+
+    try:
+        drive.mount(str(DRIVE))
+    except (ValueError, RuntimeError, NotImplementedError) as error:  # refused, timed out, or no browser to ask in
+        print(f"Drive was not connected: {error}")
+    return (DRIVE / "MyDrive").is_dir()
+
+
+def _token_from_secrets() -> None:
+    """Set HF_TOKEN from Colab's secrets; a missing or forbidden one leaves the offline base."""
+    if os.environ.get("HF_TOKEN"):
+        return
+    from google.colab import userdata
+
+    try:
+        os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
+    except userdata.SecretNotFoundError:
+        print("No secret HF_TOKEN: the offline base will be used. Add it with the key icon on the left.")
+    except userdata.NotebookAccessError:
+        print("The secret HF_TOKEN exists, but this notebook may not read it. Switch its access on (key icon).")

@@ -1,0 +1,91 @@
+"""Records as token rows: the prompt and the answer that the model is trained on, exactly as they are served.
+
+In: records and tools. Out: `prefix_tree.Row`s, after the text has been compared with the model's own chat template.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from . import prompts
+from .errors import DataError, ModelError
+from .prefix_tree import Row
+from .records import Record
+
+
+def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: str = "",
+                 style: str = "template") -> list[str]:
+    """The text that the runtime will put before the model for each record, up to the model's turn.
+
+    Args:
+        records: rows; only what the user says is used.
+        tools: the tools declared in every prompt.
+        system_message: developer text; empty for the official trigger sentence.
+        style: which runtime's text, see `prompts.STYLES`.
+    """
+    message = system_message or prompts.DEFAULT_SYSTEM_MSG
+    return [prompts.render(prompts.conversation(record.user_content, message), tools,
+                           add_generation_prompt=True, style=style) for record in records]
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of rendered text; nothing is added, because the text holds its own `<bos>`."""
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, max_length: int,
+                     system_message: str = "", style: str = "template") -> list[Row]:
+    """Turn records into token rows with the answer marked.
+
+    Args:
+        records: rows to train on.
+        tools: the tools declared in every prompt.
+        tokenizer: the base model's.
+        max_length: longest row allowed, in tokens.
+        system_message: developer text; empty for the official trigger sentence.
+        style: which runtime's prompt text.
+    Raises:
+        DataError: rows are longer than `max_length`; all are named, none is cut.
+    """
+    rows, too_long = [], []
+    for record, text in zip(records, prompt_texts(records, tools, system_message, style), strict=True):
+        prompt = encode(tokenizer, text)
+        row = Row(tuple(prompt + encode(tokenizer, prompts.completion(record.calls))), len(prompt))
+        rows.append(row)
+        if len(row.tokens) > max_length:
+            too_long.append(f"line {record.line}: {len(row.tokens)} tokens")
+    if too_long:
+        raise DataError(f"{len(too_long)} rows are longer than max_length ({max_length}): " + ", ".join(too_long[:20])
+                        + (f" and {len(too_long) - 20} more" if len(too_long) > 20 else "")
+                        + ". Shorten the tools or the rows, or raise max_length (`-p max_length ...`).")
+    return rows
+
+
+def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict], system_message: str = "") -> int:
+    """Compare every rendered conversation with the model's own chat template; return how many were compared.
+
+    Args:
+        tokenizer: the base model's, with its chat template.
+        records: the rows that will be trained.
+        tools: the tools declared in every prompt.
+        system_message: developer text; empty for the official trigger sentence.
+    Raises:
+        ModelError: the tokenizer has no template, or a text differs; the message shows the first difference.
+    """
+    if not tokenizer.chat_template:
+        raise ModelError("The base model's tokenizer has no chat template, so what the app will send cannot be checked. "
+                         "Get the model again: chat_template.jinja is missing.")
+    for record in records:
+        messages = prompts.conversation(record.user_content, system_message or prompts.DEFAULT_SYSTEM_MSG)
+        messages.append({"role": "assistant", "tool_calls": [
+            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in record.calls]})
+        ours = prompts.render(messages, tools)
+        theirs = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
+        if ours != theirs:
+            diff = "\n".join(difflib.unified_diff(theirs.splitlines(), ours.splitlines(), "the model's chat template",
+                                                  "fgkit.prompts.render", lineterm="", n=0))
+            raise ModelError(f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
+                             "Nothing was trained. Report this with the tools file: the model's template has changed.")
+    return len(records)

@@ -1,0 +1,71 @@
+"""Progress bars: in a notebook where one looks at it, in the terminal when `python -m fgkit run` executes it.
+
+A headless notebook writes its bars into the file that FGKIT_PROGRESS names, and the command line copies that file to the
+terminal, so that executed notebooks stay free of progress noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "FGKIT_PROGRESS"
+
+
+def bar(iterable: Any = None, **options: Any) -> Any:
+    """A tqdm progress bar; arguments as tqdm's (`total`, `desc`, `unit`, ...)."""
+    relay = os.environ.get(VARIABLE)
+    if relay:
+        from tqdm import tqdm
+
+        return tqdm(iterable, file=open(relay, "a", encoding="utf-8"), ncols=100, mininterval=1, **options)
+    from tqdm.auto import tqdm
+
+    return tqdm(iterable, **options)
+
+
+def note(text: str) -> None:
+    """Print a line that says what is going on, in the notebook and in the terminal that runs it."""
+    print(text)
+    relay = os.environ.get(VARIABLE)
+    if relay:
+        with open(relay, "a", encoding="utf-8") as handle:
+            handle.write(text + "\n")
+
+
+@contextlib.contextmanager
+def relayed() -> Iterator[None]:
+    """Show on stderr what kernels started in this block write to their progress bars."""
+    with tempfile.TemporaryDirectory(prefix="fgkit-") as folder:
+        path = Path(folder, "progress")
+        path.touch()
+        before, done = os.environ.get(VARIABLE), threading.Event()
+        os.environ[VARIABLE] = str(path)
+        thread = threading.Thread(target=_copy, args=(path, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            if before is None:
+                del os.environ[VARIABLE]
+            else:
+                os.environ[VARIABLE] = before
+
+
+def _copy(path: Path, done: threading.Event) -> None:
+    with open(path, encoding="utf-8", newline="") as handle:
+        while True:
+            last_look = done.wait(0.3)
+            if text := handle.read():
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            if last_look:
+                return

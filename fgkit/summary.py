@@ -1,0 +1,71 @@
+"""`summary.json`: what a run measured, written stage by stage and whole at every moment.
+
+Top level: `base`, `tuned`, `task` (each the object that `evaluate` writes, or null), `gate`, `files`, `seconds`,
+`settings`, `versions`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from .evaluation import compare
+from .files import read_json, sha256, write_json
+
+NAME = "summary.json"
+SCORES = ("base", "tuned", "task")
+_PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-torch", "ai-edge-litert", "mediapipe",
+             "litert-lm", "numpy", "sentencepiece")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The summary in `folder`, or an empty one."""
+    path = folder / NAME
+    empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in ("files", "seconds", "settings", "versions")}
+    return empty | (read_json(path) if path.is_file() else {})
+
+
+def update(folder: Path, **parts: Any) -> dict[str, Any]:
+    """Put parts into the summary; dicts under `files`, `seconds`, `settings` and `versions` are merged.
+
+    Args:
+        folder: the run's output folder.
+        parts: top-level keys and their values; None empties one.
+    """
+    summary = read(folder)
+    for key, value in parts.items():
+        summary[key] = summary[key] | value if key in ("files", "seconds", "settings", "versions") else value
+    write_json(folder / NAME, summary)
+    return summary
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and hash of an output, for the `files` part."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, fgkit and the packages that shape a result, as far as they are installed."""
+    from . import __version__
+
+    found = {"python": platform.python_version(), "fgkit": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The short table at the end of a run: scores side by side, the gate, files, time."""
+    scores = {name: summary[name] for name in SCORES if summary[name]}
+    lines = [compare(scores)] if scores else []
+    if summary["gate"]:
+        lines += ["", "gate: " + ("passed" if summary["gate"]["passed"] else "FAILED"), *summary["gate"]["lines"][:2]]
+    lines += ["", *(f"{name}  {facts['bytes'] / 1e6:,.1f} MB" for name, facts in summary["files"].items())]
+    if summary["seconds"]:
+        lines.append("time: " + ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()))
+    return "\n".join(lines)
