@@ -8,6 +8,7 @@ In: what the user asked for. Out: a folder on this disk that holds a whole model
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,18 +60,21 @@ def find_base(base: str = "") -> Base:
         check_folder(folder)
         return Base(_recorded_base(folder) or str(folder), folder, _recorded_base(folder) == OFFLINE,
                     f"Base model: the folder {folder}.")
-    if base and (base.count("/") != 1 or base.startswith((".", "/", "~"))):
+    if base and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base, re.ASCII):
         raise ModelError(f"base is {base!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. {_INSTEAD}")
     from huggingface_hub import get_token
 
-    name = base or FUNCTIONGEMMA
-    if not base and not get_token():
+    name, token = base or FUNCTIONGEMMA, get_token()
+    if token and not re.fullmatch("[!-~]+", token):
+        raise ModelError(f"{name}: the token in HF_TOKEN holds characters that no token has. Copy it again from "
+                         f"https://huggingface.co/settings/tokens. {_INSTEAD}")
+    if not base and not token:
         local = _local_copy(name)
         if local is None:
-            return _offline(f"No token and no local copy of {FUNCTIONGEMMA}.")
+            return _offline(f"No token and no whole local copy of {FUNCTIONGEMMA}.")
         return Base(name, local, False, f"Base model: {name}, from the copy on this machine.")
     folder = _download(name)
-    return Base(name, folder, False, f"Base model: {name}, from the Hub.")
+    return Base(name, folder, False, f"Base model: {name}, in {folder}.")
 
 
 def check_folder(folder: Path) -> None:
@@ -114,51 +118,66 @@ def _offline(reason: str) -> Base:
 
 
 def _local_copy(name: str) -> Path | None:
+    """The whole model in the Hub's cache; an interrupted download is none, because without a token it stays so."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=list(_FILES)))
+        check_folder(folder)
+    except (LocalEntryNotFoundError, ModelError):
         return None
-    if not (folder / "model.safetensors").is_file():  # an interrupted download, of no use without a token
-        return None
-    check_folder(folder)
     return folder
 
 
 def _download(name: str) -> Path:
-    """Fetch a model's files from the Hub, or resume; each way it can fail has its own message."""
-    import httpx
+    """Fetch a model's files from the Hub, or find them in its cache; each way to fail has its own message."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    transport = HfHubHTTPError.__mro__[1]  # HTTPError of httpx or httpx2, whichever this version of the client uses
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
+    except HFValidationError as error:
+        raise ModelError(f"base is {name!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. "
+                         f"{_INSTEAD}") from error
+    except (transport, OSError, RuntimeError) as error:  # RuntimeError: hf_xet, which fetches the weights
+        raise ModelError(f"{name}: {_why(error)} {_INSTEAD}") from error
+    try:
+        check_folder(folder)
+    except ModelError as error:  # the client takes files that it has for good: only deleting them helps
+        raise ModelError(f"{error} Delete {folder.parents[1]} first. {_INSTEAD}") from error
+    return folder
+
+
+def _why(error: Exception) -> str:
+    """What a failed download means and what to do; the text of the error itself could show the token."""
     from huggingface_hub.errors import (GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled,
                                         RepositoryNotFoundError)
 
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
-    except GatedRepoError as error:
-        raise ModelError(f"{name}: access is not granted yet (the model is gated). {_GET_ACCESS} {_INSTEAD}") from error
-    except RepositoryNotFoundError as error:  # the Hub answers so for a private model and for a bad token, too
-        raise ModelError(f"{name}: the Hub does not know this name, or the token is refused (401). Check the spelling "
-                         f"and the token in HF_TOKEN. {_GET_ACCESS} {_INSTEAD}") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError) as error:
-        local = _local_copy(name)
-        if local is None:
-            raise ModelError(f"{name}: the Hub cannot be reached and there is no whole copy on this machine. Check the "
-                             f"network (and HF_HUB_OFFLINE), then run again: a download resumes. {_INSTEAD}") from error
-        return local
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        remedy = {401: "The token in HF_TOKEN is refused. Create a new one.",
-                  403: "The token in HF_TOKEN may not read gated models. Create one with Read access.",
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__  # "not on this machine" is only what remains after the Hub failed
+    if isinstance(error, GatedRepoError):
+        return f"access is not granted yet (the model is gated). {_GET_ACCESS}"
+    if isinstance(error, RepositoryNotFoundError):  # the Hub answers so for a private model, too
+        return ("the Hub has no model of this name that the token in HF_TOKEN may see, and there is no such folder "
+                "here. Check the spelling and the token.")
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        remedy = {401: "The token in HF_TOKEN is refused. Create a new one at https://huggingface.co/settings/tokens.",
+                  403: "The token in HF_TOKEN may not read this model. Create one with Read access to gated models at "
+                       "https://huggingface.co/settings/tokens.",
                   429: "The Hub asks to wait. Try again in a few minutes."}.get(
-                      status, "The Hub has a problem. Try again later: a download resumes.")
-        raise ModelError(f"{name}: the Hub answered {status}. {remedy} {_INSTEAD}") from error
-    except OSError as error:
-        raise ModelError(f"{name}: the download could not be stored: {error.strerror or error}. Free some space "
-                         f"(1 GB is needed) or set HF_HOME to another disk, then run again: it resumes.") from error
-    check_folder(folder)
-    return folder
+                      status, "The Hub has a problem. Try again later: finished files are kept.")
+        return f"the Hub answered {status}. {remedy}"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+        return (f"the download could not be stored: {error.strerror}. Free some space (1 GB is needed) or set HF_HOME "
+                "to a folder on another disk, then run again: finished files are kept.")
+    if isinstance(error, OfflineModeIsEnabled):
+        return ("there is no whole copy on this machine, and HF_HUB_OFFLINE keeps this from asking the Hub. Unset it "
+                "and run again.")
+    return ("the Hub cannot be reached, or the download broke off, and there is no whole copy on this machine. Check "
+            "the network, then run again: finished files are kept.")
 
 
 def _recorded_base(folder: Path) -> str | None:

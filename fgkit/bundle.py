@@ -1,11 +1,11 @@
-"""A `.tflite` and its tokenizer go in, a `.task` for the phone comes out, re-opened and compared before it gets its name.
+"""A `.tflite` and its tokenizer go in, a `.task` for the phone comes out, re-opened and compared first.
 
 >>> create_task("run/functiongemma-flutter_q8_ekv1024.tflite", "run/model/tokenizer.model",
 ...             "run/functiongemma-flutter.task", sidecar={"style": "template"})
 PosixPath('run/functiongemma-flutter.task')
 
-A `.task` is a zip archive of stored members: the network, the SentencePiece model and a protobuf with start token, stop tokens
-and prompt texts. Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma licence notice.
+A `.task` is a zip archive of stored members: the network, the SentencePiece model and a protobuf with start token, stop
+tokens and prompt texts. Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma notice.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def create_task(tflite: str | Path, tokenizer_model: str | Path, output: str | P
             hashes are added.
     Raises:
         ConfigError: no such profile, or `output` does not end in `.task`.
-        BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from the inputs.
+        BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
     tflite, tokenizer_model, output = Path(tflite), Path(tokenizer_model), Path(output)
     if profile not in PROFILES:
@@ -172,8 +172,8 @@ def notice_text() -> str:
                 return file.read_text(encoding="utf-8")
     except (importlib.metadata.PackageNotFoundError, OSError):
         pass  # reported below, with the place it was looked for
-    raise BundleError(f"{checkout}: missing, and the installed fgkit carries none. A bundle must not be made without the Gemma "
-                      "notice: install fgkit again.")
+    raise BundleError(f"{checkout}: missing, and the installed fgkit carries none. A bundle must not be made without "
+                      "the Gemma notice: install fgkit again.")
 
 
 def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile) -> None:
@@ -185,7 +185,8 @@ def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile)
             stop_tokens=list(profile.stop_tokens), output_filename=str(output),
             prompt_prefix_user=profile.prompt_prefix, prompt_suffix_user=profile.prompt_suffix))
     except (ValueError, RuntimeError) as error:
-        raise BundleError(f"{tflite}: mediapipe's bundler failed: {error}. `python -m fgkit doctor` checks its package.") from error
+        raise BundleError(f"{tflite}: mediapipe's bundler failed: {error}. "
+                          "`python -m fgkit doctor` checks its package.") from error
 
 
 def _compare(part: Path, info: TaskInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
@@ -226,10 +227,11 @@ def _read_archive(path: Path) -> TaskInfo:
             expected = {TFLITE, TOKENIZER, METADATA}
             strange = sorted(set(names) - expected - OPTIONAL)
             if strange or len(set(names)) != len(names) or not expected <= set(names):
-                raise BundleError(f"{path}: holds the members {names[:9]}, expected {sorted(expected)}. It is no language-model "
-                                  ".task, or not a whole one: make or download it again.")
+                raise BundleError(f"{path}: holds the members {names[:9]}, expected {sorted(expected)}. It is no "
+                                  "language-model .task, or not a whole one: make or download it again.")
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise BundleError(f"{path}: its members are compressed, which phones cannot map into memory. Make it again.")
+                raise BundleError(f"{path}: its members are compressed, which phones cannot map into memory. "
+                                  "Make it again.")
             if (damaged := archive.testzip()) is not None:
                 raise BundleError(f"{path}: its {damaged} is damaged (checksum). Make or download it again.")
             metadata = archive.read(METADATA)
@@ -245,7 +247,7 @@ def _read_archive(path: Path) -> TaskInfo:
 
 
 def _parse_metadata(data: bytes, path: Path) -> Profile:
-    """Read mediapipe's LlmParameters protobuf: 5 stop tokens, 6 start token, 17.1 the user turn's prefix (2) and suffix (3).
+    """Read mediapipe's LlmParameters: 5 stop tokens, 6 start token, 17.1 the user turn's prefix (2) and suffix (3).
 
     The message class is compiled into mediapipe's library and not shipped to Python, so the wire format is read here.
     """
@@ -313,15 +315,16 @@ def _check_signatures(path: Path) -> None:
         raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
     found = signatures(path)
     if "decode" not in found or not any(name.startswith("prefill") for name in found):
-        raise BundleError(f"{path}: has the signatures {sorted(found)}, expected decode and prefill. It is no converted language "
-                          "model: convert one with to_tflite.")
+        raise BundleError(f"{path}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
+                          "converted language model: convert one with to_tflite.")
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}. Give the tokenizer.model of the model folder.") from error
+        raise BundleError(f"{path}: cannot be read: {error.strerror}. "
+                          "Give the tokenizer.model of the model folder.") from error
 
 
 def _sidecar_path(path: Path) -> Path:

@@ -1,8 +1,8 @@
 """Numbered checks: each says pass, fail or skipped, why, and what to do about it.
 
 >>> print(table(check_answers(["<start_function_call>call:f{}<end_function_call>"])))
-1. pass     calls a function     1 of 1 answers contain <start_function_call>
-2. pass     no padding           0 of 1 answers contain <pad>
+ 1. pass     calls a function  0 of 1 answers lack <start_function_call>.
+ 2. pass     no padding        0 of 1 answers contain <pad>.
 ...
 
 `require(checks)` raises when one failed. Nothing here asks the network, loads a network or imports torch.
@@ -29,7 +29,7 @@ from .prompts import CONTROL_TOKENS, STOP_IDS
 GUIDE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
                "special_tokens_map.json")
 MORE_FILES = ("generation_config.json", "chat_template.jinja")
-# What litert_torch's build_model_270m builds whatever the folder says: a folder that differs would convert into nonsense.
+# What litert_torch's build_model_270m builds whatever the folder says: one that differs would convert into nonsense.
 SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 640, "num_hidden_layers": 18, "num_attention_heads": 4,
               "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 2048, "vocab_size": 262_144,
               "sliding_window": 512}
@@ -100,10 +100,11 @@ def check_answers(texts: Sequence[str]) -> list[Check]:
         ("no refusals", refusing, MAX_REFUSING, "say sorry or apologize instead of calling",
          "The model refuses to call: the developer turn must hold the trigger sentence and the tool declarations.")]
     if not texts:
-        return [Check(i, row[0], "fail", "there are no answers to look at.", "Generate answers for some evaluation rows first.")
+        return [Check(i, row[0], "fail", "there are no answers to look at.", "Generate answers for some rows first.")
                 for i, row in enumerate(rows, 1)]
     return [Check(i, name, "fail" if len(hits) > limit * len(texts) else "pass",
-                  f"{len(hits)} of {len(texts)} answers {what}" + (f", such as {hits[0][:60]!r}." if hits else "."), remedy)
+                  f"{len(hits)} of {len(texts)} answers {what}" + (f", such as {hits[0][:60]!r}." if hits else "."),
+                  remedy)
             for i, (name, hits, limit, what, remedy) in enumerate(rows, 1)]
 
 
@@ -121,13 +122,14 @@ def check_model_folder(path: str | Path) -> list[Check]:
         ("weights", weight_problems(path), "model.safetensors is whole.", "Copy or download the folder again."),
         ("data type", _or_skip(path / "model.safetensors", _dtype_problems), "all tensors are bfloat16.",
          "Save the model in bfloat16 (model.to(torch.bfloat16)); never float16."),
-        ("shape", shape_problems(path), "Gemma 3 270M.", "Only Gemma 3 270M can be converted: start from FunctionGemma 270M."),
+        ("shape", shape_problems(path), "Gemma 3 270M.", "Start from FunctionGemma 270M."),
         ("tokenizer.model", _or_skip(path / "tokenizer.model", _piece_problems),
          "parses, and the control tokens have their ids.", "Take tokenizer.model from the FunctionGemma base model."),
         ("tokenizer.json", _or_skip(path / "tokenizer.json", _added_token_problems),
          "the control tokens have their ids.", "Take tokenizer.json from the FunctionGemma base model."),
         ("stop ids", _or_skip(path / "generation_config.json", _stop_id_problems),
-         f"generation stops at {sorted(STOP_IDS)}.", f'Set "eos_token_id": {sorted(STOP_IDS)} in generation_config.json.'),
+         f"generation stops at {sorted(STOP_IDS)}.",
+         f'Set "eos_token_id": {sorted(STOP_IDS)} in generation_config.json.'),
         ("fgkit.json", _or_skip(path / "fgkit.json", _record_problems),
          "records how the model was made.", "Delete or repair the file.")]
     return [Check(i, name, "skipped", "there is no such file." if name == "fgkit.json" else "the file is missing.")
@@ -149,7 +151,8 @@ def check_environment(step: str = "all", folder: str | Path = ".") -> list[Check
     steps = list(STEPS) if step == "all" else [step]
     extras = [extra for name in steps for extra in STEPS[name][0]]
     found = [_check_python(), _check_platform(steps), *_check_packages(extras),
-             _check_memory(max(STEPS[name][1] for name in steps)), _check_disk(folder, sum(STEPS[name][2] for name in steps))]
+             _check_memory(max(STEPS[name][1] for name in steps)),
+             _check_disk(folder, sum(STEPS[name][2] for name in steps))]
     return [Check(i, *fields) for i, fields in enumerate(found, 1)]
 
 
@@ -159,7 +162,7 @@ def weight_problems(folder: str | Path) -> list[str]:
     if not Path(folder).is_dir():
         return [f"{folder}: there is no such folder. Give the model folder that training wrote."]
     if not weights.is_file():
-        others = sorted(p.name for pattern in ("*.bin", "*.pt", "*.ckpt", "*.safetensors") for p in Path(folder).glob(pattern))
+        others = sorted(p.name for p in Path(folder).iterdir() if p.suffix in (".bin", ".pt", ".ckpt", ".safetensors"))
         return [f"{weights}: missing" + (f" (found {', '.join(others)})" if others else "")
                 + ". One safetensors file is expected; pickle files are not read. Save with save_pretrained."]
     try:
@@ -174,7 +177,7 @@ def weight_problems(folder: str | Path) -> list[str]:
         problems.append(f"{weights}: {weights.stat().st_size} bytes, its header promises {expected}. "
                         "The file is incomplete: copy or download it again.")
     if not any(name.endswith("embed_tokens.weight") for name in header):
-        problems.append(f"{weights}: holds no embed_tokens.weight. It is no Gemma model (a LoRA adapter? merge it first).")
+        problems.append(f"{weights}: holds no embed_tokens.weight. It is no Gemma model; merge a LoRA adapter first.")
     return problems
 
 
@@ -187,10 +190,11 @@ def shape_problems(folder: str | Path) -> list[str]:
         return [str(error)]
     if not isinstance(config, dict):
         return [f"{path}: holds a {type(config).__name__}, expected an object."]
-    problems = [f"{path}: {key} is {config.get(key)!r}, expected {value!r}: only the Gemma 3 270M shape can be converted."
+    problems = [f"{path}: {key} is {config.get(key)!r}, expected {value!r}: only Gemma 3 270M can be converted."
                 for key, value in SHAPE_270M.items() if config.get(key) != value]
     if config.get("tie_word_embeddings", True) is not True:
-        problems.append(f"{path}: tie_word_embeddings is false, expected true: the converter has no separate output head.")
+        problems.append(f"{path}: tie_word_embeddings is false, expected true: the converter has no separate output "
+                        "head.")
     return problems
 
 
@@ -219,7 +223,7 @@ def _tensors(weights: Path) -> dict[str, dict[str, Any]]:
         if not 2 <= length <= 100_000_000:
             raise ValueError(f"a header of {length} bytes")
         header = json.loads(handle.read(length))
-    return {name: entry for name, entry in header.items() if name != "__metadata__" and entry["data_offsets"] is not None}
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _dtype_problems(weights: Path) -> list[str]:
@@ -238,7 +242,8 @@ def _piece_problems(path: Path) -> list[str]:
         if piece != token:
             problems.append(f"{path}: id {number} is {piece!r}, expected {token!r}.")
         elif number > 3 and processor.Encode(token) != [number]:
-            problems.append(f"{path}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece.")
+            pieces = processor.Encode(token, out_type=str)
+            problems.append(f"{path}: {token} is split into {pieces}, expected one piece.")
     return problems
 
 
@@ -261,8 +266,8 @@ def _record_problems(path: Path) -> list[str]:
 
 def _check_python() -> tuple[str, str, str, str]:
     version = sys.version_info[:2]
-    return ("Python", "pass" if (3, 11) <= version <= (3, 13) else "fail", f"{platform.python_version()}, 3.11 to 3.13 work.",
-            "Make an environment with Python 3.11, 3.12 or 3.13.")
+    return ("Python", "pass" if (3, 11) <= version <= (3, 13) else "fail",
+            f"{platform.python_version()}, 3.11 to 3.13 work.", "Make an environment with Python 3.11, 3.12 or 3.13.")
 
 
 def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
@@ -271,8 +276,8 @@ def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
         return "platform", "pass", f"{found}.", ""
     remedy = ("Use WSL2 (Linux inside Windows)." if platform.system() == "Windows"
               else "Train here, then convert the model folder on Linux x86-64 or in Colab.")
-    return ("platform", "fail", f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no .tflite can be "
-            "made here; training alone works.", remedy)
+    return ("platform", "fail", f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no "
+            ".tflite can be made here; training alone works.", remedy)
 
 
 def _check_packages(extras: Sequence[str]) -> list[tuple[str, str, str, str]]:
@@ -301,16 +306,22 @@ def _requirements(extras: Sequence[str]) -> list[Any]:
     if setup.is_file():
         parser = configparser.ConfigParser()
         parser.read(setup, encoding="utf-8")
-        lines = [parser.get("options", "install_requires", fallback="")]
-        lines += [parser.get("options.extras_require", extra, fallback="") for extra in extras]
-        declared = [line.strip() for text in lines for line in text.splitlines() if line.strip()]
+        texts = [parser.get("options", "install_requires", fallback="")]
+        for extra in extras:
+            value = parser.get("options.extras_require", extra, fallback="")
+            if value.startswith("file:"):  # setuptools' way to keep one list for an extra and a requirements file
+                texts += [(setup.parent / name.strip()).read_text(encoding="utf-8") for name in value[5:].split(",")]
+            else:
+                texts.append(value)
+        declared = [line.strip() for text in texts for line in text.splitlines() if line.strip() and line[0] != "#"]
     else:
         try:
             declared = importlib.metadata.requires("fgkit") or []
         except importlib.metadata.PackageNotFoundError:
             declared = []
     parsed = [Requirement(line) for line in declared]
-    return [r for r in parsed if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in ("", *extras))]
+    return [requirement for requirement in parsed if requirement.marker is None
+            or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))]
 
 
 def _check_memory(needed: int) -> tuple[str, str, str, str]:
@@ -327,5 +338,6 @@ def _check_disk(folder: str | Path, needed: int) -> tuple[str, str, str, str]:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
-    return ("disk", "pass" if free >= needed else "fail", f"{free:.0f} GB free in {folder}, about {needed} GB are used.",
+    return ("disk", "pass" if free >= needed else "fail",
+            f"{free:.0f} GB free in {folder}, about {needed} GB are used.",
             "Free some space or choose another output folder.")

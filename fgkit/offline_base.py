@@ -81,7 +81,7 @@ def _write_model(folder: Path) -> None:
     pieces = _read_pieces(gguf)
     _rename_in_tokenizer_json(folder / "tokenizer.json", pieces)
     (folder / "tokenizer.model").write_bytes(sentencepiece_model(*pieces))
-    _write_tokenizer_config(folder)
+    write_tokenizer_config(folder)
     (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
     gguf.unlink()
 
@@ -147,7 +147,8 @@ def _rename_in_tokenizer_json(path: Path, pieces: tuple[list[str], list[float], 
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
-def _write_tokenizer_config(folder: Path) -> None:
+def write_tokenizer_config(folder: Path) -> None:
+    """Write `tokenizer_config.json` and `special_tokens_map.json` as FunctionGemma's tokenizer has them."""
     tokens = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
     write_json(folder / "special_tokens_map.json", tokens)
     write_json(folder / "tokenizer_config.json", {

@@ -8,12 +8,13 @@ is skipped.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,17 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     names = list(NOTEBOOKS)[1 if parameters.get("model") else 0:]
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
+    with _only_run(folder):
+        return _run_notebooks(folder, plans, elsewhere=bool(parameters.get("model")))
+
+
+def _run_notebooks(folder: Path, plans: dict[str, Any], *, elsewhere: bool) -> dict[str, Any]:
     manifest = _read_manifest(folder)
-    if parameters.get("model"):
+    if elsewhere:
         summary.update(folder, base=None)
-    for number, name in enumerate(names, 1):
-        settings = plans[name]
+    for number, (name, settings) in enumerate(plans.items(), 1):
         fingerprint = _fingerprint(name, settings)
-        title = f"[{number}/{len(names)}] {name}"
+        title = f"[{number}/{len(plans)}] {name}"
         if _is_done(folder, manifest.get(name), fingerprint):
             print(f"{title}: already done for the same inputs, skipped")
             continue
@@ -103,6 +108,25 @@ def notebook_path(name: str) -> Path:
     return shipped("notebooks", f"{name}.ipynb")
 
 
+@contextlib.contextmanager
+def _only_run(folder: Path) -> Iterator[None]:
+    """Refuse a second run in one folder; the operating system frees the lock of a process that died."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise FgkitError(f"{folder}: another run is writing here. Wait for it, or choose another --output.") from error
+    except OSError as error:
+        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. Choose another --output.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _values(settings: Any) -> dict[str, Any]:
     """The settings as notebook parameters, with absolute paths, because kernels start in the output folder."""
     values = {name: getattr(settings, name) for name in vars(settings)}
@@ -122,7 +146,6 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    folder.mkdir(parents=True, exist_ok=True)
     package_parent = str(Path(__file__).parent.parent)
     environment = {
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the same name in the home folder

@@ -4,8 +4,8 @@
 ...     runtime.generate(prompts.render(...), max_new_tokens=64)
 '<start_function_call>call:change_background_color{color:<escape>red<escape>}'
 
-The whole rendered prompt goes in and no template is applied, decoding is greedy, and every prompt starts from nothing. The
-compiled weights (272 MB) go into fgkit's own cache, never beside the bundle.
+The whole rendered prompt goes in and no template is applied, decoding is greedy, and every prompt starts from nothing.
+The compiled weights (272 MB) go into fgkit's own cache, never beside the bundle.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from . import bundle, files
 from .errors import BundleError
+from .progress import bar
 from .tflite import quiet_stderr
 
 KEPT_CACHES = 3
@@ -28,8 +29,8 @@ class Runtime:
 
     Args:
         path: a `.task` or `.litertlm`.
-        cache_dir: where LiteRT-LM keeps the compiled weights; by default a folder of fgkit's cache named after the bundle's
-            content, of which the newest KEPT_CACHES stay.
+        cache_dir: where LiteRT-LM keeps the compiled weights; by default a folder of fgkit's cache named after the
+            bundle's content, of which the newest KEPT_CACHES stay.
     Raises:
         BundleError: the bundle is missing or damaged, or LiteRT-LM does not load it.
 
@@ -46,7 +47,8 @@ class Runtime:
         litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
         with quiet_stderr() as said:
             try:
-                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(), cache_dir=str(folder))
+                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(),
+                                                     cache_dir=str(folder))
             except RuntimeError as error:
                 raise BundleError(f"{self.path}: LiteRT-LM does not load it ({_reason(said(), error)}). "
                                   "Make the bundle again from a freshly converted .tflite.") from error
@@ -58,7 +60,8 @@ class Runtime:
     def __enter__(self) -> Runtime:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -84,16 +87,15 @@ class Runtime:
                     session.run_prefill([text])
                     return session.run_decode().texts[0]
             except RuntimeError as error:
-                raise BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {len(self._engine.tokenize(text)) + 1} tokens "
+                tokens = len(self._engine.tokenize(text)) + 1
+                raise BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {tokens} tokens "
                                   f"({_reason(said(), error)}). Shorten the tool declarations or convert with a larger "
                                   "kv_cache_max_len.") from error
 
     def generate_all(self, prompts: Sequence[str], max_new_tokens: int, progress: bool = True) -> list[str]:
         """Answer many prompts, each from nothing, with a progress bar; arguments as in `generate`."""
-        from tqdm.auto import tqdm
-
         return [self.generate(prompt, max_new_tokens=max_new_tokens)
-                for prompt in tqdm(prompts, desc=self.path.name, unit="row", disable=not progress)]
+                for prompt in bar(prompts, desc=self.path.name, unit="row", disable=not progress)]
 
 
 def _check_file(path: Path) -> None:
@@ -111,7 +113,7 @@ def _check_file(path: Path) -> None:
 
 
 def _own_cache(path: Path) -> Path:
-    """A cache folder for these very bytes: LiteRT-LM's own name is file name, size and second, which two bundles can share."""
+    """A cache folder for these very bytes: two bundles can share name, size and second, LiteRT-LM's own key."""
     root = files.cache_dir("xnnpack")
     mine = root / files.sha256(path)[:16]
     mine.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """`summary.json`: what a run measured, written stage by stage and whole at every moment.
 
 Top level: `base`, `tuned`, `task` (each the object that `evaluate` writes, or null), `gate`, `files`, `seconds`,
-`settings`, `versions`.
+`peak_memory_gb`, `settings`, `versions`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .files import read_json, sha256, write_json
 
 NAME = "summary.json"
 SCORES = ("base", "tuned", "task")
+_MERGED = ("files", "seconds", "peak_memory_gb", "settings", "versions")
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-torch", "ai-edge-litert", "mediapipe",
              "litert-lm", "numpy", "sentencepiece")
 
@@ -23,12 +24,12 @@ _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-t
 def read(folder: Path) -> dict[str, Any]:
     """The summary in `folder`, or an empty one."""
     path = folder / NAME
-    empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in ("files", "seconds", "settings", "versions")}
+    empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in _MERGED}
     return empty | (read_json(path) if path.is_file() else {})
 
 
 def update(folder: Path, **parts: Any) -> dict[str, Any]:
-    """Put parts into the summary; dicts under `files`, `seconds`, `settings` and `versions` are merged.
+    """Put parts into the summary; dicts under the names in `_MERGED` are merged.
 
     Args:
         folder: the run's output folder.
@@ -36,7 +37,7 @@ def update(folder: Path, **parts: Any) -> dict[str, Any]:
     """
     summary = read(folder)
     for key, value in parts.items():
-        summary[key] = summary[key] | value if key in ("files", "seconds", "settings", "versions") else value
+        summary[key] = summary[key] | value if key in _MERGED else value
     write_json(folder / NAME, summary)
     return summary
 

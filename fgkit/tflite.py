@@ -1,11 +1,11 @@
 """A tuned model folder goes in, a quantized `.tflite` comes out, read back before it gets its final name.
 
->>> convert("run/model", "run")          # 106 s and 6.8 GB of memory on 2 cores, 279 MB on disk
+>>> convert("run/model", "run")          # 97 s and 6.3 GB of memory on 2 cores, 279 MB on disk
 PosixPath('run/functiongemma-flutter_q8_ekv1024.tflite')
 
-Beside it lies `functiongemma-flutter_q8_ekv1024.tflite.json`: what it was made from and with, the seconds and the peak memory.
-The conversion runs in a process of its own: its memory goes back to the system at the end, whatever the notebook already
-holds, its output stays out of the notebook, and interrupting the cell ends it.
+Beside it lies `functiongemma-flutter_q8_ekv1024.tflite.json`: what it was made from and with, the seconds and the peak
+memory. The conversion runs in a process of its own: its memory goes back to the system at the end, its output stays out
+of the notebook, and interrupting the cell ends it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import checks, files
 from .errors import BundleError, ConfigError, ModelError
+from .progress import bar
 
 if TYPE_CHECKING:
     import numpy as np
 
 # What each recipe is called in the file name, and bytes per parameter on disk: litert_torch's create_quantize_suffix.
-QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp16": ("fp16", 2.1), "none": ("f32", 4.1),
-            "dynamic_int4_block32": ("q4_block32", 0.8), "dynamic_int4_block128": ("q4_block128", 0.8)}
+QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp16": ("fp16", 2.1),
+            "none": ("f32", 4.1), "dynamic_int4_block32": ("q4_block32", 0.8),
+            "dynamic_int4_block128": ("q4_block128", 0.8)}
 MAX_CONTEXT = 32_768
 
 
@@ -128,7 +130,7 @@ def check_signatures(tflite_path: str | Path, *, prefill_seq_len: int, kv_cache_
 
 
 def first_token_logits(tflite_path: str | Path, token_ids: Sequence[int]) -> np.ndarray:
-    """Run a prompt through the `.tflite` on the CPU and return the logits of the first answer token, shape (vocabulary,).
+    """Run a prompt through the `.tflite` on the CPU and return the first answer token's logits, shape (vocabulary,).
 
     Args:
         tflite_path: a file whose mask is an input and whose KV cache is transposed, as `convert` makes them.
@@ -140,13 +142,15 @@ def first_token_logits(tflite_path: str | Path, token_ids: Sequence[int]) -> np.
 
     interpreter = _interpreter(tflite_path, delegate=True)
     prefill = next(name for name in interpreter.get_signature_list() if name.startswith("prefill"))
-    runners = {"prefill": interpreter.get_signature_runner(prefill), "decode": interpreter.get_signature_runner("decode")}
+    runners = {"prefill": interpreter.get_signature_runner(prefill),
+               "decode": interpreter.get_signature_runner("decode")}
     inputs = runners["prefill"].get_input_details()
     chunk, kv_length = (int(size) for size in inputs["mask"]["shape"][2:])
     if not 0 < len(token_ids) <= kv_length:
         raise BundleError(f"{tflite_path}: the prompt has {len(token_ids)} tokens, the file takes 1 to {kv_length}. "
                           "Shorten the tool declarations or convert with a larger kv_cache_max_len.")
-    cache = {name: np.zeros(detail["shape"], np.float32) for name, detail in inputs.items() if name.startswith("kv_cache")}
+    cache = {name: np.zeros(detail["shape"], np.float32)
+             for name, detail in inputs.items() if name.startswith("kv_cache")}
 
     def step(runner: str, start: int, tokens: Sequence[int], length: int) -> dict[str, Any]:
         positions = np.arange(start, start + length, dtype=np.int32)
@@ -187,7 +191,8 @@ def compare_logits(reference: np.ndarray, got: np.ndarray) -> dict[str, float | 
         raise BundleError(f"logits: shapes {reference.shape} and {got.shape}, expected one vocabulary-sized row each. "
                           "The .tflite was made from another model: convert it again.")
     if not (np.isfinite(reference).all() and np.isfinite(got).all()):
-        raise BundleError("logits: NaN or infinity found. Load the model in bfloat16 or float32 (never float16), convert again.")
+        raise BundleError("logits: NaN or infinity found. Load the model in bfloat16 or float32 (never float16), then "
+                          "convert it again.")
     ranked, ranked_got = np.argsort(-reference, kind="stable"), np.argsort(-got, kind="stable")
     norms = np.linalg.norm(reference) * np.linalg.norm(got)
     return {"argmax_reference": int(ranked[0]), "argmax_got": int(ranked_got[0]),
@@ -227,34 +232,32 @@ def _check_parameters(name: str, prefill_seq_len: int, kv_cache_max_len: int, qu
         if type(value) is not int or not 1 <= value <= MAX_CONTEXT:
             problems.append(f"{key} is {value!r}, expected a whole number from 1 to {MAX_CONTEXT}.")
     if not problems and prefill_seq_len >= kv_cache_max_len:
-        problems.append(f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len ({kv_cache_max_len}): "
-                        "the answer needs room in the cache too.")
+        problems.append(f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len "
+                        f"({kv_cache_max_len}): the answer needs room in the cache too.")
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, float | int]:
     """Run `_worker` in a child process; its output goes to a file and is shown only when it fails."""
-    from tqdm.auto import tqdm
-
     log, start = folder / "log.txt", time.monotonic()
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
     with open(log, "wb") as output:
         child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                  env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"})
     try:
-        with tqdm(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as bar:
+        with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
             while child.poll() is None:
                 stages = re.findall(r"\[START\] LiteRT-Torch Convert > ([^>\n]+)", log.read_text(errors="replace"))
-                bar.set_description_str(f"to .tflite: {stages[-1].strip() if stages else 'loading'}")
+                shown.set_description_str(f"to .tflite: {stages[-1].strip() if stages else 'loading'}")
                 time.sleep(0.5)
     finally:
         child.kill()
         child.wait()
     text = log.read_text(errors="replace")
     if child.returncode == -9:
-        raise BundleError("the conversion was killed by the system, most likely for lack of memory: it needs about 7 GB. "
-                          "Close other programs, restart notebooks that hold a model, and run it again.")
+        raise BundleError("the conversion was killed by the system, most likely for lack of memory: it needs about "
+                          "7 GB. Close other programs, restart notebooks that hold a model, and run it again.")
     if child.returncode:
         tail = "\n".join(line.rstrip()[:300] for line in text.splitlines()[-15:])
         raise BundleError(f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"
@@ -263,7 +266,8 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
 
 
 def _command(request: dict[str, Any]) -> list[str]:
-    return [sys.executable, "-c", "import sys; from fgkit.tflite import _worker; _worker(sys.argv[1])", json.dumps(request)]
+    code = "import sys; from fgkit.tflite import _worker; _worker(sys.argv[1])"
+    return [sys.executable, "-c", code, json.dumps(request)]
 
 
 def _worker(request: str) -> None:
@@ -279,7 +283,8 @@ def _worker(request: str) -> None:
 
     pytorch_model = gemma3.build_model_270m(settings.pop("model_dir"))
     if pytorch_model is None:
-        raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with save_pretrained.")
+        raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with "
+                         "save_pretrained.")
     pytorch_model.eval()
     export_config = ExportConfig()
     export_config.kvcache_layout = kv_cache.KV_LAYOUT_TRANSPOSED
@@ -292,9 +297,9 @@ def _worker(request: str) -> None:
 def _import_lora_layers() -> None:
     """Import litert_torch's LoRA layers, also where TensorFlow is not installed.
 
-    litert-torch 0.10 imports TensorFlow's flatbuffer schema there without declaring TensorFlow, which has no wheel for some
-    of our platforms and takes 1.3 GB. ai_edge_litert, which it does declare, holds the identical schema module; it stands
-    in under TensorFlow's name for this one import only, because other libraries probe for TensorFlow and must not find it.
+    litert-torch 0.10 imports TensorFlow's flatbuffer schema there without declaring TensorFlow, which has no wheel for
+    some of our platforms and takes 1.3 GB. ai_edge_litert, which it does declare, holds the identical schema module; it
+    stands in under TensorFlow's name for this one import only: others probe for TensorFlow and must not find it.
     """
     if importlib.util.find_spec("tensorflow") is not None:
         return
@@ -321,4 +326,5 @@ def _interpreter(tflite_path: str | Path, *, delegate: bool) -> Any:
         return Interpreter(str(tflite_path), num_threads=os.cpu_count(), experimental_op_resolver_type=resolver)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(f"{tflite_path}: is not a readable .tflite ({reason[:200]}). Convert the model again.") from error
+        raise BundleError(f"{tflite_path}: is not a readable .tflite ({reason[:200]}). "
+                          "Convert the model again.") from error

@@ -1,10 +1,11 @@
-"""What every test shares: the header with the versions that a result depends on. Markers and paths stand in setup.cfg."""
+"""What every test run shares: a header with the versions that results depend on. Markers and paths: setup.cfg."""
 
 from __future__ import annotations
 
 import importlib.metadata
 
-REPORTED = ("torch", "transformers", "trl", "datasets", "litert-torch", "ai-edge-litert", "mediapipe", "litert-lm", "numpy")
+REPORTED = ("torch", "transformers", "trl", "datasets", "litert-torch", "ai-edge-litert", "mediapipe", "litert-lm",
+            "numpy")
 
 
 def pytest_report_header() -> str:

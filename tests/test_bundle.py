@@ -1,4 +1,4 @@
-"""bundle: real `.task` archives around a stand-in network and a SentencePiece model trained here, then damaged in every way."""
+"""bundle: real `.task` archives around a stand-in network and a tokenizer trained here, then damaged in every way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def tiny_tokenizer(without: str = "") -> bytes:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["make it red, green or blue", "call show alert title message hello world"] * 20),
         model_writer=model, model_type="bpe", vocab_size=500, hard_vocab_limit=False, byte_fallback=True,
-        pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>", unk_piece="<unk>",
+        pad_id=0, eos_id=1, bos_id=2, unk_id=3,
+        pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>", unk_piece="<unk>",
         user_defined_symbols=[names.get(number, f"<unused{number}>") for number in range(4, 107)],
         normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False, minloglevel=2)
     return model.getvalue()
@@ -74,7 +75,8 @@ def test_the_guide_profile_is_the_guides():
     guide = bundle.PROFILES["guide"]
     assert guide.start_token == "<bos>"
     assert guide.stop_tokens == ("<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>")
-    assert guide.prompt_prefix == "<start_of_turn>user\n" and guide.prompt_suffix == "<end_of_turn>\n<start_of_turn>model\n"
+    assert guide.prompt_prefix == "<start_of_turn>user\n"
+    assert guide.prompt_suffix == "<end_of_turn>\n<start_of_turn>model\n"
 
 
 @pytest.mark.parametrize("token", ["<end_function_call>", "<start_function_response>", "<start_of_turn>"])
@@ -195,7 +197,8 @@ def test_missing_and_compressed_archives(task):
 
 def test_the_record_beside_belongs_to_these_bytes(task):
     bundle.update_sidecar(task, scores={"n": 3})
-    assert bundle.read_task(task).sidecar["scores"] == {"n": 3} and bundle.read_task(task).sidecar["style"] == "template"
+    assert bundle.read_task(task).sidecar["scores"] == {"n": 3}
+    assert bundle.read_task(task).sidecar["style"] == "template"
     beside = task.with_name(task.name + ".json")
     beside.write_text(json.dumps({"sha256": "0"}))
     with pytest.raises(BundleError, match="describes another file"):

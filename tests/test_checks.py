@@ -31,7 +31,7 @@ def statuses(results: list[checks.Check]) -> list[str]:
     (["We apologize", "We apologise"], ["fail", "pass", "pass", "fail"]),
     (["变更背景颜色为红色", CALL], ["pass", "pass", "fail", "pass"]),
     (["\ufffd\ufffd\x00a", CALL], ["pass", "pass", "fail", "pass"]),
-    (["<start_function_call>call:say{text:<escape>你好世界你好世界你好世界<escape>}<end_function_call>"], ["pass"] * 4),
+    (["<start_function_call>call:say{text:<escape>你好世界<escape>}<end_function_call>"], ["pass"] * 4),
     (["Hello there<end_of_turn>", ""], ["fail", "pass", "pass", "pass"]),
     ([CALL] * 19 + ["变更背景颜色为红色"], ["pass"] * 4),
     ([], ["fail"] * 4)])
@@ -128,7 +128,8 @@ def test_require_and_table():
 def declared(monkeypatch):
     from packaging.requirements import Requirement
 
-    monkeypatch.setattr(checks, "_requirements", lambda extras: [Requirement("pytest>=1"), Requirement("fgkit-absent>=2")])
+    declared = [Requirement("pytest>=1"), Requirement("fgkit-absent>=2")]
+    monkeypatch.setattr(checks, "_requirements", lambda extras: declared)
 
 
 def by_name(results: list[checks.Check]) -> dict[str, checks.Check]:
@@ -161,10 +162,14 @@ def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
 
 
 def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
-    (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    numpy>=1\n"
-                                        "[options.extras_require]\nexport =\n    litert-torch>=0.10,<0.11\nbundle =\n    x\n")
+    (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    numpy>=1\n[options.extras_require]\n"
+                                        "export = file: a.txt, b.txt\nbundle =\n    # why\n    mediapipe\n")
+    (tmp_path / "a.txt").write_text("# why\nlitert-torch>=0.10,<0.11\n")
+    (tmp_path / "b.txt").write_text("torch\n")
     monkeypatch.setattr(checks, "__file__", str(tmp_path / "fgkit" / "checks.py"))
-    assert [str(requirement) for requirement in checks._requirements(["export"])] == ["numpy>=1", "litert-torch<0.11,>=0.10"]
+    exporting = [str(found) for found in checks._requirements(["export"])]
+    assert exporting == ["numpy>=1", "litert-torch<0.11,>=0.10", "torch"]
+    assert [str(found) for found in checks._requirements(["bundle"])] == ["numpy>=1", "mediapipe"]
     (tmp_path / "setup.cfg").unlink()
     monkeypatch.setattr(checks.importlib.metadata, "requires", lambda name: [
         "numpy>=1", 'litert-torch>=0.10; extra == "export"', 'mediapipe; extra == "bundle"'])
@@ -178,8 +183,9 @@ def test_no_declared_packages_is_a_failure(monkeypatch):
 
 def test_these_modules_import_nothing_heavy():
     code = ("import sys; import fgkit.checks, fgkit.tflite, fgkit.bundle, fgkit.runtime\n"
-            "heavy = {'torch', 'transformers', 'mediapipe', 'litert_torch', 'ai_edge_litert', 'litert_lm', 'numpy', 'tqdm'}\n"
+            "heavy = {'torch', 'transformers', 'mediapipe', 'litert_torch', 'ai_edge_litert', 'litert_lm', 'numpy'}\n"
             "sys.exit(sorted(heavy & set(sys.modules)) or None)")
     root = str(Path(checks.__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": root})
     assert done.returncode == 0, done.stderr

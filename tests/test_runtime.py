@@ -1,4 +1,4 @@
-"""runtime: a tiny converted network in a real bundle, run in the real LiteRT-LM and compared with step-by-step decoding."""
+"""runtime: a tiny converted network in a real bundle, run in the real LiteRT-LM, compared with the bare `.tflite`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def greedy(ids: list[int], count: int) -> str:
 def test_the_whole_prompt_goes_in_raw_with_one_bos(task):
     ids = sentencepiece.SentencePieceProcessor(model_proto=tiny_tokenizer()).Encode(PROMPT.removeprefix("<bos>"))
     expected = greedy([2, *ids], 8)
-    assert expected != greedy([2, 2, *ids], 8) and expected != greedy(ids, 8), "the tiny model must notice its first token"
+    assert expected != greedy([2, 2, *ids], 8) and expected != greedy(ids, 8), "the model must notice its first token"
     with runtime.Runtime(task) as opened:
         assert opened.generate(PROMPT, max_new_tokens=8) == expected
         assert opened.generate(PROMPT.removeprefix("<bos>"), max_new_tokens=8) == expected
@@ -70,7 +70,8 @@ def test_a_prompt_that_does_not_fit_is_one_message_and_harms_nothing(task):
 @pytest.mark.parametrize("profile, cut", [("guide", True), ("google", False)])
 def test_it_knows_whether_the_end_tag_is_cut(task, tmp_path, monkeypatch, profile, cut):
     monkeypatch.setattr(bundle, "notice_text", lambda: "the notice\n")
-    other = bundle.create_task(tiny_tflite(), task.parent / "tokenizer.model", tmp_path / "b.task", profile=profile, sidecar={})
+    other = bundle.create_task(tiny_tflite(), task.parent / "tokenizer.model", tmp_path / "b.task", profile=profile,
+                               sidecar={})
     with runtime.Runtime(other) as opened:
         assert opened.end_tag_cut is cut
 
@@ -91,11 +92,13 @@ def test_compiled_weights_go_into_the_cache_which_is_pruned(task, own_cache):
 def damaged(task, folder, change):
     """A bundle around a damaged network, with true checksums."""
     (folder / "bad.tflite").write_bytes(change(tiny_tflite().read_bytes()))
-    bundle._bundle(folder / "bad.tflite", task.parent / "tokenizer.model", folder / "bad.task", bundle.PROFILES["guide"])
+    tokenizer = task.parent / "tokenizer.model"
+    bundle._bundle(folder / "bad.tflite", tokenizer, folder / "bad.task", bundle.PROFILES["guide"])
     return folder / "bad.task"
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:len(data) // 2], lambda data: data[:len(data) // 2] + bytes(len(data) // 2)])
+@pytest.mark.parametrize("change", [lambda data: data[:len(data) // 2],
+                                    lambda data: data[:len(data) // 2] + bytes(len(data) // 2)])
 def test_a_damaged_network_is_one_message(task, tmp_path, change):
     bad = damaged(task, tmp_path, change)
     with pytest.raises(BundleError, match="bad.task: LiteRT-LM does not load it"):

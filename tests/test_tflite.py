@@ -1,4 +1,4 @@
-"""tflite: a tiny Gemma 3 with random weights is converted for real and compared with PyTorch; failures come from fake children."""
+"""tflite: a tiny random Gemma 3 is converted for real and compared with PyTorch; failures come from fake children."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_signatures_are_read_back_and_compared():
         tflite.check_signatures(tiny_tflite(), prefill_seq_len=256, kv_cache_max_len=KV)
 
 
-# Shorter than a prefill, just over one, several with a padded last, and the last tokens decoded because padding would not fit.
+# Shorter than a prefill, just over one, several with a padded last, and a last part whose padding would not fit.
 @pytest.mark.parametrize("length", [1, 9, 17, 40, 72])
 def test_first_token_logits_match_pytorch(length):
     ids = np.random.default_rng(length).integers(4, TINY["vocab_size"], length).tolist()
@@ -150,8 +150,8 @@ def fake_folder(path: Path) -> Path:
 
 def child(monkeypatch, code: str) -> None:
     """Replace the conversion by `code`, which sees the request as `r`."""
-    monkeypatch.setattr(tflite, "_command", lambda request: [
-        sys.executable, "-c", f"import json, os, sys, shutil, signal\nr = json.loads(sys.argv[1])\n{code}", json.dumps(request)])
+    code = f"import json, os, sys, shutil, signal\nr = json.loads(sys.argv[1])\n{code}"
+    monkeypatch.setattr(tflite, "_command", lambda request: [sys.executable, "-c", code, json.dumps(request)])
 
 
 def test_convert_names_the_file_and_records_what_it_did(tmp_path, monkeypatch):
@@ -195,7 +195,8 @@ def test_a_failed_conversion_keeps_the_old_file(tmp_path, monkeypatch, code, mes
 def test_interrupting_ends_the_child(tmp_path, monkeypatch):
     started = []
     real = tflite.subprocess.Popen
-    monkeypatch.setattr(tflite.subprocess, "Popen", lambda *args, **more: started.append(real(*args, **more)) or started[0])
+    monkeypatch.setattr(tflite.subprocess, "Popen",
+                        lambda *args, **more: started.append(real(*args, **more)) or started[0])
     monkeypatch.setattr(tflite.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
     child(monkeypatch, "import time\ntime.sleep(60)")
     with pytest.raises(KeyboardInterrupt):
@@ -206,7 +207,8 @@ def test_interrupting_ends_the_child(tmp_path, monkeypatch):
 def test_wrong_parameters_are_all_named_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         tflite.convert(tmp_path, tmp_path, name="a/b", prefill_seq_len=0, kv_cache_max_len=True, quantize="int3")
-    assert all(word in str(caught.value) for word in ("name is", "prefill_seq_len is 0", "kv_cache_max_len is True", "'int3'"))
+    for problem in ("name is 'a/b'", "prefill_seq_len is 0", "kv_cache_max_len is True", "quantize is 'int3'"):
+        assert problem in str(caught.value)
     with pytest.raises(ConfigError, match="less than kv_cache_max_len"):
         tflite.convert(tmp_path, tmp_path, prefill_seq_len=1024)
 
