@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except FgkitError as error:
-        if options.debug:
-            raise
+        _trace(options)
         print(f"fgkit: {error}", file=sys.stderr)
         return 1 if isinstance(error, CheckFailed) else 2
     except ModuleNotFoundError as error:
-        if options.debug:
-            raise
+        _trace(options)
         print(f"fgkit: the package {error.name!r} is not installed. `python -m fgkit doctor` says what is missing.",
               file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
         return 130
+
+
+def _trace(options: argparse.Namespace) -> None:
+    if options.debug:
+        traceback.print_exc()
 
 
 def _run(options: argparse.Namespace) -> int:

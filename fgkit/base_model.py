@@ -9,6 +9,7 @@ In: what the user asked for. Out: a folder on this disk that holds a whole model
 from __future__ import annotations
 
 import re
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from . import offline_base
 from .config import FUNCTIONGEMMA, OFFLINE
 from .errors import ModelError
-from .files import cache_dir
+from .files import cache_dir, read_json
 
 _FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
           "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
@@ -101,6 +102,7 @@ def load(folder: str | Path) -> tuple[Any, Any]:
     Returns:
         (model in evaluation mode, on the GPU if there is one; tokenizer).
     """
+    silence_libraries()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -111,7 +113,17 @@ def load(folder: str | Path) -> tuple[Any, Any]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
+def silence_libraries() -> None:
+    """Keep what libraries say of themselves while they load out of the notebook: missing GPU kernels, loading bars."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
 def _offline(reason: str) -> Base:
+    silence_libraries()
     folder = offline_base.build(cache_dir("offline-base"))
     return Base(OFFLINE, folder, True, f"{reason} Base model: {offline_base.DESCRIPTION}. FunctionGemma itself would "
                                        f"start better and need less training. {_GET_ACCESS}")
@@ -133,15 +145,14 @@ def _local_copy(name: str) -> Path | None:
 def _download(name: str) -> Path:
     """Fetch a model's files from the Hub, or find them in its cache; each way to fail has its own message."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError  # HTTPError: of httpx or httpx2, by version
 
-    transport = HfHubHTTPError.__mro__[1]  # HTTPError of httpx or httpx2, whichever this version of the client uses
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
     except HFValidationError as error:
         raise ModelError(f"base is {name!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. "
                          f"{_INSTEAD}") from error
-    except (transport, OSError, RuntimeError) as error:  # RuntimeError: hf_xet, which fetches the weights
+    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: hf_xet, which fetches the weights
         raise ModelError(f"{name}: {_why(error)} {_INSTEAD}") from error
     try:
         check_folder(folder)
@@ -182,8 +193,7 @@ def _why(error: Exception) -> str:
 
 def _recorded_base(folder: Path) -> str | None:
     """Name of the base that a folder written by fgkit came from."""
-    from .files import read_json
-
-    record = folder / "fgkit.json"
-    return read_json(record).get("base") if record.is_file() else None
+    record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
+    base = record.get("base") if isinstance(record, dict) else None
+    return base if isinstance(base, str) else None
 

@@ -88,7 +88,7 @@ def _mounted() -> bool:
 
     try:
         drive.mount(str(DRIVE))
-    except (ValueError, RuntimeError, NotImplementedError) as error:  # refused, timed out, or no browser to ask in
+    except Exception as error:  # refused, timed out, no browser: ValueError, Colab's own or pexpect's; no result is lost
         print(f"Drive was not connected: {error}")
     return (DRIVE / "MyDrive").is_dir()
 
@@ -97,7 +97,7 @@ def _token_from_secrets() -> None:
     """Set HF_TOKEN from Colab's secrets; a missing or forbidden one leaves the offline base."""
     if os.environ.get("HF_TOKEN"):
         return
-    from google.colab import userdata
+    from google.colab import errors, userdata
 
     try:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
@@ -105,3 +105,5 @@ def _token_from_secrets() -> None:
         print("No secret HF_TOKEN: the offline base will be used. Add it with the key icon on the left.")
     except userdata.NotebookAccessError:
         print("The secret HF_TOKEN exists, but this notebook may not read it. Switch its access on (key icon).")
+    except errors.Error as error:  # a kernel that is driven from elsewhere, such as an editor, cannot ask for secrets
+        print(f"Colab's secrets could not be read: {error} Set HF_TOKEN in the notebook's environment instead.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Recipe:
 # The table of Google's FunctionGemma cookbook; and what a model that has never seen a function call needs.
 GUIDE_RECIPE = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
                       gradient_accumulation_steps=8, precision="bf16")
-OFFLINE_RECIPE = Recipe(num_train_epochs=4, learning_rate=5e-5, per_device_train_batch_size=4,
+OFFLINE_RECIPE = Recipe(num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=4,
                         gradient_accumulation_steps=4, precision="fp32")
 
 
@@ -67,19 +67,25 @@ class _DataConfig:
     def _problems(self) -> Iterable[str]:
         for name in ("data", "eval_data", "tools"):
             value = getattr(self, name)
-            if value and not Path(value).expanduser().is_file():
+            if value and not _is(Path.is_file, value):
                 yield f"{name} is {value!r}, which is not a file; give the path of an existing one"
         if not self.output:
             yield "output is empty; give the folder that the run may write to"
-        elif Path(self.output).expanduser().is_file():
-            yield f"output is {self.output!r}, which is a file; give a folder"
-        if self.seed < 0:
-            yield f"seed is {self.seed}, expected 0 or more"
+        elif _is(Path.is_file, self.output) or (self.output.startswith("~") and not _is(Path.is_absolute, self.output)):
+            yield f"output is {self.output!r}, which is a file or in nobody's home; give a folder"
+        if not 0 <= self.seed < 2**32:  # NumPy's range
+            yield f"seed is {self.seed}, expected 0 to {2**32 - 1}"
 
     @property
     def folder(self) -> Path:
         """The output folder as an absolute path."""
         return Path(self.output).expanduser().absolute()
+
+    @property
+    def model_folder(self) -> Path:
+        """The tuned model's folder."""
+        model = getattr(self, "model", "")
+        return Path(model).expanduser().absolute() if model else self.folder / "model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class FinetuneConfig(_DataConfig):
 
     base: str = _setting("", "A Hub name, a model folder or `offline`; empty: FunctionGemma if a token or a local copy "
                              "gives access, the offline base otherwise.")
-    num_train_epochs: int | None = _setting(None, "Passes over the training rows. FunctionGemma 3, offline base 4.")
+    num_train_epochs: int | None = _setting(None, "Passes over the training rows. Both recipes: 3.")
     learning_rate: float | None = _setting(None, "Peak step size. FunctionGemma 1e-5, which keeps what it knows; "
                                                  "offline base 5e-5, which has to learn the format.")
     per_device_train_batch_size: int | None = _setting(None, "Rows a device takes at a time.")
@@ -148,11 +154,6 @@ class TfliteConfig(_DataConfig):
             yield f"prefill_seq_len is {self.prefill_seq_len}, expected 1 to {self.kv_cache_max_len - 1}"
         yield from _choice("quantize", self.quantize, QUANTIZE)
 
-    @property
-    def model_folder(self) -> Path:
-        """The tuned model's folder."""
-        return Path(self.model).expanduser().absolute() if self.model else self.folder / "model"
-
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(_DataConfig):
@@ -174,8 +175,6 @@ class TaskConfig(_DataConfig):
         for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
             if not 0 <= getattr(self, name) <= 100:
                 yield f"{name} is {getattr(self, name)}, expected 0 to 100 points"
-
-    model_folder = TfliteConfig.model_folder
 
 
 def from_notebook(kind: type, names: dict[str, Any]) -> Any:
@@ -215,13 +214,21 @@ def _type_problems(config: Any) -> Iterable[str]:
         yield f"{item.name} is {value!r}, expected {item.type}. {item.metadata['help']}"
 
 
+def _is(test: Callable[[Path], bool], path: str) -> bool:
+    """Whether a path passes a test; one that no disk can have (too long, in nobody's home) does not."""
+    try:
+        return test(Path(path).expanduser())
+    except (OSError, RuntimeError):
+        return False
+
+
 def _choice(name: str, value: str, known: Iterable[str]) -> Iterable[str]:
     if value not in known:
         yield f"{name} is {value!r}, expected one of {', '.join(known)}{nearest(value, known)}"
 
 
 def _model_problems(model: str) -> Iterable[str]:
-    if model and not Path(model).expanduser().is_dir():
+    if model and not _is(Path.is_dir, model):
         yield f"model is {model!r}, which is not a folder; give the folder that holds model.safetensors"
 
 

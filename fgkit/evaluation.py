@@ -34,7 +34,8 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
     Returns:
         {"n", "parse_rate", "tool_accuracy", "exact_match", "per_tool": {tool: {"n", "tool_accuracy", "exact_match"}},
         "rows": [{"line", "user_content", "expected", "text", "calls", "error", "tool_ok", "exact"}]}; a row counts for
-        the first tool it expects; `calls` is None, and `error` says why, where the answer does not parse.
+        the first tool it expects; `calls` is None, and `error` says why, where the answer does not parse. An answer
+        without a call is parsed only where none is expected: plain text says nothing about the format.
     Raises:
         FgkitError: there is nothing to score, or not one answer for each row.
     """
@@ -47,7 +48,8 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
         groups[record.calls[0].name if record.calls else "(no call)"].append(row)
     return {
         "n": len(rows),
-        "parse_rate": sum(row["error"] is None for row in rows) / len(rows),
+        "parse_rate": sum(row["calls"] is not None and bool(row["calls"]) == bool(row["expected"])
+                          for row in rows) / len(rows),
         **_rates(rows),
         "per_tool": {tool: {"n": len(group), **_rates(group)} for tool, group in sorted(groups.items())},
         "rows": rows,
@@ -72,7 +74,8 @@ def compare(named_scores: dict[str, dict]) -> str:
         for metric in ("tool_accuracy", "exact_match"):
             cells = (_percent(one["per_tool"].get(tool, {}).get(metric)) for one in named_scores.values())
             table.append([f"`{tool}` ({n} rows): {METRICS[metric]}", *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in table)
+    widths = [max(map(len, column)) for column in zip(*table)]  # aligned, because terminals show it as it is
+    return "\n".join("| " + " | ".join(_filled(cell, width) for cell, width in zip(line, widths)) + " |" for line in table)
 
 
 def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
@@ -162,6 +165,12 @@ def _rates(rows: list[dict]) -> dict[str, float]:
 
 def _plain(calls: Iterable[Call]) -> list[dict]:
     return [{"name": call.name, "arguments": call.arguments} for call in calls]
+
+
+def _filled(cell: str, width: int) -> str:
+    if cell.startswith("---"):
+        return "-" * (width - cell.count(":")) + ":" * cell.count(":")
+    return cell.rjust(width) if cell[-1:] in ("%", "–") or cell.isdigit() else cell.ljust(width)
 
 
 def _percent(rate: float | None) -> str:

@@ -97,10 +97,18 @@ def require_space(folder: str | Path, needed_bytes: int, purpose: str) -> None:
 
 
 def cache_dir(*parts: str) -> Path:
-    """The folder for what can be made again: $FGKIT_CACHE, or fgkit under the user's cache folder."""
+    """The folder for what can be made again: $FGKIT_CACHE, or fgkit under the user's cache folder.
+
+    Raises:
+        FgkitError: it cannot be made.
+    """
     home = os.environ.get("FGKIT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fgkit"
     folder = Path(home).expanduser().joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FgkitError(f"{folder}: the cache folder cannot be made: {error.strerror or error}. "
+                         "Set FGKIT_CACHE to a folder you may write to.") from error
     return folder
 
 
@@ -114,5 +122,5 @@ def shipped(*parts: str) -> Path:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
+    elif os.path.lexists(path):  # a read-only disk refuses even to unlink what is not there
         path.unlink(missing_ok=True)

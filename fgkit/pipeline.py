@@ -25,7 +25,8 @@ from .files import read_json, sha256, shipped, write_json
 
 NOTEBOOKS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
 MANIFEST = "manifest.json"
-_OUTPUTS = {"finetune": ("model/*",), "to_tflite": ("*.tflite", "*.tflite.json"), "to_task": ("*.task", "*.task.json")}
+_OUTPUTS = {"finetune": ("model/*",), "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
+            "to_task": ("{name}.task", "{name}.task.json")}
 _USER_FILES = ("data", "eval_data", "tools")
 
 
@@ -43,13 +44,16 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
     with _only_run(folder):
-        return _run_notebooks(folder, plans, elsewhere=bool(parameters.get("model")))
+        return _run_notebooks(folder, plans)
 
 
-def _run_notebooks(folder: Path, plans: dict[str, Any], *, elsewhere: bool) -> dict[str, Any]:
-    manifest = _read_manifest(folder)
-    if elsewhere:
-        summary.update(folder, base=None)
+def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
+    manifest, names = _read_manifest(folder), list(plans)
+    if not (folder / summary.NAME).is_file():  # the scores are outputs, too
+        _forget(manifest, names)
+    if plans["to_task"].model_folder != folder / "model":
+        summary.update(folder, base=None)  # what this folder's own training started from is not this model's base
+        _forget(manifest, ["finetune"])
     for number, (name, settings) in enumerate(plans.items(), 1):
         fingerprint = _fingerprint(name, settings)
         title = f"[{number}/{len(plans)}] {name}"
@@ -57,13 +61,16 @@ def _run_notebooks(folder: Path, plans: dict[str, Any], *, elsewhere: bool) -> d
             print(f"{title}: already done for the same inputs, skipped")
             continue
         print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
-        manifest.pop(name, None)
+        _forget(manifest, names[number - 1:])  # the later ones, too: this one may begin a summary without their scores
         write_json(folder / MANIFEST, manifest)
-        _remove_outputs(folder, name, settings)
+        if name != "finetune":  # training replaces its folder when the new one is whole
+            recorded = manifest.get(name, {}).get("outputs", {})
+            for path in {*_outputs(folder, name, settings), *(folder / output for output in recorded)}:
+                path.unlink(missing_ok=True)  # so that exactly one `.tflite` and `.task` remain
         start = time.monotonic()
         _execute(name, folder, _values(settings))
         seconds = round(time.monotonic() - start, 1)
-        outputs = [path for pattern in _OUTPUTS[name] for path in sorted(folder.glob(pattern)) if path.is_file()]
+        outputs = _outputs(folder, name, settings)
         manifest[name] = {"fingerprint": fingerprint, "seconds": seconds,
                           "outputs": {str(path.relative_to(folder)): sha256(path) for path in outputs}}
         write_json(folder / MANIFEST, manifest)
@@ -144,6 +151,7 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
         raise PackageError(f"`run` needs {' and '.join(missing)}. Install: pip install -r requirements/all.txt, "
                            "or pip install 'fgkit[all]'.")
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     package_parent = str(Path(__file__).parent.parent)
@@ -160,6 +168,9 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
                                        kernel_name="python3", cwd=str(folder), progress_bar=False, log_output=False)
     except PapermillExecutionError as error:
         raise _error_of(error, folder / f"{name}.ipynb") from error
+    except DeadKernelError as error:
+        raise FgkitError(f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close other "
+                         "programs and run the same command again: it goes on where it stopped.") from error
     finally:
         for key, value in before.items():
             if value is None:
@@ -210,18 +221,23 @@ def _has_token() -> bool:
     return bool(get_token())
 
 
+def _outputs(folder: Path, name: str, settings: Any) -> list[Path]:
+    """The files of a stage that are there."""
+    patterns = [pattern.format(name=getattr(settings, "name", "")) for pattern in _OUTPUTS[name]]
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     return read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
 
 
+def _forget(manifest: dict[str, Any], names: Iterable[str]) -> None:
+    """Have these stages run again; which files they wrote stays known, so that those can be replaced."""
+    for name in names:
+        if name in manifest:
+            manifest[name]["fingerprint"] = None
+
+
 def _is_done(folder: Path, entry: dict[str, Any] | None, fingerprint: str) -> bool:
-    return bool(entry) and entry["fingerprint"] == fingerprint and all(
+    return bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint and all(
         (folder / name).is_file() and sha256(folder / name) == digest for name, digest in entry["outputs"].items())
-
-
-def _remove_outputs(folder: Path, name: str, settings: Any) -> None:
-    """Clear what an earlier run with the same names left, so that exactly one `.tflite` and `.task` remain."""
-    if name != "finetune":
-        for pattern in _OUTPUTS[name]:
-            for path in folder.glob(f"{settings.name}{pattern}"):
-                path.unlink()

@@ -6,6 +6,7 @@ terminal, so that executed notebooks stay free of progress noise.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -61,10 +62,11 @@ def relayed() -> Iterator[None]:
 
 
 def _copy(path: Path, done: threading.Event) -> None:
-    with open(path, encoding="utf-8", newline="") as handle:
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # half a bar character may be there already
+    with open(path, "rb") as handle:
         while True:
             last_look = done.wait(0.3)
-            if text := handle.read():
+            if text := decode(handle.read()):
                 sys.stderr.write(text)
                 sys.stderr.flush()
             if last_look:

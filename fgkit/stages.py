@@ -10,13 +10,12 @@ Every score goes into `summary.json` as soon as it is known.
 from __future__ import annotations
 
 import hashlib
-import resource
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +121,17 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     recipe = settings.recipe(base.offline)
     facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
              "rows_sha256": _rows_hash(rows.train), "style": STYLE, "tools_hash": tools_hash(rows.tools),
-             "settings": asdict(settings) | asdict(recipe)}
+             "settings": asdict(settings) | asdict(recipe), "versions": summary.versions()}
+    if _is_whole_result(settings.model_folder, facts):
+        progress.note(f"{settings.model_folder} was tuned from the same inputs with the same settings: it is kept.")
+        return settings.model_folder
     checkpoints = _checkpoints_for(settings.folder, facts)
     with _timed(settings.folder, "training"):
         model, log = training.train(base.folder, train_rows, held_out, recipe=recipe, config=settings,
                                     checkpoints=checkpoints)
     target = training.save(model, base.folder, settings.folder / "model", facts | {
         "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
-        "versions": summary.versions(), "modifications": _modifications(base, len(rows.train)), "log": log})
+        "modifications": _modifications(base, len(rows.train)), "log": log})
     training.plot_loss(log, settings.folder / "loss.png")
     shutil.rmtree(checkpoints)
     summary.update(settings.folder, settings={"finetune": facts["settings"]},
@@ -158,9 +160,10 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     _same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
     answers = checks.check_answers([row["text"] for row in score["rows"]])
-    answers.append(_budget(settings, rows, len(answers) + 1))
-    print(checks.table([*folder_checks, *answers]))
-    return checks.require(answers)
+    answers.append(_budget(settings, rows))
+    found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
+    print(checks.table(found))
+    return checks.require(found)
 
 
 def convert(settings: TfliteConfig) -> Path:
@@ -337,11 +340,21 @@ def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
 
 
 def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
-    """Print the scores known so far side by side and draw them into `scores.png`."""
+    """Show the scores known so far side by side, as a table and in `scores.png`."""
     found = summary.read(settings.folder)
     scores = {name: found[name] for name in summary.SCORES if found[name]}
-    print(evaluation.compare(scores))
+    show_table(evaluation.compare(scores))
     return evaluation.plot(scores, settings.folder / "scores.png")
+
+
+def show_table(markdown: str) -> None:
+    """Show a Markdown table: set as one in a notebook, as text elsewhere."""
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
+        from IPython.display import Markdown, display
+
+        display(Markdown(markdown))
+    else:
+        print(markdown)
 
 
 @contextmanager
@@ -351,8 +364,12 @@ def _timed(folder: Path, what: str) -> Iterator[None]:
     summary.update(folder, seconds={what: round(time.monotonic() - start, 1)}, peak_memory_gb={what: peak_memory_gb()})
 
 
-def peak_memory_gb() -> float:
-    """Most memory this process has held so far, in GB."""
+def peak_memory_gb() -> float | None:
+    """Most memory this process has held so far, in GB; None on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
@@ -389,6 +406,11 @@ def _modifications(base: Base, count: int) -> str:
     return (f"{MODIFICATIONS}; " if base.offline else "") + f"all weights fine-tuned with fgkit on {count} rows"
 
 
+def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether a model folder is what this training would give."""
+    return facts.items() <= _model_facts(folder).items() and not checks.weight_problems(folder)
+
+
 def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
     """The checkpoint folder of exactly this training; others of the same run folder are removed."""
     key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
@@ -398,7 +420,7 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
     return folder / "checkpoints" / key
 
 
-def _budget(settings: TfliteConfig, rows: Rows, number: int) -> checks.Check:
+def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
     """Check that the longest prompt and its answer fit the KV cache."""
     from transformers import AutoTokenizer
 
@@ -406,7 +428,7 @@ def _budget(settings: TfliteConfig, rows: Rows, number: int) -> checks.Check:
     rows_in_tokens = examples.tokenize_records(rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize,
                                                system_message=_system_message(settings.model_folder))
     longest, limit = max(len(row.tokens) for row in rows_in_tokens), settings.kv_cache_max_len
-    return checks.Check(number, "fits the KV cache", "pass" if longest <= limit else "fail",
+    return checks.Check(0, "fits the KV cache", "pass" if longest <= limit else "fail",
                         f"longest row {longest} tokens, KV cache {limit}.",
                         f"Set kv_cache_max_len to {1 << (longest - 1).bit_length()}, or shorten tools or rows.")
 

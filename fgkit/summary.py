@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from .errors import FgkitError
 from .evaluation import compare
 from .files import read_json, sha256, write_json
 
@@ -25,7 +26,10 @@ def read(folder: Path) -> dict[str, Any]:
     """The summary in `folder`, or an empty one."""
     path = folder / NAME
     empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in _MERGED}
-    return empty | (read_json(path) if path.is_file() else {})
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise FgkitError(f"{path}: holds a {type(found).__name__}, expected an object. Delete it; a run writes it again.")
+    return empty | found
 
 
 def update(folder: Path, **parts: Any) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def table(summary: dict[str, Any]) -> str:
     scores = {name: summary[name] for name in SCORES if summary[name]}
     lines = [compare(scores)] if scores else []
     if summary["gate"]:
-        lines += ["", "gate: " + ("passed" if summary["gate"]["passed"] else "FAILED"), *summary["gate"]["lines"][:2]]
+        lines += ["", *summary["gate"]["lines"][:3]]
     lines += ["", *(f"{name}  {facts['bytes'] / 1e6:,.1f} MB" for name, facts in summary["files"].items())]
     if summary["seconds"]:
         lines.append("time: " + ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()))

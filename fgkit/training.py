@@ -9,6 +9,7 @@ Master weights are fp32, whatever the precision of the arithmetic; the files hol
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ def _trainer(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence
 
     effective = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     pack = rows_per_pack(rows, effective)
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated")  # its new name is unknown to older releases
     arguments = SFTConfig(
         output_dir=str(checkpoints), max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True},
         num_train_epochs=recipe.num_train_epochs, learning_rate=recipe.learning_rate,

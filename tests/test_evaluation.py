@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,10 @@ def test_perfect_answers_and_key_order() -> None:
     assert {tool: each["n"] for tool, each in result["per_tool"].items()} == {"paint": 2, "alert": 2}
 
 
-def test_plain_text_parses_but_has_the_wrong_tool() -> None:
+def test_plain_text_counts_as_parsed_only_where_no_call_is_expected() -> None:
     result = score(RECORDS[:1], ["I am sorry."])
-    assert (result["parse_rate"], result["tool_accuracy"], result["rows"][0]["calls"]) == (1.0, 0.0, [])
+    assert (result["parse_rate"], result["tool_accuracy"], result["rows"][0]["calls"]) == (0.0, 0.0, [])
+    assert score([Record(1, "hi", ())], ["Hello."])["parse_rate"] == 1.0
     no_call = {"n": 1, "tool_accuracy": 1.0, "exact_match": 1.0}
     assert score([Record(1, "hi", ())], ["Hello."])["per_tool"] == {"(no call)": no_call}
 
@@ -89,11 +91,13 @@ def test_nothing_or_uneven_input_is_refused(records: list[Record], texts: list[s
 def test_compare_is_a_markdown_table_side_by_side() -> None:
     base, tuned = score(RECORDS, ["no"] * 4), score(RECORDS, [*perfect()[:3], "no"])
     only = score(RECORDS[:1], perfect()[:1])
-    assert compare({"base": base, "tuned": tuned, "task": only}).splitlines() == [
-        "|  | base | tuned | task |",
+    table = compare({"base": base, "tuned": tuned, "task": only}).splitlines()
+    assert len({len(line) for line in table}) == 1
+    assert [re.sub(" +", " ", re.sub("-+", "---", line)) for line in table] == [
+        "| | base | tuned | task |",
         "| --- | ---: | ---: | ---: |",
         "| rows | 4 | 4 | 1 |",
-        "| parse rate | 100.0% | 100.0% | 100.0% |",
+        "| parse rate | 0.0% | 75.0% | 100.0% |",
         "| tool accuracy | 0.0% | 75.0% | 100.0% |",
         "| exact match | 0.0% | 75.0% | 100.0% |",
         "| `alert` (2 rows): tool accuracy | 0.0% | 50.0% | – |",

@@ -38,7 +38,8 @@ HEAVY = ("torch", "tensorflow", "mediapipe", "transformers", "trl", "datasets", 
 # What the Colab runtime of August 2026 has: the first row stays, the second has to move.
 COLAB_KEEPS = {"torch": "2.11.0", "numpy": "2.1.3", "ipywidgets": "7.7.1", "ipykernel": "6.17.1",
                "transformers": "5.15.0", "huggingface-hub": "1.27.0", "accelerate": "1.14.0", "matplotlib": "3.10.0",
-               "filelock": "3.32.3", "jsonschema": "4.26.0", "tqdm": "4.67.3", "nbclient": "0.10.4", "sentencepiece": "0.2.2"}
+               "filelock": "3.32.3", "jsonschema": "4.26.0", "tqdm": "4.67.3", "nbclient": "0.10.4",
+               "sentencepiece": "0.2.2"}
 COLAB_MOVES = {"protobuf": "5.29.6", "pyarrow": "18.1.0", "datasets": "4.0.0", "torchao": "0.10.0"}
 
 

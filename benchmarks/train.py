@@ -1,0 +1,171 @@
+"""Seconds a training step of 32 rows: stock TRL with the guide's settings, stock TRL as fast as we could make it, fgkit.
+
+    python benchmarks/train.py                 # table; about 20 minutes on 2 cores, most of it stock TRL
+    python benchmarks/train.py --json          # one JSON object on stdout
+
+Every configuration runs alone in a process of its own, on the same rows and the same offline base, one after the other.
+`ratio_vs_guide` is the guide's literal call over fgkit in bf16 autocast; `ratio_vs_best` is the fastest stock
+configuration over fgkit's; `fp32_ratio` compares fp32 with fp32. The floor is the step's multiplications at the matrix
+rate that the same process measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+ROWS = 32
+# name: (weights, autocast, attention, rows a device, accumulation, gradient checkpointing)
+STOCK = {
+    "guide": ("bfloat16", True, "eager", 4, 8, True),
+    "stock fp32 sdpa": ("float32", False, "sdpa", 8, 4, False),
+    "stock bf16 autocast sdpa": ("float32", True, "sdpa", 8, 4, False),
+}
+OURS = {"fgkit fp32": "fp32", "fgkit bf16 autocast": "bf16"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    parser.add_argument("--only", nargs="*", help="names of configurations (default: all)", metavar="NAME")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print("\n" + json.dumps(_measure(options.worker)))
+        return 0
+    results = {}
+    for name in options.only or [*STOCK, *OURS]:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        child = subprocess.run([sys.executable, __file__, "--worker", name], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, check=False)
+        if child.returncode:
+            print(child.stderr, file=sys.stderr)
+            raise SystemExit(f"{name} failed")
+        results[name] = json.loads(child.stdout.splitlines()[-1])
+        print(f"  {results[name]}", file=sys.stderr, flush=True)
+    report = _report(results)
+    print(json.dumps(report, indent=None if options.json else 2))
+    return 0
+
+
+def _report(results: dict[str, Any]) -> dict[str, Any]:
+    report: dict[str, Any] = {"rows": ROWS, "cores": os.cpu_count(), "configurations": results}
+    stock = {name: results[name]["seconds"] for name in STOCK if name in results}
+    ours = {name: results[name]["seconds"] for name in OURS if name in results}
+    if stock and ours:
+        fastest = min(ours.values())
+        report["ratio_vs_best"] = round(min(stock.values()) / fastest, 1)
+        report["best_stock"] = min(stock, key=stock.__getitem__)
+        if "guide" in stock:
+            report["ratio_vs_guide"] = round(stock["guide"] / ours.get("fgkit bf16 autocast", fastest), 1)
+        if "stock fp32 sdpa" in stock and "fgkit fp32" in ours:
+            report["fp32_ratio"] = round(stock["stock fp32 sdpa"] / ours["fgkit fp32"], 1)
+            report["fp32_loss_difference"] = abs(
+                results["stock fp32 sdpa"]["first_loss"] - results["fgkit fp32"]["first_loss"])
+    return report
+
+
+def _measure(name: str) -> dict[str, Any]:
+    import torch
+
+    from fgkit import base_model, examples, stages, training
+    from fgkit.config import FinetuneConfig, Recipe
+    from fgkit.files import shipped
+    from fgkit.records import read_records
+    from fgkit.tools import load_tools
+
+    base = base_model.find_base("offline")
+    tools = load_tools(shipped("data", "tools.py"))
+    records = read_records(shipped("data", "training_data.jsonl"), tools)[:ROWS]
+    model, tokenizer = base_model.load(base.folder)
+    rows = examples.tokenize_records(records, tools, tokenizer, max_length=1024)
+    steps = _Steps()
+    with tempfile.TemporaryDirectory() as folder:
+        if name in OURS:
+            model = model.float()
+            model.set_attn_implementation("sdpa")
+            recipe = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
+                            gradient_accumulation_steps=8, precision=OURS[name])
+            trainer = training._trainer(model, tokenizer, rows, rows[:1], recipe,
+                                        FinetuneConfig(base="offline", output=folder), Path(folder))
+            trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+        else:
+            trainer = _stock(name, model, tokenizer, rows, Path(folder))
+        trainer.add_callback(steps.callback())
+        trainer.train()
+    timed = steps.seconds[1:] or steps.seconds  # the first step allocates; a stock step is too long to repeat
+    log = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {"seconds": round(min(timed), 2), "all_seconds": [round(value, 2) for value in steps.seconds],
+            "first_loss": log[0], "peak_memory_gb": stages.peak_memory_gb(), **_floor(rows, model, name)}
+
+
+def _stock(name: str, model: Any, tokenizer: Any, rows: list, folder: Path) -> Any:
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    weights, autocast, attention, batch, accumulation, checkpointing = STOCK[name]
+    model = model.to(getattr(torch, weights))
+    model.set_attn_implementation(attention)
+    labels = [[-100] * row.prompt_length + list(row.tokens[row.prompt_length:]) for row in rows]
+    arguments = SFTConfig(
+        output_dir=str(folder), max_length=1024, packing=False, max_steps=1, per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation, learning_rate=1e-5, lr_scheduler_type="cosine", warmup_steps=0.1,
+        optim="adamw_torch_fused", bf16=autocast, use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=checkpointing, logging_steps=1, save_strategy="no", report_to="none",
+        dataset_kwargs={"skip_prepare_dataset": True}, disable_tqdm=True)
+    return SFTTrainer(model=model, args=arguments, processing_class=tokenizer, train_dataset=Dataset.from_dict(
+        {"input_ids": [list(row.tokens) for row in rows], "labels": labels}))
+
+
+class _Steps:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def callback(self) -> Any:
+        from transformers import TrainerCallback
+
+        steps = self
+
+        class Timer(TrainerCallback):
+            def on_step_begin(self, *_: Any, **__: Any) -> None:
+                self.start = time.perf_counter()
+
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                steps.seconds.append(time.perf_counter() - self.start)
+
+        return Timer()
+
+
+def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
+    """Seconds that the shared-prefix step's multiplications need at the matrix rate of this process."""
+    import torch
+
+    from fgkit import prefix_tree
+
+    tree = prefix_tree.build(rows)
+    head = model.get_input_embeddings().weight.numel()
+    layers = sum(parameter.numel() for parameter in model.parameters()) - head
+    operations = 6 * (layers * len(tree.tokens) + head * len(tree.targets))  # forward 2, backward 4
+    kind = torch.bfloat16 if "bf16" in name or name == "guide" else torch.float32
+    left = torch.randn(2048, 2048, device=model.device).to(kind)
+    left @ left
+    start = time.perf_counter()
+    for _ in range(8):
+        out = left @ left
+    float(out[0, 0])
+    rate = 8 * 2 * 2048**3 / (time.perf_counter() - start)
+    return {"gflops_rate": round(rate / 1e9), "floor_seconds": round(operations / rate, 2)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

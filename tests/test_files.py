@@ -1,0 +1,221 @@
+"""files: what is written is whole or absent, whatever fails in between, and each failure has its message."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fgkit import files
+from fgkit.errors import FgkitError
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+class Stop(Exception):
+    """Any error inside the block."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- replacing ----
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
+    target = tmp_path / "new" / "deep" / "a.txt"
+    with files.replacing(target) as part:
+        part.write_text("half", encoding="utf-8")
+        assert not target.exists() and part.parent == target.parent
+        part.write_text("whole", encoding="utf-8")
+    assert target.read_text(encoding="utf-8") == "whole" and names(target.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [Stop("x"), KeyboardInterrupt(), FgkitError("mine"), OSError(errno.ENOSPC, "disk full")])
+def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(FgkitError if isinstance(error, OSError) else type(error)) as info, files.replacing(target) as part:
+        part.write_text("half", encoding="utf-8")
+        raise error
+    assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
+    if isinstance(error, OSError):
+        assert str(info.value) == f"{target}: cannot be written: disk full. Choose a folder you may write to, with space left."
+
+
+def test_a_failure_leaves_no_new_file(tmp_path) -> None:
+    with pytest.raises(Stop), files.replacing(tmp_path / "a") as part:
+        part.mkdir()
+        (part / "inside").touch()
+        raise Stop
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old", encoding="utf-8")
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(FgkitError, match=r"a\.txt: cannot be written: Input/output error"):
+        files.write_text(target, "new")
+    assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
+    order: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: order.append(Path(f"/proc/self/fd/{number}").resolve().name)
+                        if Path("/proc/self/fd").exists() else order.append("?"))
+    monkeypatch.setattr(os, "replace", lambda a, b: order.append("replace") or replace(a, b))
+    with files.replacing(tmp_path / "model") as part:
+        (part / "deep").mkdir(parents=True)
+        for name in ("a", "deep/b"):
+            (part / name).write_text(name, encoding="utf-8")
+    assert len(order) == 3 and order[-1] == "replace" and set(order[:2]) <= {"a", "b", "?"}
+
+
+def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").touch()
+    with files.replacing(target) as part:
+        part.mkdir()
+        (part / "new").touch()
+        assert names(target) == ["old"]
+    assert names(target) == ["new"] and names(tmp_path) == ["model"]
+
+
+def test_what_an_earlier_failure_left_is_overwritten(tmp_path) -> None:
+    left = tmp_path / f".a.{os.getpid()}.part"
+    left.mkdir()
+    (left / "x").touch()
+    files.write_text(tmp_path / "a", "fine")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_block_that_writes_nothing(tmp_path) -> None:
+    (tmp_path / "a").write_text("old", encoding="utf-8")
+    with pytest.raises(FgkitError, match="cannot be written"), files.replacing(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "a.json"
+    with pytest.raises(FgkitError) as info:
+        files.write_json(place, {})
+    assert str(info.value).startswith(f"{place}: cannot be written: ")
+    assert "Choose a folder you may write to" in str(info.value)
+
+
+@pytest.mark.skipif(not os.path.ismount("/sys"), reason="needs a file system that refuses writing to root, too")
+def test_a_file_system_that_cannot_be_written() -> None:
+    with pytest.raises(FgkitError, match="/sys/kernel/a.json: cannot be written: "):
+        files.write_json("/sys/kernel/a.json", {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(tmp_path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(FgkitError, match="Permission denied"):
+            files.write_text(tmp_path / "a", "x")
+    finally:
+        tmp_path.chmod(0o755)
+
+
+# ---- text and JSON ----
+
+@given(value=JSON)
+def test_json_comes_back(tmp_path_factory, value) -> None:
+    path = files.write_json(tmp_path_factory.getbasetemp() / "value.json", value)
+    assert files.read_json(path) == value
+
+
+def test_text_is_utf8_with_unix_lines(tmp_path) -> None:
+    assert files.write_text(str(tmp_path / "a"), "\u00e9\n\r\n").read_bytes() == b"\xc3\xa9\n\r\n"
+    assert files.write_json(tmp_path / "b", {"\u00e9": [1]}).read_bytes() == '{\n  "\u00e9": [\n    1\n  ]\n}\n'.encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")], {"a": object()}])
+def test_what_json_cannot_say_is_refused_and_keeps_the_old(tmp_path, value) -> None:
+    path = files.write_json(tmp_path / "a.json", 1)
+    with pytest.raises((ValueError, TypeError)):
+        files.write_json(path, value)
+    assert files.read_json(path) == 1 and names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"),
+                                               (b"\xff\xfe", "is not JSON"), (b"{} {}", "is not JSON")])
+def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FgkitError) as info:
+        files.read_json(path)
+    assert str(info.value).startswith(f"{path}: {says}")
+    with pytest.raises(FgkitError, match="cannot be read: Is a directory"):
+        files.read_json(tmp_path)
+
+
+def test_sha256(tmp_path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+# ---- space and places ----
+
+def test_space(tmp_path, monkeypatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=2_000_000_000))
+    files.require_space(tmp_path / "not" / "yet", 2_000_000_000, "training")
+    assert asked == [tmp_path]
+    with pytest.raises(FgkitError) as info:
+        files.require_space(tmp_path, 3_500_000_000, "training")
+    assert str(info.value) == (f"{tmp_path}: 3.5 GB are needed for training, 2.0 GB are free. "
+                               "Free some space or choose another output folder.")
+
+
+def test_space_of_a_relative_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.require_space("run", 1, "a test")
+    with pytest.raises(FgkitError, match="GB are needed for a test"):
+        files.require_space("run", 10**18, "a test")
+
+
+def test_cache_dir(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b" and (tmp_path / "mine" / "a" / "b").is_dir()
+    monkeypatch.setenv("FGKIT_CACHE", "~/tilde")
+    assert files.cache_dir() == tmp_path / "home" / "tilde"
+    monkeypatch.setenv("FGKIT_CACHE", "")
+    assert files.cache_dir("a") == tmp_path / "xdg" / "fgkit" / "a"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert files.cache_dir() == tmp_path / "home" / ".cache" / "fgkit"
+
+
+def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(FgkitError, match=r"file/a: the cache folder cannot be made: .*Set FGKIT_CACHE"):
+        files.cache_dir("a")
+
+
+def test_shipped_files_exist() -> None:
+    found = [files.shipped("data", "tools.py"), files.shipped("notebooks", "finetune.ipynb"), files.shipped("errors.py")]
+    assert [path.name for path in found if path.is_file()] == ["tools.py", "finetune.ipynb", "errors.py"]

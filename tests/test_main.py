@@ -1,0 +1,267 @@
+"""The command line: exit codes, one message instead of a traceback, help that names every option."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fgkit
+from fgkit import __main__ as command_line
+from fgkit import checks, pipeline, stages
+from fgkit.errors import CheckFailed, FgkitError
+from fgkit.files import shipped
+
+ROOT = Path(__file__).resolve().parents[1]
+GOOD = '{"user_content": "make it red", "tool_name": "change_background_color", "tool_arguments": "{\\"color\\": \\"red\\"}"}\n'
+BAD = GOOD.replace("change_background_color", "change_background_colour")
+
+
+@pytest.fixture
+def main(capsys):
+    """Run one command; gives (exit code, stdout, stderr)."""
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = command_line.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+    return run
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(GOOD)
+    return path
+
+
+# ---- help
+
+@pytest.mark.parametrize(("command", "options"), [
+    ("run", ["--output", "--base", "--model", "--data", "--eval", "--tools", "-p NAME VALUE"]),
+    ("evaluate", ["path", "--data", "--tools", "--json", "--style"]),
+    ("lint", ["DATA", "--tools"]), ("doctor", ["--step", "--output"]), ("chat", ["BUNDLE", "question", "--tools"])])
+def test_help_of_each_command(command, options, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    described = text[text.index("positional arguments:" if "positional arguments:" in text else "options:"):]
+    for option in (*options, "--debug", f"example: python -m fgkit {command}", "0 fine; 1 a check found problems; 2 could not run"):
+        assert option in described
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {command} " in text for command in ("run", "evaluate", "lint", "doctor", "chat"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["runn"], ["lint"], ["run", "--outptu", "x"], ["run", "-p", "seed"]])
+def test_a_command_line_that_is_none_exits_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m fgkit" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out == f"fgkit {fgkit.__version__}\n"
+
+
+# ---- lint
+
+def test_lint_good_data(main, rows):
+    code, out, err = main("lint", rows)
+    assert code == 0 and "change_background_color" in out and err == ""
+    assert main("lint", shipped("data", "training_data.jsonl"))[0] == 0
+
+
+def test_lint_warns_on_stderr_and_passes(main, rows):
+    rows.write_text(GOOD * 2)
+    code, _, err = main("lint", rows)
+    assert code == 0 and err.startswith(f"warning: {rows}:2: ")
+
+
+def test_lint_names_every_bad_line(main, rows):
+    rows.write_text(GOOD + BAD + "no json\n")
+    code, out, err = main("lint", rows)
+    assert code == 1 and err == ""
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{rows}:2: ") and "did you mean 'change_background_color'" in lines[0]
+    assert lines[1].startswith(f"{rows}:3: ")
+
+
+def test_lint_that_cannot_run(main, rows, tmp_path):
+    code, out, err = main("lint", tmp_path / "none.jsonl")
+    assert (code, out) == (2, "") and err.startswith(f"fgkit: {tmp_path / 'none.jsonl'}: ")
+    (tmp_path / "tools.py").write_text("def broken(:\n")
+    code, out, err = main("lint", rows, "--tools", tmp_path / "tools.py")
+    assert (code, out) == (2, "") and str(tmp_path / "tools.py") in err
+
+
+# ---- doctor
+
+def test_doctor_exit_code_is_the_checks_verdict(main, monkeypatch):
+    asked = []
+
+    def check_environment(step, folder):
+        asked.append((step, folder))
+        return found
+
+    monkeypatch.setattr(checks, "check_environment", check_environment)
+    found = [checks.Check(1, "Python", "pass", "3.12"), checks.Check(2, "GPU", "skipped", "none")]
+    code, out, _ = main("doctor", "--step", "to_task", "--output", "there")
+    assert code == 0 and "everything is there" in out and asked == [("to_task", "there")]
+    found = [*found, checks.Check(3, "disk", "fail", "1 GB free.", "Free some.")]
+    code, out, _ = main("doctor")
+    assert code == 1 and "1 of 3 checks failed" in out and "-> Free some." in out and asked[1] == ("all", ".")
+
+
+def test_doctor_here(main):
+    code, out, _ = main("doctor", "--step", "to_task")
+    assert "Python" in out and code == (1 if " fail " in out else 0)
+    code, out, err = main("doctor", "--step", "nonsense")
+    assert (code, out) == (2, "") and "step is 'nonsense', expected one of all, finetune, to_tflite, to_task" in err
+
+
+# ---- evaluate and chat
+
+def refused(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    (tmp_path / "model.bin").write_text("x")
+    (tmp_path / "cut.task").write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / "cut.litertlm").write_bytes(b"nothing")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.json").write_text("{}")
+    return {"missing": (tmp_path / "none.task", "no such model folder or bundle"),
+            "suffix": (tmp_path / "model.bin", "expected a model folder, a .task or a .litertlm"),
+            "task": (tmp_path / "cut.task", "is no readable .task archive"),
+            "litertlm": (tmp_path / "cut.litertlm", "is no .litertlm"),
+            "folder": (tmp_path / "folder", "not a whole model: generation_config.json is missing; model.safetensors is missing")}
+
+
+@pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])
+def test_evaluate_refuses_what_is_no_model(main, tmp_path, rows, case, monkeypatch):
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
+    path, message = refused(tmp_path)[case]
+    code, _, err = main("evaluate", path, "--data", rows, "--json", tmp_path / "out.json")
+    assert code == 2 and err.startswith(f"fgkit: {path}: ") and message in err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_evaluate_refuses_bad_rows_and_an_empty_file(main, tmp_path, rows):
+    (tmp_path / "model").mkdir()
+    rows.write_text(BAD)
+    assert main("evaluate", tmp_path / "model", "--data", rows)[0] == 2
+    rows.write_text("")
+    assert main("evaluate", tmp_path / "model", "--data", rows)[0] == 2
+    code, _, err = main("evaluate", tmp_path / "model", "--data", tmp_path / "none.jsonl")
+    assert code == 2 and "none.jsonl" in err
+
+
+def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, rows, monkeypatch):
+    seen = {}
+    score = {"n": 1, "parse_rate": 1.0, "tool_accuracy": 1.0, "exact_match": 0.5, "per_tool": {
+        "change_background_color": {"n": 1, "tool_accuracy": 1.0, "exact_match": 0.5}}}
+    monkeypatch.setattr(stages, "score_file", lambda path, rows, style: seen.update(path=path, rows=rows, style=style) or score)
+    (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
+    code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template", "--json", tmp_path / "o.json")
+    assert code == 0 and "| exact match | 50.0% |" in out
+    assert json.loads((tmp_path / "o.json").read_text()) == score
+    assert seen["path"] == tmp_path / "x.litertlm" and seen["style"] == "template"
+    assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
+    assert main("evaluate", tmp_path / "x.litertlm")[0] == 0  # without --data: the example's held-out rows
+    assert len(seen["rows"].held_out) >= 150
+
+
+@pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])
+def test_chat_refuses_what_is_no_bundle(main, tmp_path, case, monkeypatch):
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
+    path = refused(tmp_path)[case][0]
+    code, _, err = main("chat", path, "make it red")
+    assert code == 2 and str(path) in err
+
+
+# ---- run
+
+def test_run_refuses_bad_parameters_before_anything(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = main("run", "-p", "learning_rat", "1e-5", "-p", "precision", "fp16")
+    assert (code, out) == (2, "")
+    assert "parameter 'learning_rat' does not exist" in err and "did you mean 'learning_rate'" in err
+    assert "precision is 'fp16'" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_refuses_model_and_base_together(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = main("run", "--model", tmp_path, "--base", "offline")
+    assert code == 2 and "--model" in err and "--base" in err and "give one of them" in err
+
+
+def test_run_hands_options_on_and_prints_the_table(main, tmp_path, monkeypatch):
+    seen = {}
+    summary = {"base": None, "tuned": None, "task": None, "gate": {"passed": True, "lines": ["gate passed on 2 rows"]},
+               "files": {"x.task": {"bytes": 284_600_000}}, "seconds": {"finetune": 90.0}}
+    monkeypatch.setattr(pipeline, "run", lambda parameters: seen.update(parameters) or summary)
+    code, out, _ = main("run", "--output", tmp_path, "--base", "offline", "--data", "d", "--eval", "e", "--tools", "t",
+                        "-p", "num_train_epochs", "2", "-p", "learning_rate", "2e-5", "-p", "precision", "none",
+                        "-p", "profile", "google")
+    assert code == 0
+    assert seen == {"output": str(tmp_path), "base": "offline", "data": "d", "eval_data": "e", "tools": "t",
+                    "num_train_epochs": 2, "learning_rate": 2e-5, "precision": None, "profile": "google"}
+    assert type(seen["num_train_epochs"]) is int
+    for part in ("gate: passed", "x.task  284.6 MB", "finetune 1.5 min", f"everything is in {tmp_path}"):
+        assert part in out
+
+
+@pytest.mark.parametrize(("error", "code", "message"), [
+    (FgkitError("model: no. Do this."), 2, "fgkit: model: no. Do this.\n"),
+    (CheckFailed("gate FAILED"), 1, "fgkit: gate FAILED\n"),
+    (ModuleNotFoundError("No module named 'trl'", name="trl"), 2,
+     "fgkit: the package 'trl' is not installed. `python -m fgkit doctor` says what is missing.\n"),
+    (KeyboardInterrupt(), 130, "\nfgkit: stopped. The same command goes on where it can.\n")])
+def test_exit_codes_of_errors(main, capsys, monkeypatch, error, code, message):
+    def fail(_):
+        raise error
+    monkeypatch.setattr(pipeline, "run", fail)
+    assert main("run") == (code, "", message)
+    if isinstance(error, Exception):  # the traceback comes on top; message and code stay
+        assert command_line.main(["run", "--debug"]) == code
+        text = capsys.readouterr().err
+        assert text.startswith("Traceback (most recent call last):") and text.endswith(message)
+
+
+def test_a_bug_is_not_dressed_up(monkeypatch):
+    monkeypatch.setattr(pipeline, "run", lambda _: {}["summary"])
+    with pytest.raises(KeyError):
+        command_line.main(["run"])
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("3", 3), ("2e-5", 2e-5), ("none", None), ("None", None), ("True", True), ("false", False), ("google", "google"),
+    ("-1", -1), ("", ""), ("my/folder", "my/folder")])
+def test_values_as_typed(text, value):
+    found = command_line._literal(text)
+    assert found == value and type(found) is type(value)
+
+
+# ---- as a process
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_python_m_fgkit_from_another_folder(tmp_path, debug):
+    done = subprocess.run([sys.executable, "-m", "fgkit", "lint", "none.jsonl", *["--debug"] * debug], cwd=tmp_path,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("fgkit: none.jsonl: ")
+    assert ("Traceback" in done.stderr) is ("DataError: none.jsonl: " in done.stderr) is debug
+    assert debug or len(done.stderr.splitlines()) == 1

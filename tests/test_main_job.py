@@ -1,0 +1,114 @@
+"""The main job, whole and real: one command, from the shipped rows to a `.task` that has been run and scored.
+
+About 15 minutes and 8 GB of memory on two cores; offline, apart from the package that holds the offline base's weights.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from fgkit.files import read_json, sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("finetune", "to_tflite", "to_task")
+MODEL_FILES = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+               "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt", "fgkit.json"}
+SUBSET = 20
+
+
+def fgkit(*arguments: str, timeout: int) -> str:
+    """Run the command line in the checkout, as its README says, and give its stdout."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+    environment["HF_HUB_OFFLINE"] = "1"
+    done = subprocess.run([sys.executable, "-m", "fgkit", *arguments], cwd=ROOT, env=environment, text=True, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_main_job(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    printed = fgkit("run", "--output", str(out), "--base", "offline", timeout=2000)
+
+    # What lies there
+    for stage in STAGES:
+        cells = [cell for cell in nbformat.read(out / f"{stage}.ipynb", 4).cells if cell.cell_type == "code"]
+        assert len(cells) >= 5 and all(cell.execution_count for cell in cells if cell.source.strip())
+        assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert {path.name for path in (out / "model").iterdir()} == MODEL_FILES
+    (network,), (task,) = out.rglob("*.tflite"), out.rglob("*.task")
+    assert (network.parent, network.name) == (out, "functiongemma-flutter_q8_ekv1024.tflite")
+    assert (task.parent, task.name) == (out, "functiongemma-flutter.task")
+    assert 270e6 < task.stat().st_size < 300e6 and 270e6 < network.stat().st_size < task.stat().st_size
+    for picture in ("loss.png", "scores.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    left_over = ("*checkpoint-*", "*.xnnpack_cache*", "*.part", "optimizer.pt", ".tflite-*")
+    assert not [path for pattern in left_over for path in out.rglob(pattern)]
+
+    # What was measured
+    summary = read_json(out / "summary.json")
+    base, tuned, bundled = scores = [summary[name] for name in ("base", "tuned", "task")]
+    held_out = (ROOT / "data" / "eval_data.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    for score in scores:
+        assert score["n"] == len(score["rows"]) == sum(each["n"] for each in score["per_tool"].values()) == len(held_out)
+        assert len(score["per_tool"]) == 3
+        assert 0 <= score["exact_match"] <= score["tool_accuracy"] <= score["parse_rate"] <= 1
+    assert tuned["tool_accuracy"] >= 0.98 and tuned["exact_match"] >= 0.80
+    assert base["exact_match"] < tuned["exact_match"] and base["tool_accuracy"] < tuned["tool_accuracy"]
+    assert summary["gate"]["passed"] is True and summary["gate"]["lines"][0] == f"gate passed on {len(held_out)} rows"
+    assert set(summary["files"]) == {"model/model.safetensors", network.name, task.name}
+    for name, facts in summary["files"].items():
+        assert (facts["bytes"], facts["sha256"]) == ((out / name).stat().st_size, sha256(out / name))
+    assert tuned["sha256"] == summary["files"]["model/model.safetensors"]["sha256"] != base["sha256"]
+    assert bundled["sha256"] == summary["files"][task.name]["sha256"]
+    assert {*STAGES, "training", "conversion"} <= set(summary["seconds"])
+    assert all(seconds > 0 for seconds in summary["seconds"].values())
+    assert all(0 < gigabytes < 9 for gigabytes in summary["peak_memory_gb"].values()) and summary["peak_memory_gb"]
+    assert {"python", "fgkit", "torch", "litert-torch", "mediapipe", "litert-lm"} <= set(summary["versions"])
+    assert set(summary["settings"]) == set(STAGES)
+
+    # What travels with the bundle
+    beside = read_json(out / f"{task.name}.json")
+    assert beside["sha256"] == sha256(task) and beside["base"] == "offline" and beside["style"] == "template"
+    assert beside["stop_tokens"] == ["<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>"]
+    assert beside["gate"]["passed"] is True and beside["scores"]["task"]["exact_match"] == bundled["exact_match"]
+    assert "Gemma Terms of Use" in (out / "NOTICE-GEMMA.txt").read_text(encoding="utf-8")
+
+    # What the user sees
+    assert "|  | base | tuned | task |" in printed and "gate: passed" in printed and str(out) in printed
+    assert "skipped" not in printed
+
+    # The same command again does nothing
+    files_before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.suffix in (".task", ".tflite", ".ipynb",
+                                                                                               ".safetensors")}
+    start = time.monotonic()
+    printed = fgkit("run", "--output", str(out), "--base", "offline", timeout=300)
+    assert time.monotonic() - start < 120
+    assert [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("[")] == [
+        "already done for the same inputs, skipped"] * 3
+    assert files_before == {path: path.stat().st_mtime_ns for path in files_before} and len(files_before) == 6
+    assert read_json(out / "summary.json") == summary
+
+    # The finished bundle, asked again by itself, gives the same answers: rows from all over the file
+    rows = held_out[::len(held_out) // SUBSET][:SUBSET]
+    known = bundled["rows"][::len(held_out) // SUBSET][:SUBSET]
+    (tmp_path / "subset.jsonl").write_text("".join(rows), encoding="utf-8")
+    printed = fgkit("evaluate", str(task), "--data", str(tmp_path / "subset.jsonl"), "--json", str(tmp_path / "score.json"),
+                    timeout=600)
+    score = read_json(tmp_path / "score.json")
+    assert score["n"] == len(known) == SUBSET and len(score["per_tool"]) == 3
+    assert score["exact_match"] == sum(row["exact"] for row in known) / SUBSET
+    assert score["tool_accuracy"] == sum(row["tool_ok"] for row in known) / SUBSET
+    assert [row["calls"] for row in score["rows"]] == [row["calls"] for row in known]
+    assert "exact match" in printed and "assumed" not in printed  # the style came from the record beside the bundle
+    shutil.rmtree(out)  # 1 GB, which pytest would keep for three runs

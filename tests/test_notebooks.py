@@ -1,0 +1,225 @@
+"""The three notebooks as they lie in the folder: thin, one parameters cell, the guide's values, nothing left in them."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import inspect
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+from fgkit import config, pipeline
+from fgkit.bundle import PROFILES
+from fgkit.tflite import QUANTIZE
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("finetune", "to_tflite", "to_task")
+SETUP = configparser.ConfigParser(interpolation=None)
+SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def notebook(name: str) -> dict:
+    return json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+def code_cells(name: str) -> list[dict]:
+    cells = [cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 5
+    return cells
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def parameters_cell(name: str) -> str:
+    (cell,) = [cell for cell in notebook(name)["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    assert cell["cell_type"] == "code"
+    return source(cell)
+
+
+def python(name: str) -> ast.Module:
+    """All code of a notebook, `%pip` and the like turned into Python."""
+    return ast.parse("\n".join(TransformerManager().transform_cell(source(cell)) for cell in code_cells(name)))
+
+
+def test_there_are_exactly_these_three():
+    assert sorted(path.name for path in (ROOT / "notebooks").iterdir() if path.name != ".ipynb_checkpoints") == sorted(
+        f"{name}.ipynb" for name in NAMES)
+    assert tuple(pipeline.NOTEBOOKS) == NAMES
+    assert [pipeline.notebook_path(name) for name in NAMES] == [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
+
+
+@each
+def test_format_kernel_and_nothing_left_in_it(name):
+    import nbformat
+
+    text = notebook(name)
+    nbformat.validate(text)
+    assert text["metadata"]["kernelspec"]["name"] == "python3" and text["metadata"]["kernelspec"]["language"] == "python"
+    assert set(text["metadata"]) == {"kernelspec", "language_info"}
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells(name))
+    ids = [cell["id"] for cell in text["cells"]]
+    assert len(ids) == len(set(ids))
+
+
+@each
+def test_thin(name):
+    cells = code_cells(name)
+    lines = [len([line for line in source(cell).splitlines() if line.strip()]) for cell in cells]
+    assert len(cells) <= 12 and sum(lines) <= 80
+    assert max(count for count, cell in zip(lines, cells, strict=True) if not cell["metadata"].get("tags")) <= 10
+    assert min(lines) >= 1
+    assert not [node for node in ast.walk(python(name))
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.Try))]
+
+
+@each
+def test_every_code_cell_compiles(name):
+    for index, cell in enumerate(code_cells(name)):
+        compile(TransformerManager().transform_cell(source(cell)), f"{name}, code cell {index}", "exec")
+
+
+@each
+def test_parameters_are_the_settings_with_their_defaults(name):
+    kind, text = pipeline.NOTEBOOKS[name], parameters_cell(name)
+    lines = text.splitlines()
+    for line in lines:
+        code, comment = line.split("#@param", 1)
+        assert code.count("=") == 1 and "=" not in comment, line
+    values = {}
+    for node in ast.parse(text).body:
+        assert isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Constant)
+        values[node.targets[0].id] = node.value.value
+    assert len(values) == len(lines)
+    defaults = {item.name: item.default for item in fields(kind)}
+    assert values == defaults
+    assert {key: type(value) for key, value in values.items()} == {key: type(value) for key, value in defaults.items()}
+    assert pipeline.declared_parameters(name) == values
+
+
+@each
+def test_papermill_sees_every_parameter(name):
+    import papermill
+
+    seen = papermill.inspect_notebook(str(pipeline.notebook_path(name)))
+    assert set(seen) == {item.name for item in fields(pipeline.NOTEBOOKS[name])}
+
+
+@pytest.mark.parametrize(("name", "parameter", "choices"), [
+    ("to_tflite", "quantize", list(QUANTIZE)),
+    ("to_task", "profile", list(PROFILES)),
+    ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
+])
+def test_the_choices_of_a_form_are_the_ones_that_are_accepted(name, parameter, choices):
+    (line,) = [line for line in parameters_cell(name).splitlines() if line.startswith(f"{parameter} = ")]
+    offered = json.loads(re.search(r"#@param (\[.*\])$", line)[1])
+    assert offered == choices
+    for choice in offered:
+        assert getattr(pipeline.NOTEBOOKS[name](**{parameter: choice}), parameter) == choice
+
+
+def test_guide_values():
+    tflite = pipeline.declared_parameters("to_tflite")
+    assert (tflite["prefill_seq_len"], tflite["kv_cache_max_len"], tflite["quantize"]) == (256, 1024, "dynamic_int8")
+    assert f"{tflite['name']}_{QUANTIZE[tflite['quantize']][0]}_ekv{tflite['kv_cache_max_len']}.tflite" == \
+        "functiongemma-flutter_q8_ekv1024.tflite"
+    task = pipeline.declared_parameters("to_task")
+    assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("guide", 3.0, 2.0)
+    assert f"{task['name']}.task" == "functiongemma-flutter.task"
+    tuning = config.FinetuneConfig(**pipeline.declared_parameters("finetune"))
+    assert (tuning.max_length, tuning.lr_scheduler_type, tuning.warmup_ratio) == (1024, "cosine", 0.1)
+    recipe = tuning.recipe(offline=False)
+    assert (recipe.num_train_epochs, recipe.learning_rate, recipe.precision) == (3, 1e-5, "bf16")
+    assert recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps == 32
+
+
+@each
+def test_shared_parameters_have_one_default(name):
+    mine, first = pipeline.declared_parameters(name), pipeline.declared_parameters("finetune")
+    assert {"output", "data", "eval_data", "tools", "seed"} <= set(mine)
+    assert all(mine[key] == first[key] for key in mine if key in first)
+    if name != "finetune":
+        assert mine["name"] == pipeline.declared_parameters("to_tflite")["name"] and mine["model"] == ""
+
+
+@each
+def test_order_and_badge(name):
+    cells = notebook(name)["cells"]
+    number = NAMES.index(name) + 1
+    title = source(cells[0])
+    assert cells[0]["cell_type"] == "markdown" and title.startswith(f"# {number} of 3: ")
+    for part in ("**Goal.**", "**Hardware.**", "minutes", "**In:**", "**Out:**"):
+        assert part in title
+    assert re.search(r"\[!\[Open in Colab\]\(https://colab\.research\.google\.com/assets/colab-badge\.svg\)\]"
+                     rf"\(https://colab\.research\.google\.com/github/\S+/notebooks/{name}\.ipynb\)", title)
+    code = code_cells(name)
+    assert "colab.prepare" in source(code[0]) and code[1]["metadata"].get("tags") == ["parameters"]
+    assert f"config.from_notebook(config.{pipeline.NOTEBOOKS[name].__name__}, globals())" in source(code[2])
+    steps = cells[cells.index(code[3]) - 1:]
+    assert [cell["cell_type"] for cell in steps] == ["markdown", "code"] * (len(steps) // 2)  # each step says what to expect
+    assert source(steps[-2]).startswith("## Where it is and what is next") and "colab.keep(settings.folder)" in source(code[-1])
+
+
+@each
+def test_installs_in_colab_only_and_from_the_one_source(name):
+    install = source(code_cells(name)[0])
+    wanted = SETUP["fgkit"]["source"]
+    assert re.findall(r'os\.environ\.get\("FGKIT_SOURCE", "([^"]+)"\)', install) == [wanted]
+    assert f'"fgkit[colab-{name}] @ {{source}}"' in install and f'colab.prepare("{name}")' in install
+    body = ast.parse(TransformerManager().transform_cell(install)).body
+    (guard,) = [node for node in body if isinstance(node, ast.If)]
+    assert ast.unparse(guard.test) == "'google.colab' in sys.modules"
+    assert "pip" in ast.unparse(guard) and not [node for node in body if node is not guard and "pip" in ast.unparse(node)]
+    assert "pip" not in "".join(source(cell) for cell in code_cells(name)[1:])
+
+
+@each
+def test_every_name_of_fgkit_exists_and_takes_these_arguments(name):
+    tree = python(name)
+    modules = {alias.name: importlib.import_module(f"fgkit.{alias.name}") for node in ast.walk(tree)
+               if isinstance(node, ast.ImportFrom) and node.module == "fgkit" for alias in node.names}
+    assert {"colab", "config", "stages"} <= set(modules)
+    owners = modules | {"settings": pipeline.NOTEBOOKS[name]()}
+    used = {ast.unparse(node): (owners[node.value.id], node.attr) for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in owners}
+    assert not [text for text, (owner, attribute) in used.items() if not hasattr(owner, attribute)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in used]
+    for call in calls:
+        owner, attribute = used[ast.unparse(call.func)]
+        inspect.signature(getattr(owner, attribute)).bind(*call.args, **{item.arg: item.value for item in call.keywords})
+    assert len([call for call in calls if ast.unparse(call.func).startswith("stages.")]) >= 4
+
+
+@each
+def test_no_name_is_used_before_it_is_there(name):
+    """Top to bottom works: what a cell reads was bound in it or above."""
+    import builtins
+
+    bound = {*dir(builtins), "get_ipython"}
+    for node in python(name).body:
+        names = [item for item in ast.walk(node) if isinstance(item, ast.Name)]
+        stored = {item.id for item in names if isinstance(item.ctx, ast.Store)}
+        stored |= {(alias.asname or alias.name).split(".")[0] for item in ast.walk(node)
+                   if isinstance(item, (ast.Import, ast.ImportFrom)) for alias in item.names}
+        assert {item.id for item in names if isinstance(item.ctx, ast.Load)} <= bound | stored, ast.unparse(node)
+        bound |= stored
+
+
+@pytest.mark.parametrize(("name", "stages"), [
+    ("finetune", ["load_rows", "score_base", "show_scores", "finetune", "score_tuned", "show_scores"]),
+    ("to_tflite", ["load_rows", "validate", "convert", "compare_first_token"]),
+    ("to_task", ["load_rows", "bundle_task", "score_task", "show_scores", "judge"]),
+])
+def test_the_stages_in_their_order(name, stages):
+    text = "\n".join(source(cell) for cell in code_cells(name))
+    assert re.findall(r"\bstages\.(\w+)\(", text) == stages
+    if name == "to_task":
+        assert text.index("verdict = stages.judge(") < text.index("verdict.require()")

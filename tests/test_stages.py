@@ -1,0 +1,493 @@
+"""The steps of the notebooks, with fake scores and files: what they refuse, store, reuse and say."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from fgkit import base_model, evaluation, files, generation, runtime, stages, summary, tflite, training
+from fgkit.calls import Call
+from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.errors import CheckFailed, DataError, FgkitError, ModelError
+from fgkit.prompts import completion
+from fgkit.records import Record
+from fgkit.tools import load_tools, tools_hash
+
+TOOLS = load_tools(files.shipped("data", "tools.py"))
+RED = Call("change_background_color", {"color": "red"})
+BLUE = Call("change_background_color", {"color": "blue"})
+
+
+def rows(count: int = 4, start: int = 1) -> stages.Rows:
+    records = tuple(Record(line, f"make it red {line}", (RED,)) for line in range(start, start + count))
+    return stages.Rows(TOOLS, records, records)
+
+
+def scored(asked: stages.Rows, wrong: int = 0) -> dict:
+    texts = [completion([BLUE])] * wrong + [completion([RED])] * (len(asked.held_out) - wrong)
+    return evaluation.score(asked.held_out, texts)
+
+
+def model(folder: Path, weights: str = "weights", **facts: object) -> Path:
+    """A folder that looks like a model as far as hashes and records go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_text(weights)
+    if facts:
+        files.write_json(folder / "fgkit.json", facts)
+    return folder
+
+
+@pytest.fixture
+def scoring(monkeypatch):
+    """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
+    done = []
+
+    def score_model(folder, asked, *, system_message="", description):
+        done.append((folder, system_message))
+        return scored(asked) | stages._origin(folder / "model.safetensors", asked)
+
+    monkeypatch.setattr(stages, "score_model", score_model)
+    return done
+
+
+# ---- data
+
+def test_data_files_defaults():
+    example = tuple(files.shipped("data", name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py"))
+    assert stages.data_files() == tuple(example) and all(path.is_file() for path in example)
+    assert stages.data_files("my.jsonl") == (Path("my.jsonl"), "", example[2])  # held out from the user's own rows
+    assert stages.data_files("", "my_eval.jsonl") == (example[0], Path("my_eval.jsonl"), example[2])
+    assert stages.data_files("~/a", "~/b", "~/c.py") == tuple(Path.home() / name for name in ("a", "b", "c.py"))
+
+
+def test_load_rows_reads_the_example_and_shows_its_counts(tmp_path):
+    found = stages.load_rows(FinetuneConfig(output=str(tmp_path)))
+    assert (len(found.train), len(found.tools)) == (284, 3) and len(found.held_out) >= 150
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["tool", "training", "held", "out"] and len(lines) == 5
+    assert [int(line.split()[1]) for line in lines[1:]] == [94, 95, 95, 284]
+    assert int(lines[-1].split()[2]) == len(found.held_out)
+
+
+def test_load_rows_splits_the_users_rows_by_the_seed_and_warns(tmp_path, capsys):
+    lines = files.shipped("data", "training_data.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:40]
+    (tmp_path / "mine.jsonl").write_text("".join([*lines, lines[0]]), encoding="utf-8")
+    found = [stages.load_rows(FinetuneConfig(output=str(tmp_path), data=str(tmp_path / "mine.jsonl"), seed=seed))
+             for seed in (1, 1, 2)]
+    assert (len(found[0].train), len(found[0].held_out)) == (36, 4)
+    assert found[0] == found[1] and found[0].held_out != found[2].held_out
+    assert "warning: " in capsys.readouterr().out
+
+
+def test_load_rows_raises_the_problems_of_both_files(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("no json\n")
+    with pytest.raises(DataError) as caught:
+        stages.load_rows(TaskConfig(output=str(tmp_path), data=str(tmp_path / "a.jsonl"), eval_data=str(tmp_path / "b.jsonl")))
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
+        f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'b.jsonl'}:1"]
+
+
+# ---- refusals
+
+def test_other_tools_than_the_trained_ones_are_refused(tmp_path):
+    folder = model(tmp_path / "model", tools_hash=tools_hash(TOOLS[:2]))
+    with pytest.raises(ModelError, match=r"was trained with other tools than these.*\(--tools\)") as caught:
+        stages._same_tools(folder, rows())
+    assert str(folder) in str(caught.value)
+    stages._same_tools(model(tmp_path / "same", tools_hash=tools_hash(TOOLS)), rows())
+    stages._same_tools(model(tmp_path / "elsewhere"), rows())  # without a record nothing is known against it
+
+
+def test_styles(tmp_path):
+    for stored, asked in ((None, None), ("template", None), (None, "template"), ("template", "template")):
+        stages._agreed_style(tmp_path, stored, asked)
+    for stored, asked in (("gguf", None), (None, "gguf"), ("template", "gguf")):
+        with pytest.raises(ModelError, match="prompt style 'gguf' is unknown, expected one of .*template"):
+            stages._agreed_style(tmp_path, stored, asked)
+
+
+def test_two_styles_that_differ_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.prompts, "STYLES", ("template", "litert_lm"))
+    with pytest.raises(ModelError, match="trained with prompt style 'litert_lm', not 'template'. Leave --style out"):
+        stages._agreed_style(tmp_path, "litert_lm", "template")
+
+
+def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused(tmp_path, monkeypatch, capsys):
+    class Info:
+        sidecar = None
+
+    monkeypatch.setattr(stages.bundle, "read_task", lambda path: Info)
+    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, None) == ""
+    assert "x.task.json is not there: the prompt style is assumed to be 'template'" in capsys.readouterr().out
+    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, "template") == "" and capsys.readouterr().out == ""
+    Info.sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
+    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, None) == "Do it."
+    with pytest.raises(ModelError, match="was trained with other tools"):
+        stages._bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+
+
+def test_exactly_one_tflite_is_bundled(tmp_path):
+    settings = TaskConfig(output=str(tmp_path), name="mine")
+    (tmp_path / "other_q8_ekv1024.tflite").touch()
+    with pytest.raises(ModelError, match=r"found 0 files mine_\*.tflite, expected one. Run to_tflite first"):
+        stages._tflite_of(settings)
+    (tmp_path / "mine_q8_ekv1024.tflite").touch()
+    assert stages._tflite_of(settings) == tmp_path / "mine_q8_ekv1024.tflite"
+    (tmp_path / "mine_q8_ekv2048.tflite").touch()
+    with pytest.raises(ModelError, match="found 2 .*Remove .*mine_q8_ekv1024.tflite, mine_q8_ekv2048.tflite"):
+        stages._tflite_of(settings)
+
+
+# ---- scores and what is stored
+
+def test_score_base_starts_a_new_summary(tmp_path, scoring):
+    summary.update(tmp_path, tuned={"n": 1}, gate={"passed": True}, seconds={"old": 1.0})
+    base = base_model.Base("base", model(tmp_path / "base"), True, "")
+    score = stages.score_base(FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows())
+    found = summary.read(tmp_path)
+    assert found["base"] == score and found["tuned"] is None and found["gate"] is None and found["seconds"] == {}
+    assert "python" in found["versions"] and scoring == [(tmp_path / "base", "Act.")]
+
+
+@pytest.mark.parametrize("kind", [FinetuneConfig, TfliteConfig, TaskConfig])
+def test_the_tuned_score_is_measured_once_for_the_same_model_and_rows(tmp_path, scoring, kind):
+    settings = kind(output=str(tmp_path))
+    folder = model(tmp_path / "model", system_message="Act.")
+    first = stages.score_tuned(settings, rows())
+    assert scoring == [(folder, "Act.")] and summary.read(tmp_path)["tuned"] == first
+    assert stages.score_tuned(settings, rows()) == first and len(scoring) == 1
+    stages.score_tuned(settings, rows(5))
+    assert len(scoring) == 2 and summary.read(tmp_path)["tuned"]["n"] == 5
+    model(folder, "other weights")
+    stages.score_tuned(settings, rows(5))
+    assert len(scoring) == 3
+
+
+def task_of(tmp_path: Path) -> Path:
+    path = tmp_path / "functiongemma-flutter.task"
+    path.write_text("bundle")
+    files.write_json(f"{path}.json", {"style": "template", "sha256": files.sha256(path)})
+    return path
+
+
+@pytest.mark.parametrize(("wrong", "passed"), [(1, True), (3, False)])
+def test_judge_stores_verdict_and_scores(tmp_path, scoring, wrong, passed):
+    asked, settings, path = rows(20), TaskConfig(output=str(tmp_path)), task_of(tmp_path)
+    model(tmp_path / "model")
+    tuned = stages.score_tuned(settings, asked)
+    summary.update(tmp_path, base=scored(asked, 20), task=scored(asked, wrong))
+    verdict = stages.judge(settings, asked, path)
+    assert verdict.passed is passed and len(scoring) == 1
+    found, beside = summary.read(tmp_path), files.read_json(f"{path}.json")
+    assert found["gate"] == beside["gate"] == {"passed": passed, "lines": list(verdict.lines)}
+    assert found["tuned"] == tuned
+    assert beside["style"] == "template" and beside["sha256"] == files.sha256(path)
+    assert {name: score["exact_match"] for name, score in beside["scores"].items()} == {
+        "base": 0.0, "tuned": 1.0, "task": 1 - wrong / 20}
+    assert not any("rows" in score for score in beside["scores"].values())
+
+
+def test_judge_takes_the_users_limits_and_needs_no_base(tmp_path, scoring):
+    asked, path = rows(20), task_of(tmp_path)
+    model(tmp_path / "model")
+    summary.update(tmp_path, task=scored(asked, 3))
+    settings = TaskConfig(output=str(tmp_path), max_exact_match_loss=15.0)
+    assert stages.judge(settings, asked, path).passed
+    assert files.read_json(f"{path}.json")["scores"]["base"] is None
+    assert summary.read(tmp_path)["tuned"]["exact_match"] == 1.0  # measured here, because nothing had
+
+
+def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
+    summary.update(tmp_path, base=scored(rows(), 4), tuned=scored(rows()))
+    picture = stages.show_scores(TaskConfig(output=str(tmp_path)))
+    assert picture == tmp_path / "scores.png" and picture.read_bytes().startswith(b"\x89PNG")
+    assert "|  | base | tuned |" in capsys.readouterr().out
+
+
+def test_origin_tells_rows_models_and_tools_apart(tmp_path):
+    path = model(tmp_path / "model") / "model.safetensors"
+    first = stages._origin(path, rows())
+    assert first == stages._origin(path, rows())
+    assert first["rows_sha256"] != stages._origin(path, rows(start=2))["rows_sha256"]
+    other = stages.Rows(TOOLS, (), tuple(Record(row.line, row.user_content, (BLUE,)) for row in rows().held_out))
+    assert first["rows_sha256"] != stages._origin(path, other)["rows_sha256"]
+    fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
+    assert first["tools_hash"] != stages._origin(path, fewer)["tools_hash"]
+
+
+def test_seconds_of_a_step_are_added(tmp_path):
+    for step in ("one", "two"):
+        with stages._timed(tmp_path, step):
+            pass
+    assert set(summary.read(tmp_path)["seconds"]) == {"one", "two"}
+    with pytest.raises(ZeroDivisionError), stages._timed(tmp_path, "three"):
+        raise ZeroDivisionError
+    assert "three" not in summary.read(tmp_path)["seconds"]
+    assert 0.01 < stages.peak_memory_gb() < 1000
+
+
+# ---- training
+
+def test_checkpoints_belong_to_exactly_one_training(tmp_path):
+    facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
+    mine = stages._checkpoints_for(tmp_path, facts)
+    assert mine.parent == tmp_path / "checkpoints"
+    (mine / "checkpoint-1").mkdir(parents=True)
+    assert stages._checkpoints_for(tmp_path, dict(reversed(facts.items()))) == mine  # the order of the facts is none
+    assert (mine / "checkpoint-1").is_dir()
+    other = stages._checkpoints_for(tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}})
+    assert other != mine and not mine.exists()
+
+
+def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeypatch):
+    """`train` and `save` have tests of their own: here, what arrives there and what is recorded."""
+    folder = tiny.model_folder(tmp_path / "base")
+    seen = {}
+
+    def train(base, train_rows, held_out, *, recipe, config, checkpoints):
+        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=recipe)
+        (checkpoints / "checkpoint-1").mkdir(parents=True)
+        return "the model", [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 2.5}]
+
+    def save(tuned, base, target, record):
+        seen.update(saved=tuned, record=record)
+        return model(target, "tuned")
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "save", save)
+    settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048)
+    asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
+    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
+    assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
+    assert seen["base"] == folder and seen["counts"] == (6, 2)
+    assert (seen["recipe"].num_train_epochs, seen["recipe"].learning_rate) == (2, 5e-5)
+    record = seen["record"]
+    assert (record["base"], record["style"], record["tools"], record["tools_hash"], record["rows"]) == (
+        "offline", "template", TOOLS, tools_hash(TOOLS), 6)
+    assert record["base_sha256"] == files.sha256(folder / "model.safetensors")
+    assert record["settings"]["learning_rate"] == 5e-5 and record["settings"]["warmup_ratio"] == 0.1
+    assert "all weights fine-tuned with fgkit on 6 rows" in record["modifications"] and "; " in record["modifications"]
+    assert record["system_message"] == stages.prompts.DEFAULT_SYSTEM_MSG and "python" in record["versions"]
+    assert (tmp_path / "out" / "loss.png").is_file() and not list((tmp_path / "out").rglob("checkpoint-*"))
+    found = summary.read(tmp_path / "out")
+    assert found["files"]["model/model.safetensors"]["sha256"] == files.sha256(target / "model.safetensors")
+    assert found["settings"]["finetune"]["num_train_epochs"] == 2 and "training" in found["seconds"]
+
+
+def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    tiny.tokenizer_files(folder)
+    model(folder)
+    files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataError, match=r"8 rows are longer than max_length \(64\)|4 rows are longer than max_length \(64\)"):
+        stages.finetune(FinetuneConfig(output=str(tmp_path / "out"), max_length=64), base_model.Base("b", folder, False, ""),
+                        rows())
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+# ---- conversion
+
+def tokenizer_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny.tokenizer_files(folder)
+    files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
+    return model(folder)
+
+
+def test_budget_counts_the_longest_row_and_names_the_next_size(tmp_path):
+    tokenizer_folder(tmp_path / "model")
+    long = Record(9, "make it red " * 20, (RED,))
+    asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
+    check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked, 5)
+    longest = int(check.reason.split()[2])
+    assert check.status == "fail" and check.number == 5 and check.reason == f"longest row {longest} tokens, KV cache 1024."
+    assert longest > 1024 and check.remedy.startswith(f"Set kv_cache_max_len to {2048 if longest <= 2048 else 4096}, or")
+    exact = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked, 5)
+    assert exact.status == "pass"
+    assert stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest - 1), asked, 5).status == "fail"
+
+
+def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scoring):
+    tokenizer_folder(tmp_path / "model")
+    with pytest.raises(CheckFailed, match="checks failed:"):
+        stages.validate(TfliteConfig(output=str(tmp_path)), rows())
+    assert scoring == []
+
+
+def test_validate_scores_then_checks_answers_and_budget(tmp_path, scoring, monkeypatch, capsys):
+    tokenizer_folder(tmp_path / "model")
+    whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
+    monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
+    settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
+    found = stages.validate(settings, rows())
+    assert len(scoring) == 1 and len(found) == 5 and [check.number for check in found] == [1, 2, 3, 4, 5]
+    printed = capsys.readouterr().out
+    assert "fits the KV cache" in printed and "all are there." in printed
+    with pytest.raises(CheckFailed, match="fits the KV cache: longest row"):
+        stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
+
+    def broken(folder, asked, **_):
+        return evaluation.score(asked.held_out, ["<pad><pad>"] * 4) | {"path": "elsewhere"}
+
+    monkeypatch.setattr(stages, "score_model", broken)
+    (tmp_path / summary.NAME).unlink()
+    with pytest.raises(CheckFailed, match="<pad>"):
+        stages.validate(settings, rows())
+
+
+@pytest.mark.parametrize(("agrees", "cosine", "passes"), [(True, 0.5, True), (False, 0.99, True), (False, 0.9, False)])
+def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
+    """A near tie may fall the other way by rounding; other logits altogether may not."""
+    model(tmp_path / "model", system_message="Act.")
+    asked = {}
+    monkeypatch.setattr(base_model, "load", lambda folder: ("model", "tokenizer"))
+    monkeypatch.setattr(stages.examples, "encode", lambda tokenizer, text: [2, 3])
+    monkeypatch.setattr(generation, "first_logits", lambda model, tokenizer, text: asked.update(text=text))
+    monkeypatch.setattr(tflite, "first_token_logits", lambda path, ids: asked.update(ids=ids))
+    monkeypatch.setattr(tflite, "compare_logits", lambda reference, got: {"argmax_agrees": agrees, "cosine": cosine})
+    settings = TfliteConfig(output=str(tmp_path))
+    if passes:
+        assert stages.compare_first_token(settings, rows(), tmp_path / "x.tflite")["cosine"] == cosine
+    else:
+        with pytest.raises(CheckFailed, match="x.tflite: the first answer token differs"):
+            stages.compare_first_token(settings, rows(), tmp_path / "x.tflite")
+    assert asked["ids"] == [2, 3] and "Act." in asked["text"] and "make it red 1" in asked["text"]
+
+
+def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatch):
+    seen = {}
+
+    def convert(folder, output, **options):
+        seen.update(options, folder=folder, output=output)
+        path = output / "mine_q8_ekv512.tflite"
+        path.write_text("network")
+        files.write_json(f"{path}.json", {"seconds": 1.5, "peak_memory_bytes": 6_800_000_000})
+        return path
+
+    monkeypatch.setattr(tflite, "convert", convert)
+    settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
+    path = stages.convert(settings)
+    assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
+                    "prefill_seq_len": 128, "kv_cache_max_len": 512}
+    found = summary.read(tmp_path)
+    assert found["files"][path.name] == {"bytes": 7, "sha256": files.sha256(path)}
+    assert found["peak_memory_gb"]["conversion"] == 6.8  # the converter's own process, not this one
+    assert found["settings"]["to_tflite"]["kv_cache_max_len"] == 512 and "conversion" in found["seconds"]
+
+
+# ---- bundle
+
+def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
+    folder = model(tmp_path / "tuned", style="template", base="offline", tools_hash=tools_hash(TOOLS), system_message="Act.",
+                   modifications="tuned")
+    (tmp_path / "mine_q8_ekv1024.tflite").touch()
+    seen = {}
+
+    def create_task(network, tokenizer, output, **options):
+        seen.update(options, inputs=(network, tokenizer))
+        output.write_text("bundle")
+        return output
+
+    monkeypatch.setattr(stages.bundle, "create_task", create_task)
+    settings = TaskConfig(output=str(tmp_path), model=str(folder), name="mine", profile="google")
+    path = stages.bundle_task(settings, rows())
+    assert path == tmp_path / "mine.task" and seen["profile"] == "google"
+    assert seen["inputs"] == (tmp_path / "mine_q8_ekv1024.tflite", folder / "tokenizer.model")
+    sidecar = seen["sidecar"]
+    assert sidecar.pop("versions")
+    assert sidecar == {"style": "template", "base": "offline", "tools_hash": tools_hash(TOOLS), "system_message": "Act.",
+                       "model_sha256": files.sha256(folder / "model.safetensors"), "modifications": "tuned"}
+    assert summary.read(tmp_path)["files"]["mine.task"]["bytes"] == 6
+
+
+class FakeRuntime:
+    """A runtime that gives one answer to everything and notes what it was asked."""
+
+    asked: list[str] = []
+    answer = completion([RED]).replace("<end_function_call><start_function_response>", "")
+    end_tag_cut = True
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def generate(self, text, *, max_new_tokens):
+        self.asked.append(text)
+        return self.answer
+
+    def generate_all(self, texts, max_new_tokens):
+        assert max_new_tokens >= len("call:change_background_color")
+        return [self.generate(text, max_new_tokens=max_new_tokens) for text in texts]
+
+
+@pytest.fixture
+def fake_runtime(monkeypatch):
+    monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
+    monkeypatch.setattr(FakeRuntime, "asked", [])
+    monkeypatch.setattr(stages, "_bundle_prompt", lambda path, tools, style: "Act.")
+    return FakeRuntime
+
+
+def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_runtime, monkeypatch):
+    path = task_of(tmp_path)
+    score = stages.score_file(path, rows(3))
+    assert score["exact_match"] == 1.0 and score["n"] == 3 and score["sha256"] == files.sha256(path)
+    assert len(fake_runtime.asked) == 3 and len(set(fake_runtime.asked)) == 3
+    assert all(text.startswith("<bos>") and "Act." in text and "declaration:show_alert" in text for text in fake_runtime.asked)
+    monkeypatch.setattr(fake_runtime, "end_tag_cut", False)  # a bundle that does not stop there has to write the tag
+    assert stages.score_file(path, rows(3))["parse_rate"] == 0.0
+
+
+def test_score_task_goes_into_the_summary(tmp_path, fake_runtime):
+    tokenizer_folder(tmp_path / "model")
+    files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
+    score = stages.score_task(TaskConfig(output=str(tmp_path)), rows(2), task_of(tmp_path))
+    found = summary.read(tmp_path)
+    assert found["task"] == score and "bundle on the held-out rows" in found["seconds"]
+    assert all("Act." in text for text in fake_runtime.asked)
+
+
+@pytest.mark.parametrize(("answer", "code", "printed"), [
+    (FakeRuntime.answer, 0, "call: change_background_color(color='red')"),
+    ("I am sorry", 1, "raw:  I am sorry"),
+    ("<start_function_call>call:f{", 1, "not a valid call: ")])
+def test_chat_with_one_question(tmp_path, fake_runtime, monkeypatch, capsys, answer, code, printed):
+    monkeypatch.setattr(fake_runtime, "answer", answer)
+    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), ["make", "it", "red"]) == code
+    out = capsys.readouterr().out
+    assert printed in out and "time: " in out
+    assert len(fake_runtime.asked) == 1 and "make it red" in fake_runtime.asked[0]
+
+
+def test_chat_reads_questions_until_an_empty_line(tmp_path, fake_runtime, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("make it red\nnow blue\n\nnever asked\n"))
+    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert len(fake_runtime.asked) == 2 and "now blue" in fake_runtime.asked[1]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one"))
+    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert len(fake_runtime.asked) == 3
+
+
+def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path, scoring):
+    with pytest.raises(FgkitError, match="not a whole model"):
+        stages.score_folder(model(tmp_path / "half"), rows())
+    folder = tiny.model_folder(tmp_path / "model")
+    files.write_json(folder / "fgkit.json", {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
+    assert stages.score_folder(folder, rows())["n"] == 4 and scoring == [(folder, "Act.")]
+    with pytest.raises(ModelError, match="prompt style 'other' is unknown"):
+        stages.score_folder(folder, rows(), style="other")
+    with pytest.raises(ModelError, match="other tools"):
+        stages.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
+    assert len(scoring) == 1
