@@ -88,7 +88,7 @@ def _mounted() -> bool:
 
     try:
         drive.mount(str(DRIVE))
-    except Exception as error:  # refused, timed out, no browser: ValueError, Colab's own or pexpect's; no result is lost
+    except Exception as error:  # refused, timed out, no browser: ValueError, Colab's own, pexpect's; nothing is lost
         print(f"Drive was not connected: {error}")
     return (DRIVE / "MyDrive").is_dir()
 

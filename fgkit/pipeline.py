@@ -1,8 +1,8 @@
 """The three notebooks in order, headless: `python -m fgkit run`.
 
-In: parameters. Out: a folder with the executed notebooks, `model/`, the `.tflite`, the `.task` and `summary.json`. A stage
-whose inputs, settings and code are the same as last time, and whose outputs still have the hashes written down then,
-is skipped.
+In: parameters. Out: a folder with the executed notebooks, `model/`, the `.tflite`, the `.task` and `summary.json`. A
+stage whose inputs, settings and code are the same as last time, and whose outputs still have the hashes written down
+then, is skipped.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
         print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
         _forget(manifest, names[number - 1:])  # the later ones, too: this one may begin a summary without their scores
         write_json(folder / MANIFEST, manifest)
+        recorded = manifest.get(name, {}).get("outputs", {})
         if name != "finetune":  # training replaces its folder when the new one is whole
-            recorded = manifest.get(name, {}).get("outputs", {})
             for path in {*_outputs(folder, name, settings), *(folder / output for output in recorded)}:
                 path.unlink(missing_ok=True)  # so that exactly one `.tflite` and `.task` remain
+        elif not _intact(folder, recorded):
+            (folder / "model" / "fgkit.json").unlink(missing_ok=True)  # without it, a damaged model is not kept
         start = time.monotonic()
         _execute(name, folder, _values(settings))
         seconds = round(time.monotonic() - start, 1)
@@ -239,5 +241,8 @@ def _forget(manifest: dict[str, Any], names: Iterable[str]) -> None:
 
 
 def _is_done(folder: Path, entry: dict[str, Any] | None, fingerprint: str) -> bool:
-    return bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint and all(
-        (folder / name).is_file() and sha256(folder / name) == digest for name, digest in entry["outputs"].items())
+    return bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint and _intact(folder, entry["outputs"])
+
+
+def _intact(folder: Path, outputs: dict[str, str]) -> bool:
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in outputs.items())

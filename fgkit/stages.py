@@ -133,7 +133,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
         "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
         "modifications": _modifications(base, len(rows.train)), "log": log})
     training.plot_loss(log, settings.folder / "loss.png")
-    shutil.rmtree(checkpoints)
+    shutil.rmtree(checkpoints.parent)
     summary.update(settings.folder, settings={"finetune": facts["settings"]},
                    files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")})
     return target

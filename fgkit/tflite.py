@@ -242,9 +242,10 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
     """Run `_worker` in a child process; its output goes to a file and is shown only when it fails."""
     log, start = folder / "log.txt", time.monotonic()
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
+    plain = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}  # ipykernel's
     with open(log, "wb") as output:
         child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                 env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"})
+                                 env=plain | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"})
     try:
         with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
             while child.poll() is None:

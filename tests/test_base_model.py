@@ -1,4 +1,4 @@
-"""base_model: which base is found, and one message for each way the Hub can refuse, against a local server over HTTP."""
+"""base_model: which base is found, and one message for each way a Hub can refuse, against a local server over HTTP."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def whole(tmp_path_factory) -> Path:
     tiny.tokenizer_files(folder)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "generation_config.json").write_text("{}", encoding="utf-8")
-    header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [8, 4], "data_offsets": [0, 64]}}).encode()
+    header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [8, 4],
+                                                         "data_offsets": [0, 64]}}).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
     return folder
 
@@ -171,7 +172,8 @@ def test_without_base_token_and_copy_it_is_the_offline_base(built, tmp_path, hub
 
 def test_offline_by_name_even_with_a_token(built, token, hub) -> None:
     found = find_base("offline")
-    assert found.offline and built and hub.paths == [] and found.announcement.startswith("You asked for the offline base.")
+    assert found.offline and built and hub.paths == []
+    assert found.announcement.startswith("You asked for the offline base.")
 
 
 def test_a_copy_on_this_machine_needs_no_token(built, hub, monkeypatch) -> None:
@@ -310,8 +312,8 @@ def test_a_token_that_cannot_be_one(built, hub, monkeypatch, bad) -> None:
     assert hub.paths == [] and built == []
 
 
-@pytest.mark.parametrize("base", ["no-such-folder", "./no/folder", "/no/such", "~/none", "a/b/c", "a b/c", "../x", "a/..b",
-                                  "x/y--z", "a/b.git", "https://huggingface.co/x", "a/\u00fc", "a//b", "a/"])
+@pytest.mark.parametrize("base", ["no-such-folder", "./no/folder", "/no/such", "~/none", "a/b/c", "a b/c", "../x",
+                                  "a/..b", "x/y--z", "a/b.git", "https://huggingface.co/x", "a/\u00fc", "a//b", "a/"])
 def test_a_base_that_is_neither_folder_nor_name(built, token, hub, base) -> None:
     message = refused(base)
     assert repr(base) in message and "no such folder" in message and TO_OFFLINE in message

@@ -19,7 +19,8 @@ FILES = {
     "__init__.py": "",
     "errors.py": "class Error(Exception):\n    pass\n",
     "userdata.py": ("from google.colab import errors\n\n\nclass SecretNotFoundError(errors.Error):\n    pass\n\n\n"
-                    "class NotebookAccessError(Exception):\n    pass\n\n\nclass TimeoutException(errors.Error):\n    pass\n\n\n"
+                    "class NotebookAccessError(Exception):\n    pass\n\n\n"
+                    "class TimeoutException(errors.Error):\n    pass\n\n\n"
                     "def get(key):\n    return answer(key)\n"),
     "drive.py": "def mount(mountpoint, force_remount=False):\n    answer(mountpoint)\n",
 }
@@ -143,7 +144,8 @@ def test_results_are_copied_to_drive(google, run, capsys) -> None:
     assert colab.keep(run) == target and (target / "summary.json").read_text(encoding="utf-8") == "newer"
 
 
-@pytest.mark.parametrize("error", [ValueError("mount failed"), RuntimeError("x"), NotImplementedError("Mounting is unsupported"),
+@pytest.mark.parametrize("error", [ValueError("mount failed"), RuntimeError("x"),
+                                   NotImplementedError("Mounting is unsupported"),
                                    OSError("Transport endpoint is not connected"), "message"])
 def test_a_refused_drive_leaves_the_results_where_they_are(google, run, capsys, error) -> None:
     if error == "message":  # what the front end's refusal raises
@@ -169,7 +171,7 @@ def test_a_full_drive(google, run, monkeypatch) -> None:
 
     monkeypatch.setattr("shutil.copy2", full)
     monkeypatch.setattr("shutil.copytree", full)
-    with pytest.raises(FgkitError, match="copying to Google Drive failed: .*No space left.*Free space on Drive") as info:
+    with pytest.raises(FgkitError, match="Google Drive failed: .*No space left.*Free space on Drive") as info:
         colab.keep(run)
     assert str(run) in str(info.value)
 

@@ -57,7 +57,8 @@ def test_the_guides_table() -> None:
     assert (config.max_length, config.lr_scheduler_type, config.warmup_ratio) == (1024, "cosine", 0.1)
     assert (TfliteConfig().prefill_seq_len, TfliteConfig().kv_cache_max_len) == (256, 1024)
     assert (TfliteConfig().quantize, TfliteConfig().name) == ("dynamic_int8", "functiongemma-flutter")
-    assert (TaskConfig().profile, TaskConfig().max_exact_match_loss, TaskConfig().max_tool_accuracy_loss) == ("guide", 3.0, 2.0)
+    task = TaskConfig()
+    assert (task.profile, task.max_exact_match_loss, task.max_tool_accuracy_loss) == ("guide", 3.0, 2.0)
 
 
 def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:
@@ -111,12 +112,15 @@ def test_a_choice_names_the_nearest() -> None:
     assert "did you mean 'dynamic_int" in line
     (line,) = problems(TaskConfig, profile="gide")
     assert "did you mean 'guide'" in line
-    assert problems(FinetuneConfig, precision="bfloat16")[0].startswith("precision is 'bfloat16', expected one of bf16, fp32")
+    (line,) = problems(FinetuneConfig, precision="bfloat16")
+    assert line.startswith("precision is 'bfloat16', expected one of bf16, fp32")
 
 
 @pytest.mark.parametrize(("name", "value", "kind"), [
-    ("num_train_epochs", "3", "int | None"), ("num_train_epochs", 3.0, "int | None"), ("num_train_epochs", True, "int | None"),
-    ("learning_rate", "1e-5", "float | None"), ("max_length", None, "int"), ("seed", True, "int"), ("base", None, "str"),
+    ("num_train_epochs", "3", "int | None"), ("num_train_epochs", 3.0, "int | None"),
+    ("num_train_epochs", True, "int | None"),
+    ("learning_rate", "1e-5", "float | None"), ("max_length", None, "int"), ("seed", True, "int"),
+    ("base", None, "str"),
     ("warmup_ratio", False, "float"), ("output", Path("run"), "str"), ("precision", 16, "str | None"),
 ])
 def test_a_wrong_type_is_explained(name, value, kind) -> None:
@@ -149,7 +153,8 @@ def test_a_name_that_is_no_file_name(kind, name) -> None:
 
 def test_gate_limits_and_model_folder(tmp_path) -> None:
     lines = problems(TaskConfig, max_exact_match_loss=-0.1, max_tool_accuracy_loss=100.1, model=str(tmp_path / "none"))
-    assert len(lines) == 3 and any("which is not a folder; give the folder that holds model.safetensors" in x for x in lines)
+    assert len(lines) == 3
+    assert any("which is not a folder; give the folder that holds model.safetensors" in line for line in lines)
     assert TaskConfig(max_exact_match_loss=0, max_tool_accuracy_loss=100).max_exact_match_loss == 0
     for kind in (TfliteConfig, TaskConfig):
         assert kind(output=str(tmp_path)).model_folder == tmp_path / "model"

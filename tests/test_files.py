@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from fgkit import files
 from fgkit.errors import FgkitError
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+                    | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 
 
 class Stop(Exception):
@@ -38,16 +38,19 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     assert target.read_text(encoding="utf-8") == "whole" and names(target.parent) == ["a.txt"]
 
 
-@pytest.mark.parametrize("error", [Stop("x"), KeyboardInterrupt(), FgkitError("mine"), OSError(errno.ENOSPC, "disk full")])
+@pytest.mark.parametrize("error", [Stop("x"), KeyboardInterrupt(), FgkitError("mine"),
+                                   OSError(errno.ENOSPC, "disk full")])
 def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old", encoding="utf-8")
-    with pytest.raises(FgkitError if isinstance(error, OSError) else type(error)) as info, files.replacing(target) as part:
+    raised = FgkitError if isinstance(error, OSError) else type(error)
+    with pytest.raises(raised) as info, files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         raise error
     assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
     if isinstance(error, OSError):
-        assert str(info.value) == f"{target}: cannot be written: disk full. Choose a folder you may write to, with space left."
+        assert str(info.value) == (f"{target}: cannot be written: disk full. "
+                                   "Choose a folder you may write to, with space left.")
 
 
 def test_a_failure_leaves_no_new_file(tmp_path) -> None:
@@ -146,7 +149,8 @@ def test_json_comes_back(tmp_path_factory, value) -> None:
 
 def test_text_is_utf8_with_unix_lines(tmp_path) -> None:
     assert files.write_text(str(tmp_path / "a"), "\u00e9\n\r\n").read_bytes() == b"\xc3\xa9\n\r\n"
-    assert files.write_json(tmp_path / "b", {"\u00e9": [1]}).read_bytes() == '{\n  "\u00e9": [\n    1\n  ]\n}\n'.encode()
+    written = files.write_json(tmp_path / "b", {"\u00e9": [1]})
+    assert written.read_bytes() == '{\n  "\u00e9": [\n    1\n  ]\n}\n'.encode()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")], {"a": object()}])
@@ -157,8 +161,9 @@ def test_what_json_cannot_say_is_refused_and_keeps_the_old(tmp_path, value) -> N
     assert files.read_json(path) == 1 and names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"),
-                                               (b"\xff\xfe", "is not JSON"), (b"{} {}", "is not JSON")])
+@pytest.mark.parametrize(("content", "says"), [
+    (None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"), (b"\xff\xfe", "is not JSON"),
+    (b"{} {}", "is not JSON")])
 def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
     path = tmp_path / "a.json"
     if content is not None:
@@ -217,5 +222,6 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
 
 
 def test_shipped_files_exist() -> None:
-    found = [files.shipped("data", "tools.py"), files.shipped("notebooks", "finetune.ipynb"), files.shipped("errors.py")]
+    found = [files.shipped("data", "tools.py"), files.shipped("notebooks", "finetune.ipynb"),
+             files.shipped("errors.py")]
     assert [path.name for path in found if path.is_file()] == ["tools.py", "finetune.ipynb", "errors.py"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ from fgkit.errors import CheckFailed, FgkitError
 from fgkit.files import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
-GOOD = '{"user_content": "make it red", "tool_name": "change_background_color", "tool_arguments": "{\\"color\\": \\"red\\"}"}\n'
+GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
+                   "tool_arguments": '{"color": "red"}'}) + "\n"
 BAD = GOOD.replace("change_background_color", "change_background_colour")
 
 
@@ -51,7 +53,8 @@ def test_help_of_each_command(command, options, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     described = text[text.index("positional arguments:" if "positional arguments:" in text else "options:"):]
-    for option in (*options, "--debug", f"example: python -m fgkit {command}", "0 fine; 1 a check found problems; 2 could not run"):
+    for option in (*options, "--debug", f"example: python -m fgkit {command}",
+                   "0 fine; 1 a check found problems; 2 could not run"):
         assert option in described
 
 
@@ -146,7 +149,8 @@ def refused(tmp_path: Path) -> dict[str, tuple[Path, str]]:
             "suffix": (tmp_path / "model.bin", "expected a model folder, a .task or a .litertlm"),
             "task": (tmp_path / "cut.task", "is no readable .task archive"),
             "litertlm": (tmp_path / "cut.litertlm", "is no .litertlm"),
-            "folder": (tmp_path / "folder", "not a whole model: generation_config.json is missing; model.safetensors is missing")}
+            "folder": (tmp_path / "folder",
+                       "not a whole model: generation_config.json is missing; model.safetensors is missing")}
 
 
 @pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])
@@ -172,10 +176,16 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     seen = {}
     score = {"n": 1, "parse_rate": 1.0, "tool_accuracy": 1.0, "exact_match": 0.5, "per_tool": {
         "change_background_color": {"n": 1, "tool_accuracy": 1.0, "exact_match": 0.5}}}
-    monkeypatch.setattr(stages, "score_file", lambda path, rows, style: seen.update(path=path, rows=rows, style=style) or score)
+
+    def score_file(path, rows, style):
+        seen.update(path=path, rows=rows, style=style)
+        return score
+
+    monkeypatch.setattr(stages, "score_file", score_file)
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
-    code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template", "--json", tmp_path / "o.json")
-    assert code == 0 and "| exact match | 50.0% |" in out
+    code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template",
+                        "--json", tmp_path / "o.json")
+    assert code == 0 and re.search(r"^\| exact match +\| +50\.0% \|$", out, re.M)
     assert json.loads((tmp_path / "o.json").read_text()) == score
     assert seen["path"] == tmp_path / "x.litertlm" and seen["style"] == "template"
     assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
@@ -220,7 +230,7 @@ def test_run_hands_options_on_and_prints_the_table(main, tmp_path, monkeypatch):
     assert seen == {"output": str(tmp_path), "base": "offline", "data": "d", "eval_data": "e", "tools": "t",
                     "num_train_epochs": 2, "learning_rate": 2e-5, "precision": None, "profile": "google"}
     assert type(seen["num_train_epochs"]) is int
-    for part in ("gate: passed", "x.task  284.6 MB", "finetune 1.5 min", f"everything is in {tmp_path}"):
+    for part in ("gate passed on 2 rows", "x.task  284.6 MB", "finetune 1.5 min", f"everything is in {tmp_path}"):
         assert part in out
 
 

@@ -1,4 +1,4 @@
-"""The three notebooks as they lie in the folder: thin, one parameters cell, the guide's values, nothing left in them."""
+"""The three notebooks as they lie in the folder: thin, one parameters cell, the guide's values, no outputs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_format_kernel_and_nothing_left_in_it(name):
 
     text = notebook(name)
     nbformat.validate(text)
-    assert text["metadata"]["kernelspec"]["name"] == "python3" and text["metadata"]["kernelspec"]["language"] == "python"
+    assert text["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
     assert set(text["metadata"]) == {"kernelspec", "language_info"}
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells(name))
     ids = [cell["id"] for cell in text["cells"]]
@@ -164,8 +164,9 @@ def test_order_and_badge(name):
     assert "colab.prepare" in source(code[0]) and code[1]["metadata"].get("tags") == ["parameters"]
     assert f"config.from_notebook(config.{pipeline.NOTEBOOKS[name].__name__}, globals())" in source(code[2])
     steps = cells[cells.index(code[3]) - 1:]
-    assert [cell["cell_type"] for cell in steps] == ["markdown", "code"] * (len(steps) // 2)  # each step says what to expect
-    assert source(steps[-2]).startswith("## Where it is and what is next") and "colab.keep(settings.folder)" in source(code[-1])
+    assert [cell["cell_type"] for cell in steps] == ["markdown", "code"] * (len(steps) // 2)  # what to expect, each
+    assert source(steps[-2]).startswith("## Where it is and what is next")
+    assert "colab.keep(settings.folder)" in source(code[-1])
 
 
 @each
@@ -177,7 +178,8 @@ def test_installs_in_colab_only_and_from_the_one_source(name):
     body = ast.parse(TransformerManager().transform_cell(install)).body
     (guard,) = [node for node in body if isinstance(node, ast.If)]
     assert ast.unparse(guard.test) == "'google.colab' in sys.modules"
-    assert "pip" in ast.unparse(guard) and not [node for node in body if node is not guard and "pip" in ast.unparse(node)]
+    assert "pip" in ast.unparse(guard)
+    assert not [node for node in body if node is not guard and "pip" in ast.unparse(node)]
     assert "pip" not in "".join(source(cell) for cell in code_cells(name)[1:])
 
 
@@ -194,7 +196,8 @@ def test_every_name_of_fgkit_exists_and_takes_these_arguments(name):
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in used]
     for call in calls:
         owner, attribute = used[ast.unparse(call.func)]
-        inspect.signature(getattr(owner, attribute)).bind(*call.args, **{item.arg: item.value for item in call.keywords})
+        keywords = {item.arg: item.value for item in call.keywords}
+        inspect.signature(getattr(owner, attribute)).bind(*call.args, **keywords)
     assert len([call for call in calls if ast.unparse(call.func).startswith("stages.")]) >= 4
 
 

@@ -1,4 +1,4 @@
-"""offline_base: the two tokenizers agree on every text, building is all or nothing and once, and what a bad package says."""
+"""offline_base: the two tokenizers agree on every text, a build is all or nothing and once, a bad package is named."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from fgkit.files import cache_dir, shipped
 MODULE = offline_base.PACKAGE.replace("-", "_")
 CORE = ("<pad>", "<eos>", "<bos>", "<unk>")
 PIECES = [token for token in prompts.CONTROL_TOKENS if token not in CORE] + [
-    "<unused7>", "<unused", "<0x41>", "\n", "\n\n", " ", "  ", "\t", "\r\n", "\u2581", "<start_of_turn", "escape>", "\x00",
-    "\u0301", "\u200d", "\ufeff", "\U0001f600", "\u00e9", "call:f{x:"]
+    "<unused7>", "<unused", "<0x41>", "\n", "\n\n", " ", "  ", "\t", "\r\n", "\u2581", "<start_of_turn", "escape>",
+    "\x00", "\u0301", "\u200d", "\ufeff", "\U0001f600", "\u00e9", "call:f{x:"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 TEXTS = st.lists(st.text() | st.sampled_from(PIECES)).map("".join).filter(lambda text: not any(t in text for t in CORE))
 
@@ -121,7 +121,8 @@ def test_transformers_reads_the_settings_as_functiongemma_has_them(pair, tmp_pat
 
     tiny.tokenizer_files(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id) == (0, 1, 2, 3)
+    assert [tokenizer.convert_tokens_to_ids(getattr(tokenizer, f"{name}_token"))
+            for name in ("pad", "eos", "bos", "unk")] == [0, 1, 2, 3]
     assert tokenizer.padding_side == "left" and tokenizer.model_max_length == 32768
     text = "<start_of_turn>user\nmake it  red<end_of_turn>\n"
     assert tokenizer.encode(text, add_special_tokens=False) == pair.agree(text)
@@ -160,10 +161,11 @@ def test_processes_wait_for_each_other(tmp_path) -> None:
             "offline_base._write_model = slowly\n"
             "print(sorted(p.name for p in offline_base.build(Path(sys.argv[1])).iterdir()))\n")
     root = Path(offline_base.__file__).parent.parent
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True)
-                 for _ in range(2)]
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root, text=True,
+                                  stdout=subprocess.PIPE) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert outputs == ["['config.json']\n"] * 2 and (tmp_path / "log").read_text() == "built\n"
+    assert [output.splitlines()[-1] for output in outputs] == ["['config.json']"] * 2
+    assert (tmp_path / "log").read_text() == "built\n"
 
 
 def test_another_revision_is_built_again(tmp_path, monkeypatch) -> None:

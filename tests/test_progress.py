@@ -23,8 +23,8 @@ def no_relay(monkeypatch):
 
 def child(code: str) -> subprocess.CompletedProcess:
     """Run code as a kernel would: another process, output caught."""
-    return subprocess.run([sys.executable, "-c", f"from fgkit import progress\n{code}"], cwd=ROOT, text=True, check=True,
-                          capture_output=True)
+    return subprocess.run([sys.executable, "-c", f"from fgkit import progress\n{code}"], cwd=ROOT, text=True,
+                          check=True, capture_output=True)
 
 
 def test_bars_of_another_process_come_to_stderr(capsys) -> None:
@@ -52,8 +52,9 @@ def test_it_is_shown_while_it_happens(capsys) -> None:
 def test_a_note_is_in_the_notebook_and_in_the_terminal() -> None:
     script = ("import sys\nwith progress.relayed():\n"
               "    import subprocess\n"
-              "    print(subprocess.run([sys.executable, '-c', 'from fgkit import progress; progress.note(\"284 \\u00e9\")'],\n"
-              "                         capture_output=True, text=True).stdout.upper())\n")
+              "    code = 'from fgkit import progress; progress.note(\"284 \\u00e9\")'\n"
+              "    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)\n"
+              "    print(done.stdout.upper())\n")
     done = child(script)
     assert done.stdout.strip() == "284 \u00c9" and done.stderr == "284 \u00e9\n"
 

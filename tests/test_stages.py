@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +90,8 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text("no json\n")
     with pytest.raises(DataError) as caught:
-        stages.load_rows(TaskConfig(output=str(tmp_path), data=str(tmp_path / "a.jsonl"), eval_data=str(tmp_path / "b.jsonl")))
+        stages.load_rows(TaskConfig(output=str(tmp_path), data=str(tmp_path / "a.jsonl"),
+                                    eval_data=str(tmp_path / "b.jsonl")))
     assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
         f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'b.jsonl'}:1"]
 
@@ -206,7 +210,7 @@ def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
     summary.update(tmp_path, base=scored(rows(), 4), tuned=scored(rows()))
     picture = stages.show_scores(TaskConfig(output=str(tmp_path)))
     assert picture == tmp_path / "scores.png" and picture.read_bytes().startswith(b"\x89PNG")
-    assert "|  | base | tuned |" in capsys.readouterr().out
+    assert re.search(r"^\| +\| base +\| tuned +\|$", capsys.readouterr().out, re.M)
 
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):
@@ -279,6 +283,35 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     assert found["settings"]["finetune"]["num_train_epochs"] == 2 and "training" in found["seconds"]
 
 
+def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
+    folder, trainings = tiny.model_folder(tmp_path / "base"), []
+
+    def train(base, train_rows, held_out, *, recipe, config, checkpoints):
+        trainings.append(config.seed)
+        checkpoints.mkdir(parents=True)
+        return "the model", [{"step": 1, "loss": 2.0}]
+
+    def save(tuned, base, target, record):
+        shutil.rmtree(target, ignore_errors=True)
+        files.write_json(tiny.copy_of(base, target) / "fgkit.json", record)
+        return target
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "save", save)
+    base = base_model.Base("offline", folder, True, "")
+    settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048)
+    for _ in range(2):
+        assert stages.finetune(settings, base, rows()) == tmp_path / "out" / "model"
+    assert trainings == [42]
+    stages.finetune(replace(settings, seed=1), base, rows())
+    stages.finetune(replace(settings, seed=1), base, rows(5))
+    assert trainings == [42, 1, 1]
+    weights = tmp_path / "out" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    stages.finetune(replace(settings, seed=1), base, rows(5))
+    assert trainings == [42, 1, 1, 1]
+
+
 def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
     folder = tmp_path / "base"
     folder.mkdir()
@@ -286,9 +319,9 @@ def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
     model(folder)
     files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
-    with pytest.raises(DataError, match=r"8 rows are longer than max_length \(64\)|4 rows are longer than max_length \(64\)"):
-        stages.finetune(FinetuneConfig(output=str(tmp_path / "out"), max_length=64), base_model.Base("b", folder, False, ""),
-                        rows())
+    settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=64)
+    with pytest.raises(DataError, match=r"4 rows are longer than max_length \(64\): line 1: \d+ tokens"):
+        stages.finetune(settings, base_model.Base("b", folder, False, ""), rows())
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
@@ -305,13 +338,14 @@ def test_budget_counts_the_longest_row_and_names_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = Record(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
-    check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked, 5)
+    check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
-    assert check.status == "fail" and check.number == 5 and check.reason == f"longest row {longest} tokens, KV cache 1024."
-    assert longest > 1024 and check.remedy.startswith(f"Set kv_cache_max_len to {2048 if longest <= 2048 else 4096}, or")
-    exact = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked, 5)
+    assert check.status == "fail" and 1024 < longest <= 4096
+    assert check.reason == f"longest row {longest} tokens, KV cache 1024."
+    assert check.remedy.startswith(f"Set kv_cache_max_len to {2048 if longest <= 2048 else 4096}, or")
+    exact = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
     assert exact.status == "pass"
-    assert stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest - 1), asked, 5).status == "fail"
+    assert stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest - 1), asked).status == "fail"
 
 
 def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scoring):
@@ -327,7 +361,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scoring, monke
     monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
     found = stages.validate(settings, rows())
-    assert len(scoring) == 1 and len(found) == 5 and [check.number for check in found] == [1, 2, 3, 4, 5]
+    assert len(scoring) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row"):
@@ -385,8 +419,8 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
 # ---- bundle
 
 def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
-    folder = model(tmp_path / "tuned", style="template", base="offline", tools_hash=tools_hash(TOOLS), system_message="Act.",
-                   modifications="tuned")
+    folder = model(tmp_path / "tuned", style="template", base="offline", tools_hash=tools_hash(TOOLS),
+                   system_message="Act.", modifications="tuned")
     (tmp_path / "mine_q8_ekv1024.tflite").touch()
     seen = {}
 
@@ -402,8 +436,9 @@ def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
     assert seen["inputs"] == (tmp_path / "mine_q8_ekv1024.tflite", folder / "tokenizer.model")
     sidecar = seen["sidecar"]
     assert sidecar.pop("versions")
-    assert sidecar == {"style": "template", "base": "offline", "tools_hash": tools_hash(TOOLS), "system_message": "Act.",
-                       "model_sha256": files.sha256(folder / "model.safetensors"), "modifications": "tuned"}
+    assert sidecar == {"style": "template", "base": "offline", "tools_hash": tools_hash(TOOLS),
+                       "system_message": "Act.", "modifications": "tuned",
+                       "model_sha256": files.sha256(folder / "model.safetensors")}
     assert summary.read(tmp_path)["files"]["mine.task"]["bytes"] == 6
 
 
@@ -445,7 +480,8 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_r
     score = stages.score_file(path, rows(3))
     assert score["exact_match"] == 1.0 and score["n"] == 3 and score["sha256"] == files.sha256(path)
     assert len(fake_runtime.asked) == 3 and len(set(fake_runtime.asked)) == 3
-    assert all(text.startswith("<bos>") and "Act." in text and "declaration:show_alert" in text for text in fake_runtime.asked)
+    assert all(text.startswith("<bos>") and "Act." in text and "declaration:show_alert" in text
+               for text in fake_runtime.asked)
     monkeypatch.setattr(fake_runtime, "end_tag_cut", False)  # a bundle that does not stop there has to write the tag
     assert stages.score_file(path, rows(3))["parse_rate"] == 0.0
 
@@ -484,7 +520,8 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     with pytest.raises(FgkitError, match="not a whole model"):
         stages.score_folder(model(tmp_path / "half"), rows())
     folder = tiny.model_folder(tmp_path / "model")
-    files.write_json(folder / "fgkit.json", {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
+    files.write_json(folder / "fgkit.json",
+                     {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
     assert stages.score_folder(folder, rows())["n"] == 4 and scoring == [(folder, "Act.")]
     with pytest.raises(ModelError, match="prompt style 'other' is unknown"):
         stages.score_folder(folder, rows(), style="other")
