@@ -45,8 +45,7 @@ def main() -> int:
     results = {}
     for name in options.only or [*STOCK, *OURS]:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        child = subprocess.run([sys.executable, __file__, "--worker", name], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, check=False)
+        child = subprocess.run([sys.executable, __file__, "--worker", name], capture_output=True, text=True, check=False)
         if child.returncode:
             print(child.stderr, file=sys.stderr)
             raise SystemExit(f"{name} failed")
@@ -75,8 +74,6 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(name: str) -> dict[str, Any]:
-    import torch
-
     from fgkit import base_model, examples, stages, training
     from fgkit.config import FinetuneConfig, Recipe
     from fgkit.files import shipped

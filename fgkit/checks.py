@@ -223,7 +223,14 @@ def _tensors(weights: Path) -> dict[str, dict[str, Any]]:
         if not 2 <= length <= 100_000_000:
             raise ValueError(f"a header of {length} bytes")
         header = json.loads(handle.read(length))
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if not isinstance(header, dict):
+        raise ValueError("a header that is no object")
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in tensors.items():
+        start, end = entry["data_offsets"]
+        if not 0 <= start <= end or not isinstance(entry["dtype"], str):
+            raise ValueError(f"tensor {name!r} at {start} to {end}")
+    return tensors
 
 
 def _dtype_problems(weights: Path) -> list[str]:

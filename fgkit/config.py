@@ -129,7 +129,7 @@ class FinetuneConfig(_DataConfig):
             offline: whether training starts from the offline base.
         """
         start = OFFLINE_RECIPE if offline else GUIDE_RECIPE
-        return Recipe(**{f.name: getattr(start if (own := getattr(self, f.name)) is None else self, f.name)
+        return Recipe(**{f.name: getattr(start if getattr(self, f.name) is None else self, f.name)
                          for f in fields(Recipe)})
 
 

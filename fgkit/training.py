@@ -46,7 +46,7 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
     from .base_model import load
 
     parameters = (folder / "model.safetensors").stat().st_size // 2
-    require_space(checkpoints, 2 * 12 * parameters + 2 * parameters, "two checkpoints (the old one goes when the new one is whole)")
+    require_space(checkpoints, (2 * 12 + 2) * parameters, "two checkpoints (the old one goes when the new one is whole)")
     _check_device(recipe.precision)
     model, tokenizer = load(folder)
     model = model.float()

@@ -40,7 +40,8 @@ def separate_loss(model: Any, rows: list[Row]) -> Any:
     total = torch.zeros(())
     for row in rows:
         logits = model(input_ids=torch.tensor([row.tokens[:-1]])).logits[0, row.prompt_length - 1:]
-        total = total + torch.nn.functional.cross_entropy(logits, torch.tensor(row.tokens[row.prompt_length:]), reduction="sum")
+        answer = torch.tensor(row.tokens[row.prompt_length:])
+        total = total + torch.nn.functional.cross_entropy(logits, answer, reduction="sum")
     return total
 
 
