@@ -45,7 +45,9 @@ def _trace(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     from . import pipeline, summary
 
-    parameters = {name: _literal(value) for name, value in options.parameter}
+    texts = {name for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
+             for name, default in plan.items() if isinstance(default, str)}
+    parameters = {name: value if name in texts else _literal(value) for name, value in options.parameter}
     named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
              "tools": options.tools, "model": options.model}
     if options.model and options.base:
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from . import evaluation, stages
+    from . import evaluation, scoring
     from .files import write_json
     from .records import read_records
     from .tools import load_tools
@@ -66,13 +68,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
-    data, held_out, tools_file = stages.data_files(options.data, options.data, options.tools)
+    data, held_out, tools_file = scoring.data_files(options.data, options.data, options.tools)
     tools = load_tools(tools_file)
-    rows = stages.Rows(tools, (), tuple(read_records(held_out, tools)))
+    rows = scoring.Rows(tools, (), tuple(read_records(held_out, tools)))
     if path.is_dir():
-        score = stages.score_folder(path, rows, style=options.style)
+        score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
-        score = stages.score_file(path, rows, style=options.style)
+        score = scoring.score_file(path, rows, style=options.style)
     else:
         raise FgkitError(f"{path}: expected a model folder, a .task or a .litertlm.")
     print(evaluation.compare({path.name: score}))
@@ -84,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _lint(options: argparse.Namespace) -> int:
     from .records import format_report, inspect_records
-    from .stages import data_files
+    from .scoring import data_files
     from .tools import load_tools
 
     inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]))
@@ -108,7 +110,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from .stages import chat, data_files
+    from .chat import chat
+    from .scoring import data_files
 
     return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)
 

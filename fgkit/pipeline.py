@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import progress, stages, summary
+from . import progress, scoring, summary
 from .config import FinetuneConfig, TaskConfig, TfliteConfig, unknown_parameter
 from .errors import CheckFailed, ConfigError, FgkitError, PackageError
 from .files import read_json, sha256, shipped, write_json
@@ -197,7 +197,7 @@ def _error_of(error: Any, notebook: Path) -> FgkitError:
 def _fingerprint(name: str, settings: Any) -> str:
     """Hash of everything a stage's outputs depend on: settings, contents of files, code, package versions."""
     values = {key: value for key, value in vars(settings).items() if key not in ("output", "model", *_USER_FILES)}
-    inputs = stages.data_files(settings.data, settings.eval_data, settings.tools)
+    inputs = scoring.data_files(settings.data, settings.eval_data, settings.tools)
     contents = [sha256(path) if path else "" for path in inputs]
     if name == "finetune":
         if settings.base and Path(settings.base).expanduser().is_dir():
@@ -241,7 +241,8 @@ def _forget(manifest: dict[str, Any], names: Iterable[str]) -> None:
 
 
 def _is_done(folder: Path, entry: dict[str, Any] | None, fingerprint: str) -> bool:
-    return bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint and _intact(folder, entry["outputs"])
+    same = bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint
+    return same and _intact(folder, entry["outputs"])
 
 
 def _intact(folder: Path, outputs: dict[str, str]) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, pipeline, stages
+from fgkit import checks, pipeline, scoring
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.files import shipped
 
@@ -181,7 +181,7 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
         seen.update(path=path, rows=rows, style=style)
         return score
 
-    monkeypatch.setattr(stages, "score_file", score_file)
+    monkeypatch.setattr(scoring, "score_file", score_file)
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template",
                         "--json", tmp_path / "o.json")

@@ -382,7 +382,7 @@ def test_papermill_itself_is_refused_an_undeclared_parameter(monkeypatch, tmp_pa
     with pytest.raises(PapermillExecutionError) as caught:
         papermill.execute_notebook(
             str(pipeline.notebook_path("finetune")), str(tmp_path / "executed.ipynb"), cwd=str(tmp_path),
-            parameters={"learning_rat": 1, "output": str(tmp_path / "out")}, progress_bar=False)
+            parameters={"learning_rat": 1, "output": str(tmp_path / "out"), "base": "/no/such/base"}, progress_bar=False)
     assert caught.value.ename == "ConfigError"
     assert "'learning_rat' does not exist" in caught.value.evalue
     assert "did you mean 'learning_rate'" in caught.value.evalue

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import base_model, evaluation, files, generation, runtime, stages, summary, tflite, training
+from fgkit import (base_model, chat, evaluation, files, generation, runtime, scoring, stages, summary, tflite,
+                   training)
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import CheckFailed, DataError, FgkitError, ModelError
@@ -30,7 +31,7 @@ def rows(count: int = 4, start: int = 1) -> stages.Rows:
     return stages.Rows(TOOLS, records, records)
 
 
-def scored(asked: stages.Rows, wrong: int = 0) -> dict:
+def fake_score(asked: stages.Rows, wrong: int = 0) -> dict:
     texts = [completion([BLUE])] * wrong + [completion([RED])] * (len(asked.held_out) - wrong)
     return evaluation.score(asked.held_out, texts)
 
@@ -45,15 +46,16 @@ def model(folder: Path, weights: str = "weights", **facts: object) -> Path:
 
 
 @pytest.fixture
-def scoring(monkeypatch):
+def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
     def score_model(folder, asked, *, system_message="", description):
         done.append((folder, system_message))
-        return scored(asked) | stages._origin(folder / "model.safetensors", asked)
+        return fake_score(asked) | scoring.origin(folder / "model.safetensors", asked)
 
     monkeypatch.setattr(stages, "score_model", score_model)
+    monkeypatch.setattr(scoring, "score_model", score_model)
     return done
 
 
@@ -61,10 +63,10 @@ def scoring(monkeypatch):
 
 def test_data_files_defaults():
     example = tuple(files.shipped("data", name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py"))
-    assert stages.data_files() == tuple(example) and all(path.is_file() for path in example)
-    assert stages.data_files("my.jsonl") == (Path("my.jsonl"), "", example[2])  # held out from the user's own rows
-    assert stages.data_files("", "my_eval.jsonl") == (example[0], Path("my_eval.jsonl"), example[2])
-    assert stages.data_files("~/a", "~/b", "~/c.py") == tuple(Path.home() / name for name in ("a", "b", "c.py"))
+    assert scoring.data_files() == tuple(example) and all(path.is_file() for path in example)
+    assert scoring.data_files("my.jsonl") == (Path("my.jsonl"), "", example[2])  # held out from the user's own rows
+    assert scoring.data_files("", "my_eval.jsonl") == (example[0], Path("my_eval.jsonl"), example[2])
+    assert scoring.data_files("~/a", "~/b", "~/c.py") == tuple(Path.home() / name for name in ("a", "b", "c.py"))
 
 
 def test_load_rows_reads_the_example_and_shows_its_counts(tmp_path):
@@ -101,38 +103,38 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
 def test_other_tools_than_the_trained_ones_are_refused(tmp_path):
     folder = model(tmp_path / "model", tools_hash=tools_hash(TOOLS[:2]))
     with pytest.raises(ModelError, match=r"was trained with other tools than these.*\(--tools\)") as caught:
-        stages._same_tools(folder, rows())
+        scoring.require_same_tools(folder, rows())
     assert str(folder) in str(caught.value)
-    stages._same_tools(model(tmp_path / "same", tools_hash=tools_hash(TOOLS)), rows())
-    stages._same_tools(model(tmp_path / "elsewhere"), rows())  # without a record nothing is known against it
+    scoring.require_same_tools(model(tmp_path / "same", tools_hash=tools_hash(TOOLS)), rows())
+    scoring.require_same_tools(model(tmp_path / "elsewhere"), rows())  # without a record nothing is known against it
 
 
 def test_styles(tmp_path):
     for stored, asked in ((None, None), ("template", None), (None, "template"), ("template", "template")):
-        stages._agreed_style(tmp_path, stored, asked)
+        scoring.require_same_style(tmp_path, stored, asked)
     for stored, asked in (("gguf", None), (None, "gguf"), ("template", "gguf")):
         with pytest.raises(ModelError, match="prompt style 'gguf' is unknown, expected one of .*template"):
-            stages._agreed_style(tmp_path, stored, asked)
+            scoring.require_same_style(tmp_path, stored, asked)
 
 
 def test_two_styles_that_differ_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.prompts, "STYLES", ("template", "litert_lm"))
+    monkeypatch.setattr(scoring.prompts, "STYLES", ("template", "litert_lm"))
     with pytest.raises(ModelError, match="trained with prompt style 'litert_lm', not 'template'. Leave --style out"):
-        stages._agreed_style(tmp_path, "litert_lm", "template")
+        scoring.require_same_style(tmp_path, "litert_lm", "template")
 
 
 def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused(tmp_path, monkeypatch, capsys):
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(stages.bundle, "read_task", lambda path: Info)
-    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, None) == ""
+    monkeypatch.setattr(scoring.bundle, "read_task", lambda path: Info)
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ""
     assert "x.task.json is not there: the prompt style is assumed to be 'template'" in capsys.readouterr().out
-    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, "template") == "" and capsys.readouterr().out == ""
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == "" and capsys.readouterr().out == ""
     Info.sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
-    assert stages._bundle_prompt(tmp_path / "x.task", TOOLS, None) == "Do it."
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == "Do it."
     with pytest.raises(ModelError, match="was trained with other tools"):
-        stages._bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+        scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -149,27 +151,27 @@ def test_exactly_one_tflite_is_bundled(tmp_path):
 
 # ---- scores and what is stored
 
-def test_score_base_starts_a_new_summary(tmp_path, scoring):
+def test_score_base_starts_a_new_summary(tmp_path, scored):
     summary.update(tmp_path, tuned={"n": 1}, gate={"passed": True}, seconds={"old": 1.0})
     base = base_model.Base("base", model(tmp_path / "base"), True, "")
     score = stages.score_base(FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows())
     found = summary.read(tmp_path)
     assert found["base"] == score and found["tuned"] is None and found["gate"] is None and found["seconds"] == {}
-    assert "python" in found["versions"] and scoring == [(tmp_path / "base", "Act.")]
+    assert "python" in found["versions"] and scored == [(tmp_path / "base", "Act.")]
 
 
 @pytest.mark.parametrize("kind", [FinetuneConfig, TfliteConfig, TaskConfig])
-def test_the_tuned_score_is_measured_once_for_the_same_model_and_rows(tmp_path, scoring, kind):
+def test_the_tuned_score_is_measured_once_for_the_same_model_and_rows(tmp_path, scored, kind):
     settings = kind(output=str(tmp_path))
     folder = model(tmp_path / "model", system_message="Act.")
     first = stages.score_tuned(settings, rows())
-    assert scoring == [(folder, "Act.")] and summary.read(tmp_path)["tuned"] == first
-    assert stages.score_tuned(settings, rows()) == first and len(scoring) == 1
+    assert scored == [(folder, "Act.")] and summary.read(tmp_path)["tuned"] == first
+    assert stages.score_tuned(settings, rows()) == first and len(scored) == 1
     stages.score_tuned(settings, rows(5))
-    assert len(scoring) == 2 and summary.read(tmp_path)["tuned"]["n"] == 5
+    assert len(scored) == 2 and summary.read(tmp_path)["tuned"]["n"] == 5
     model(folder, "other weights")
     stages.score_tuned(settings, rows(5))
-    assert len(scoring) == 3
+    assert len(scored) == 3
 
 
 def task_of(tmp_path: Path) -> Path:
@@ -180,13 +182,13 @@ def task_of(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("wrong", "passed"), [(1, True), (3, False)])
-def test_judge_stores_verdict_and_scores(tmp_path, scoring, wrong, passed):
+def test_judge_stores_verdict_and_scores(tmp_path, scored, wrong, passed):
     asked, settings, path = rows(20), TaskConfig(output=str(tmp_path)), task_of(tmp_path)
     model(tmp_path / "model")
     tuned = stages.score_tuned(settings, asked)
-    summary.update(tmp_path, base=scored(asked, 20), task=scored(asked, wrong))
+    summary.update(tmp_path, base=fake_score(asked, 20), task=fake_score(asked, wrong))
     verdict = stages.judge(settings, asked, path)
-    assert verdict.passed is passed and len(scoring) == 1
+    assert verdict.passed is passed and len(scored) == 1
     found, beside = summary.read(tmp_path), files.read_json(f"{path}.json")
     assert found["gate"] == beside["gate"] == {"passed": passed, "lines": list(verdict.lines)}
     assert found["tuned"] == tuned
@@ -196,10 +198,10 @@ def test_judge_stores_verdict_and_scores(tmp_path, scoring, wrong, passed):
     assert not any("rows" in score for score in beside["scores"].values())
 
 
-def test_judge_takes_the_users_limits_and_needs_no_base(tmp_path, scoring):
+def test_judge_takes_the_users_limits_and_needs_no_base(tmp_path, scored):
     asked, path = rows(20), task_of(tmp_path)
     model(tmp_path / "model")
-    summary.update(tmp_path, task=scored(asked, 3))
+    summary.update(tmp_path, task=fake_score(asked, 3))
     settings = TaskConfig(output=str(tmp_path), max_exact_match_loss=15.0)
     assert stages.judge(settings, asked, path).passed
     assert files.read_json(f"{path}.json")["scores"]["base"] is None
@@ -207,7 +209,7 @@ def test_judge_takes_the_users_limits_and_needs_no_base(tmp_path, scoring):
 
 
 def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
-    summary.update(tmp_path, base=scored(rows(), 4), tuned=scored(rows()))
+    summary.update(tmp_path, base=fake_score(rows(), 4), tuned=fake_score(rows()))
     picture = stages.show_scores(TaskConfig(output=str(tmp_path)))
     assert picture == tmp_path / "scores.png" and picture.read_bytes().startswith(b"\x89PNG")
     assert re.search(r"^\| +\| base +\| tuned +\|$", capsys.readouterr().out, re.M)
@@ -215,13 +217,13 @@ def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     path = model(tmp_path / "model") / "model.safetensors"
-    first = stages._origin(path, rows())
-    assert first == stages._origin(path, rows())
-    assert first["rows_sha256"] != stages._origin(path, rows(start=2))["rows_sha256"]
+    first = scoring.origin(path, rows())
+    assert first == scoring.origin(path, rows())
+    assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
     other = stages.Rows(TOOLS, (), tuple(Record(row.line, row.user_content, (BLUE,)) for row in rows().held_out))
-    assert first["rows_sha256"] != stages._origin(path, other)["rows_sha256"]
+    assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
     fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
-    assert first["tools_hash"] != stages._origin(path, fewer)["tools_hash"]
+    assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
 
 
 def test_seconds_of_a_step_are_added(tmp_path):
@@ -348,20 +350,20 @@ def test_budget_counts_the_longest_row_and_names_the_next_size(tmp_path):
     assert stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest - 1), asked).status == "fail"
 
 
-def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scoring):
+def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scored):
     tokenizer_folder(tmp_path / "model")
     with pytest.raises(CheckFailed, match="checks failed:"):
         stages.validate(TfliteConfig(output=str(tmp_path)), rows())
-    assert scoring == []
+    assert scored == []
 
 
-def test_validate_scores_then_checks_answers_and_budget(tmp_path, scoring, monkeypatch, capsys):
+def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkeypatch, capsys):
     tokenizer_folder(tmp_path / "model")
     whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
     monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
     found = stages.validate(settings, rows())
-    assert len(scoring) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
+    assert len(scored) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row"):
@@ -471,19 +473,20 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
-    monkeypatch.setattr(stages, "_bundle_prompt", lambda path, tools, style: "Act.")
+    for module in (chat, scoring):
+        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: "Act.")
     return FakeRuntime
 
 
 def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_runtime, monkeypatch):
     path = task_of(tmp_path)
-    score = stages.score_file(path, rows(3))
+    score = scoring.score_file(path, rows(3))
     assert score["exact_match"] == 1.0 and score["n"] == 3 and score["sha256"] == files.sha256(path)
     assert len(fake_runtime.asked) == 3 and len(set(fake_runtime.asked)) == 3
     assert all(text.startswith("<bos>") and "Act." in text and "declaration:show_alert" in text
                for text in fake_runtime.asked)
     monkeypatch.setattr(fake_runtime, "end_tag_cut", False)  # a bundle that does not stop there has to write the tag
-    assert stages.score_file(path, rows(3))["parse_rate"] == 0.0
+    assert scoring.score_file(path, rows(3))["parse_rate"] == 0.0
 
 
 def test_score_task_goes_into_the_summary(tmp_path, fake_runtime):
@@ -501,7 +504,7 @@ def test_score_task_goes_into_the_summary(tmp_path, fake_runtime):
     ("<start_function_call>call:f{", 1, "not a valid call: ")])
 def test_chat_with_one_question(tmp_path, fake_runtime, monkeypatch, capsys, answer, code, printed):
     monkeypatch.setattr(fake_runtime, "answer", answer)
-    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), ["make", "it", "red"]) == code
+    assert chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), ["make", "it", "red"]) == code
     out = capsys.readouterr().out
     assert printed in out and "time: " in out
     assert len(fake_runtime.asked) == 1 and "make it red" in fake_runtime.asked[0]
@@ -509,22 +512,22 @@ def test_chat_with_one_question(tmp_path, fake_runtime, monkeypatch, capsys, ans
 
 def test_chat_reads_questions_until_an_empty_line(tmp_path, fake_runtime, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("make it red\nnow blue\n\nnever asked\n"))
-    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
     assert len(fake_runtime.asked) == 2 and "now blue" in fake_runtime.asked[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one"))
-    assert stages.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
     assert len(fake_runtime.asked) == 3
 
 
-def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path, scoring):
+def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path, scored):
     with pytest.raises(FgkitError, match="not a whole model"):
-        stages.score_folder(model(tmp_path / "half"), rows())
+        scoring.score_folder(model(tmp_path / "half"), rows())
     folder = tiny.model_folder(tmp_path / "model")
     files.write_json(folder / "fgkit.json",
                      {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
-    assert stages.score_folder(folder, rows())["n"] == 4 and scoring == [(folder, "Act.")]
+    assert scoring.score_folder(folder, rows())["n"] == 4 and scored == [(folder, "Act.")]
     with pytest.raises(ModelError, match="prompt style 'other' is unknown"):
-        stages.score_folder(folder, rows(), style="other")
+        scoring.score_folder(folder, rows(), style="other")
     with pytest.raises(ModelError, match="other tools"):
-        stages.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
-    assert len(scoring) == 1
+        scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
+    assert len(scored) == 1
