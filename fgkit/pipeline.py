@@ -64,14 +64,17 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
         _forget(manifest, names[number - 1:])  # the later ones, too: this one may begin a summary without their scores
         write_json(folder / MANIFEST, manifest)
         recorded = manifest.get(name, {}).get("outputs", {})
-        if name != "finetune":  # training replaces its folder when the new one is whole
-            for path in {*_outputs(folder, name, settings), *(folder / output for output in recorded)}:
-                path.unlink(missing_ok=True)  # so that exactly one `.tflite` and `.task` remain
-        elif not _intact(folder, recorded):
+        earlier = {*_outputs(folder, name, settings), *(folder / output for output in recorded)}
+        earlier = {path: path.stat().st_mtime_ns for path in earlier if path.is_file()}
+        if name == "finetune" and not _intact(folder, recorded):
             (folder / "model" / "fgkit.json").unlink(missing_ok=True)  # without it, a damaged model is not kept
         start = time.monotonic()
         _execute(name, folder, _values(settings))
         seconds = round(time.monotonic() - start, 1)
+        if name != "finetune":  # training replaces its folder whole
+            for path, written in earlier.items():
+                if path.is_file() and path.stat().st_mtime_ns == written:  # of another name or quantisation: exactly one is to remain
+                    path.unlink()
         outputs = _outputs(folder, name, settings)
         manifest[name] = {"fingerprint": fingerprint, "seconds": seconds,
                           "outputs": {str(path.relative_to(folder)): sha256(path) for path in outputs}}

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -93,9 +92,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     # The same command again does nothing
     files_before = {path: path.stat().st_mtime_ns for path in out.rglob("*")
                     if path.suffix in (".task", ".tflite", ".ipynb", ".safetensors")}
-    start = time.monotonic()
     printed = fgkit("run", "--output", str(out), "--base", "offline", timeout=300)
-    assert time.monotonic() - start < 120
     assert [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("[")] == [
         "already done for the same inputs, skipped"] * 3
     assert files_before == {path: path.stat().st_mtime_ns for path in files_before} and len(files_before) == 6

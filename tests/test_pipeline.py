@@ -215,6 +215,18 @@ def test_a_stage_that_failed_runs_again_and_what_was_done_stays(fake, asked):
     assert fake.again() == ["to_task"]
 
 
+def test_a_bundle_stays_until_its_successor_is_whole(fake, asked):
+    pipeline.run(asked)
+    old = Path(asked["output"]) / "functiongemma-flutter.task"
+    content, fake.fails = old.read_text(), "to_task"
+    with pytest.raises(CheckFailed):
+        pipeline.run(asked | {"profile": "google", "name": "renamed"})
+    assert old.read_text() == content
+    fake.fails = None
+    pipeline.run(asked | {"profile": "google", "name": "renamed"})
+    assert [path.name for path in old.parent.glob("*.task")] == ["renamed.task"]
+
+
 def test_new_code_of_fgkit_runs_everything(fake, asked, monkeypatch):
     pipeline.run(asked)
     fake.again()
