@@ -7,7 +7,11 @@ import configparser
 import importlib
 import inspect
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -226,3 +230,35 @@ def test_the_stages_in_their_order(name, stages):
     assert re.findall(r"\bstages\.(\w+)\(", text) == stages
     if name == "to_task":
         assert text.index("verdict = stages.judge(") < text.index("verdict.require()")
+
+
+def test_the_install_cell_takes_fgkit_from_a_local_wheel(tmp_path):
+    """As in Colab after a click on the badge: no checkout in sight, `google.colab` loaded, pip asked for the wheel."""
+    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    installed.mkdir()
+    copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "run", "build", "*.egg-info"))
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
+                    str(wheels), str(copy)], check=True, timeout=120)
+    (wheel,) = wheels.glob("fgkit-*.whl")
+    stub = tmp_path / "stub" / "google" / "colab"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").touch()
+    (stub / "errors.py").write_text("class Error(Exception): pass\n")
+    (stub / "userdata.py").write_text(
+        "class SecretNotFoundError(Exception): pass\nclass NotebookAccessError(Exception): pass\n"
+        "def get(name): raise SecretNotFoundError(name)\n")
+    (cell,) = [source(cell) for cell in code_cells("finetune") if "%pip" in source(cell)]
+    script = tmp_path / "cell.py"
+    script.write_text("import google.colab\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+                      f"InteractiveShell.instance().run_cell({cell!r}).raise_error()\n"
+                      "import fgkit\nprint('from', fgkit.__file__)\n")
+    environment = {key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "PYTHONPATH")}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=180,
+        env=environment | {"FGKIT_SOURCE": wheel.as_uri(), "PIP_TARGET": str(installed), "PIP_NO_DEPS": "1",
+                           "PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "stub", installed)))})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"from {installed / 'fgkit' / '__init__.py'}" in done.stdout
+    assert "No secret HF_TOKEN" in done.stdout
+    assert sorted(path.name for path in (installed / "fgkit" / "notebooks").glob("*.ipynb")) == [
+        "finetune.ipynb", "to_task.ipynb", "to_tflite.ipynb"]
