@@ -140,9 +140,12 @@ def plot_loss(log: list[dict[str, float]], path: Path) -> Path:
         points = [(entry["step"], entry[key]) for entry in log if key in entry]
         if points:
             axes.plot(*zip(*points), label=label, **style)
-    axes.set_yscale("log")
+    losses = [entry.get("loss", entry.get("eval_loss")) for entry in log]
+    if losses and max(losses) > 10 * min(losses) > 0:
+        axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    if log:
+        axes.legend(frameon=False)
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=144)
     return path
