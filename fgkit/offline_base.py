@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import progress, prompts
+from .bundle import NOTICE, notice_text
 from .errors import FgkitError, ModelError, PackageError
 from .files import replacing, require_space, write_json
 
@@ -28,7 +29,7 @@ MODIFICATIONS = (
     "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
     "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
 )
-REVISION = 1  # raise when what build() writes changes, so that cached folders are made again
+REVISION = 2  # raise when what build() writes changes, so that cached folders are made again
 
 _CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
@@ -95,6 +96,7 @@ def _write_model(folder: Path) -> None:
     (folder / "tokenizer.model").write_bytes(sentencepiece_model(*pieces))
     write_tokenizer_config(folder)
     (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
+    (folder / NOTICE).write_text(notice_text(), encoding="utf-8")
     gguf.unlink()
 
 
