@@ -36,7 +36,8 @@ OURS = {"fgkit fp32": "fp32", "fgkit bf16 autocast": "bf16"}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--only", nargs="*", help="names of configurations (default: all)", metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[*STOCK, *OURS], metavar="NAME",
+                        help=f"configurations (default: all): {', '.join([*STOCK, *OURS])}")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
