@@ -100,9 +100,9 @@ def _lint(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from . import checks
+    from . import checks, environment
 
-    found = checks.check_environment(options.step, options.output)
+    found = environment.check_environment(options.step, options.output)
     print(checks.table(found))
     failed = sum(check.status == "fail" for check in found)
     print("everything is there" if not failed else f"{failed} of {len(found)} checks failed")

@@ -30,7 +30,7 @@ def prepare(step: str) -> None:
     Raises:
         PackageError: packages are missing or have the wrong version, or a loaded one changed and wants a restart.
     """
-    from .checks import check_environment
+    from .environment import check_environment
 
     wrong = [check for check in check_environment(step) if check.status == "fail" and check.remedy.startswith("pip install")]
     if wrong:

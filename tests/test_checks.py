@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from test_bundle import hidden_from_text, tiny_tokenizer
 
 from fgkit import checks
-from fgkit.errors import CheckFailed, FgkitError
+from fgkit.errors import CheckFailed
 from fgkit.prompts import CONTROL_TOKENS
 
 CALL = "<start_function_call>call:show_alert{message:<escape>sorry<escape>}<end_function_call>"
@@ -124,65 +123,8 @@ def test_require_and_table():
     assert len(lines) == 3 and "pass" in lines[0] and "fail" in lines[1] and lines[2].strip() == "-> Mend it."
 
 
-@pytest.fixture
-def declared(monkeypatch):
-    from packaging.requirements import Requirement
-
-    declared = [Requirement("pytest>=1"), Requirement("fgkit-absent>=2")]
-    monkeypatch.setattr(checks, "_requirements", lambda extras: declared)
-
-
-def by_name(results: list[checks.Check]) -> dict[str, checks.Check]:
-    assert statuses(results)
-    return {result.name: result for result in results}
-
-
-def test_packages_are_compared_with_what_is_declared(declared):
-    found = by_name(checks.check_environment("to_task"))
-    assert found["pytest"].status == "pass"
-    assert found["fgkit-absent"].status == "fail"
-    assert "found nothing, expected >=2" in found["fgkit-absent"].reason
-    assert found["fgkit-absent"].remedy == 'pip install "fgkit-absent>=2"'
-
-
-def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
-    monkeypatch.setattr(checks.platform, "system", lambda: "Windows")
-    monkeypatch.setattr(checks.platform, "machine", lambda: "AMD64")
-    monkeypatch.setattr(checks.sys, "version_info", (3, 14, 0))
-    monkeypatch.setattr(checks.os, "sysconf", lambda name: 1024, raising=False)
-    usage = collections.namedtuple("usage", "free")
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage(10**8))
-    found = by_name(checks.check_environment("to_tflite", tmp_path / "not" / "yet"))
-    assert {name: found[name].status for name in ("Python", "platform", "memory", "disk")} == dict.fromkeys(
-        ("Python", "platform", "memory", "disk"), "fail")
-    assert "WSL2" in found["platform"].remedy and "training alone works" in found["platform"].reason
-    assert by_name(checks.check_environment("finetune"))["platform"].status == "pass"
-    with pytest.raises(FgkitError, match="step is 'cook'"):
-        checks.check_environment("cook")
-
-
-def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
-    (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    numpy>=1\n[options.extras_require]\n"
-                                        "export = file: a.txt, b.txt\nbundle =\n    # why\n    mediapipe\n")
-    (tmp_path / "a.txt").write_text("# why\nlitert-torch>=0.10,<0.11\n")
-    (tmp_path / "b.txt").write_text("torch\n")
-    monkeypatch.setattr(checks, "__file__", str(tmp_path / "fgkit" / "checks.py"))
-    exporting = [str(found) for found in checks._requirements(["export"])]
-    assert exporting == ["numpy>=1", "litert-torch<0.11,>=0.10", "torch"]
-    assert [str(found) for found in checks._requirements(["bundle"])] == ["numpy>=1", "mediapipe"]
-    (tmp_path / "setup.cfg").unlink()
-    monkeypatch.setattr(checks.importlib.metadata, "requires", lambda name: [
-        "numpy>=1", 'litert-torch>=0.10; extra == "export"', 'mediapipe; extra == "bundle"'])
-    assert [requirement.name for requirement in checks._requirements(["export"])] == ["numpy", "litert-torch"]
-
-
-def test_no_declared_packages_is_a_failure(monkeypatch):
-    monkeypatch.setattr(checks, "_requirements", lambda extras: [])
-    assert by_name(checks.check_environment("all"))["packages"].status == "fail"
-
-
 def test_these_modules_import_nothing_heavy():
-    code = ("import sys; import fgkit.checks, fgkit.tflite, fgkit.bundle, fgkit.runtime\n"
+    code = ("import sys; import fgkit.checks, fgkit.environment, fgkit.tflite, fgkit.bundle, fgkit.runtime\n"
             "heavy = {'torch', 'transformers', 'mediapipe', 'litert_torch', 'ai_edge_litert', 'litert_lm', 'numpy'}\n"
             "sys.exit(sorted(heavy & set(sys.modules)) or None)")
     root = str(Path(checks.__file__).parents[1])

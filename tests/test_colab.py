@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import checks, colab
+from fgkit import checks, colab, environment
 from fgkit.errors import FgkitError, PackageError
 
 TOKEN = "hf_NobodyMayReadThis123"
@@ -46,7 +46,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(colab, "DRIVE", tmp_path / "drive")
     monkeypatch.setattr(colab, "stale_packages", lambda: [])
-    monkeypatch.setattr(checks, "check_environment", lambda step: [])
+    monkeypatch.setattr(environment, "check_environment", lambda step: [])
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_in_colab(google) -> None:
 # ---- packages ----
 
 def test_wrong_packages_are_listed_with_their_remedy(monkeypatch) -> None:
-    monkeypatch.setattr(checks, "check_environment", lambda step: [
+    monkeypatch.setattr(environment, "check_environment", lambda step: [
         checks.Check(1, "trl", "fail", "found nothing, expected >=1.", 'pip install "trl>=1"'),
         checks.Check(2, "torch", "pass", "found 2.", 'pip install "torch"'),
         checks.Check(3, "litert", "fail", "found 1, expected >=2.", 'pip install "litert>=2"'),
@@ -95,7 +95,7 @@ def test_wrong_packages_are_listed_with_their_remedy(monkeypatch) -> None:
 
 def test_a_package_that_is_older_in_memory_wants_a_restart(monkeypatch, google) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(checks, "check_environment", lambda step: [])
+    monkeypatch.setattr(environment, "check_environment", lambda step: [])
     assert colab.stale_packages() == []
     import numpy
 

@@ -13,7 +13,7 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, pipeline, scoring
+from fgkit import checks, environment, pipeline, scoring
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.files import shipped
 
@@ -121,7 +121,7 @@ def test_doctor_exit_code_is_the_checks_verdict(main, monkeypatch):
         asked.append((step, folder))
         return found
 
-    monkeypatch.setattr(checks, "check_environment", check_environment)
+    monkeypatch.setattr(environment, "check_environment", check_environment)
     found = [checks.Check(1, "Python", "pass", "3.12"), checks.Check(2, "GPU", "skipped", "none")]
     code, out, _ = main("doctor", "--step", "to_task", "--output", "there")
     assert code == 0 and "everything is there" in out and asked == [("to_task", "there")]
