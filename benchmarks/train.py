@@ -90,7 +90,6 @@ def _measure(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         if name in OURS:
             model = model.float()
-            model.set_attn_implementation("sdpa")
             recipe = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
                             gradient_accumulation_steps=8, precision=OURS[name])
             trainer = training._trainer(model, tokenizer, rows, rows[:1], recipe,

@@ -19,10 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -93,21 +89,3 @@ def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
         if left != right:
             return length
     return min(len(first), len(second))
-
-
-def attention_masks(positions: torch.Tensor, last_descendants: torch.Tensor, window: int) -> dict[str, torch.Tensor]:
-    """Boolean masks of one tree for Gemma 3's two kinds of layers, True where attention is allowed.
-
-    Args:
-        positions: shape (tokens,).
-        last_descendants: shape (tokens,).
-        window: sliding-window size in positions; a token sees itself and `window - 1` before it.
-    Returns:
-        `full_attention` and `sliding_attention`, each of shape (1, 1, tokens, tokens).
-    """
-    import torch
-
-    place = torch.arange(len(positions), device=positions.device)
-    full = (place[None, :] <= place[:, None]) & (place[:, None] <= last_descendants[None, :])
-    near = positions[:, None] - positions[None, :] < window
-    return {"full_attention": full[None, None], "sliding_attention": (full & near)[None, None]}

@@ -8,15 +8,19 @@ Master weights are fp32, whatever the precision of the arithmetic; the files hol
 
 from __future__ import annotations
 
+import contextlib
+import platform
 import shutil
+import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import prefix_tree, progress
+from . import prefix_tree, progress, tree_attention
+from .answer_loss import answer_loss
 from .config import FinetuneConfig, Recipe
-from .errors import ConfigError, FgkitError
+from .errors import ConfigError, FgkitError, ModelError
 from .files import read_json, replacing, require_space, write_json
 from .prefix_tree import Row
 
@@ -50,14 +54,39 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
     _check_device(recipe.precision)
     model, tokenizer = load(folder)
     model = model.float()
-    model.set_attn_implementation("sdpa")  # same numbers as eager, checked in tests; less memory
-    trainer = _trainer(model, tokenizer, rows, held_out, recipe, config, checkpoints)
-    trainer.train(resume_from_checkpoint=_whole_checkpoint(checkpoints))
-    model.set_attn_implementation("eager")
+    with trained_in_trees(model):
+        trainer = _trainer(model, tokenizer, rows, held_out, recipe, config, checkpoints)
+        trainer.train(resume_from_checkpoint=_whole_checkpoint(checkpoints))
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
     return model.to(torch.bfloat16).eval(), log
+
+
+@contextlib.contextmanager
+def trained_in_trees(model: Any) -> Iterator[None]:
+    """Have a model's forward pass take what `collate` gives and return its `tree_loss`.
+
+    Going through `forward` keeps autocast and the gradient hooks of several processes in force.
+
+    Args:
+        model: a Gemma 3 causal language model; when the block ends it is as it was.
+    Raises:
+        ModelError: it caps its logits, which the loss here does not.
+    """
+    if model.config.final_logit_softcapping is not None:
+        raise ModelError("The base model caps its logits (final_logit_softcapping), which no Gemma 3 does and training "
+                         "here leaves out. Use FunctionGemma, another Gemma 3 or the offline base.")
+    tree_attention.register()
+    implementation = model.config._attn_implementation
+    model.set_attn_implementation(tree_attention.IMPLEMENTATION)
+    model.forward = types.MethodType(tree_loss, model)
+    try:
+        with _memory_kept():
+            yield
+    finally:
+        model.__dict__.pop("forward")
+        model.set_attn_implementation(implementation)
 
 
 def rows_per_pack(rows: Sequence[Row], batch_size: int) -> int:
@@ -88,20 +117,66 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def tree_loss(model: Any, batch: dict[str, Any], window: int) -> Any:
+def tree_loss(model: Any, *, input_ids: Any, position_ids: Any, last_descendants: Any, predictors: Any, labels: Any,
+              **_: Any) -> Any:
     """Summed cross-entropy of a tree's answer tokens.
 
     Args:
-        model: a Gemma 3 causal language model, or a wrapper that passes keywords on.
-        batch: what `collate` gives.
-        window: the model's sliding-window size.
+        model: a Gemma 3 causal language model in a block of `trained_in_trees`.
+        input_ids, position_ids: shape (1, tokens).
+        last_descendants: shape (tokens,).
+        predictors: shape (answers,), the places whose states predict answer tokens.
+        labels: shape (1, answers), those tokens.
     """
-    from torch.nn.functional import cross_entropy
+    blocks = tree_attention.blocks(position_ids[0].tolist(), last_descendants.tolist(), model.config.sliding_window,
+                                   device=input_ids.device)
+    states = model.model(inputs_embeds=_embedded(model.get_input_embeddings(), input_ids), position_ids=position_ids,
+                         attention_mask=blocks, use_cache=False).last_hidden_state[0]
+    return answer_loss(states[predictors], model.lm_head.weight, labels[0])
 
-    masks = prefix_tree.attention_masks(batch["position_ids"][0], batch["last_descendants"], window)
-    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=masks,
-                   logits_to_keep=batch["predictors"], use_cache=False).logits[0]
-    return cross_entropy(logits.float(), batch["labels"][0], reduction="sum")
+
+def _embedded(embedding: Any, input_ids: Any) -> Any:
+    """The tokens' embeddings; their gradient is added to what the tied head left, row by row.
+
+    PyTorch would add a matrix of the vocabulary's size that is zero but for some hundred rows: a second at every step.
+    Several processes need it all the same, because their gradients are averaged as soon as PyTorch has them.
+    """
+    import torch
+
+    weight = embedding.weight
+    if not (weight.requires_grad and torch.is_grad_enabled()) or torch.distributed.is_initialized():
+        return embedding(input_ids)
+    rows = torch.nn.functional.embedding(input_ids, weight.detach()).requires_grad_()
+
+    def add(gradient: Any) -> None:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.index_add_(0, input_ids.flatten(), gradient.flatten(0, 1).to(weight.dtype))
+
+    rows.register_hook(add)
+    return rows * embedding.embed_scale.to(weight.dtype)
+
+
+@contextlib.contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Let the C library keep what a step frees for the next one, where it is glibc.
+
+    By default it returns large blocks to the system, which hands them out again page by page: 0.6 s of a step of 7.
+    """
+    import ctypes
+
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    glibc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if glibc:
+        glibc.mallopt(mmap_max, 0)
+        glibc.mallopt(trim_threshold, 2**31 - 1)
+    try:
+        yield
+    finally:
+        if glibc:
+            glibc.mallopt(mmap_max, 65536)
+            glibc.mallopt(trim_threshold, 128 * 1024)
+            glibc.malloc_trim(0)
 
 
 def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) -> Path:
@@ -172,14 +247,12 @@ def _trainer(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    window = model.config.sliding_window
-
     class PrefixTreeTrainer(SFTTrainer):
         """TRL's trainer with the loss of a token tree."""
 
         def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False,
                          num_items_in_batch: Any = None) -> Any:
-            loss = tree_loss(model, inputs, window)
+            loss = model(**inputs)
             if num_items_in_batch is None:
                 loss = loss / inputs["labels"].numel()
             else:

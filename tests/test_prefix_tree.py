@@ -1,8 +1,7 @@
-"""The tree holds every prefix once, and its masks let each row see its own tokens and nothing else."""
+"""The tree holds every prefix once, and the intervals of descendants let each row see its own tokens and nothing else."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,13 +50,3 @@ def test_equal_rows_count_twice() -> None:
     tree = prefix_tree.build([Row((2, 5, 6), 1)] * 2)
     assert tree.tokens == (2, 5)
     assert sorted(tree.targets) == [5, 5, 6, 6]
-
-
-def test_window_is_measured_in_positions_not_places() -> None:
-    torch = pytest.importorskip("torch")
-    tree = prefix_tree.build([Row((2, 3, 4, 5), 1), Row((2, 3, 9, 9, 9), 1)])
-    assert tree.positions == (0, 1, 2, 2, 3)
-    masks = prefix_tree.attention_masks(torch.tensor(tree.positions), torch.tensor(tree.last_descendants), window=3)
-    full, sliding = (masks[kind][0, 0].int().tolist() for kind in ("full_attention", "sliding_attention"))
-    assert full == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
-    assert sliding == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0, 1, 0, 1, 1]]

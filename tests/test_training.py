@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fgkit import base_model, examples, prefix_tree, training
 from fgkit.config import FinetuneConfig, Recipe
-from fgkit.errors import ConfigError, FgkitError
+from fgkit.errors import ConfigError, FgkitError, ModelError
 from fgkit.files import read_json, shipped
 from fgkit.prefix_tree import Row
 from fgkit.records import read_records
@@ -60,10 +60,9 @@ def relative_error(got: Any, wanted: Any) -> float:
 def test_loss_and_gradients_equal_separate_rows(model: Any) -> None:
     wanted_loss = separate_loss(model, ROWS)  # eager, as the model is loaded
     wanted = gradients(model, wanted_loss)
-    model.set_attn_implementation("sdpa")
-    batch = training.collate(ROWS)
-    loss = training.tree_loss(model, batch, tiny.WINDOW)
-    got = gradients(model, loss)
+    with training.trained_in_trees(model):
+        loss = model(**training.collate(ROWS))
+        got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
     assert len(got) > 20
     assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
@@ -84,9 +83,9 @@ def test_the_real_network_gives_the_gradients_of_separate_rows() -> None:
         loss.backward()
         wanted_loss += loss.detach()
     wanted = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-    model.set_attn_implementation("sdpa")
-    loss = training.tree_loss(model, training.collate(rows), model.config.sliding_window)
-    got = gradients(model, loss)
+    with training.trained_in_trees(model):
+        loss = model(**training.collate(rows))
+        got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss) < 1e-4
     assert len(got) == 236
     assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
@@ -98,24 +97,41 @@ def test_the_real_network_gives_the_gradients_of_separate_rows() -> None:
 def test_any_tree_equals_separate_rows(model: Any, rows: list[Row]) -> None:
     wanted_loss = separate_loss(model, rows)
     wanted = gradients(model, wanted_loss)["model.embed_tokens.weight"]
-    model.set_attn_implementation("sdpa")
-    loss = training.tree_loss(model, training.collate(rows), tiny.WINDOW)
-    assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
-    assert relative_error(gradients(model, loss)["model.embed_tokens.weight"], wanted) < 1e-4
-    model.set_attn_implementation("eager")
+    with training.trained_in_trees(model):
+        loss = model(**training.collate(rows))
+        assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
+        assert relative_error(gradients(model, loss)["model.embed_tokens.weight"], wanted) < 1e-4
 
 
 @pytest.mark.parametrize("broken", ["window", "siblings", "positions"])
 def test_a_wrong_mask_or_position_is_noticed(model: Any, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    wanted = separate_loss(model, ROWS).detach()
-    batch, window = training.collate(ROWS), tiny.WINDOW
+    wanted = gradients(model, separate_loss(model, ROWS))
+    batch = training.collate(ROWS)
     if broken == "window":
-        window = 10_000
+        monkeypatch.setattr(model.config, "sliding_window", 10_000)
     elif broken == "siblings":
         batch["last_descendants"] = torch.full_like(batch["last_descendants"], len(batch["last_descendants"]))
     else:
         batch["position_ids"] = torch.arange(batch["position_ids"].shape[1])[None]
-    assert relative_error(training.tree_loss(model, batch, window).detach(), wanted) > 1e-4
+    with training.trained_in_trees(model):
+        got = gradients(model, model(**batch))
+    errors = {name: relative_error(got[name], wanted[name]) for name in wanted if "proj" in name}
+    assert len(errors) > 20 and min(errors.values()) > 1e-3  # ten times what exact gradients may differ by
+
+
+def test_a_model_is_afterwards_as_it_was(model: Any) -> None:
+    before = model(input_ids=torch.tensor([ROWS[0].tokens])).logits
+    with pytest.raises(KeyboardInterrupt), training.trained_in_trees(model):
+        assert model(**training.collate(ROWS)).ndim == 0
+        raise KeyboardInterrupt
+    assert model.config._attn_implementation == "eager"
+    assert torch.equal(model(input_ids=torch.tensor([ROWS[0].tokens])).logits, before)
+
+
+def test_a_model_that_caps_its_logits_is_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0)
+    with pytest.raises(ModelError, match="caps its logits"), training.trained_in_trees(model):
+        pass
 
 
 def config(**changes: Any) -> FinetuneConfig:
@@ -161,11 +177,11 @@ def test_an_interrupted_run_ends_with_the_same_weights(folder: Path, tmp_path: P
     wanted, _ = training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a")
     calls = []
 
-    def interrupted(*arguments: Any) -> Any:
+    def interrupted(*arguments: Any, **inputs: Any) -> Any:
         calls.append(1)
         if len(calls) == 4:  # one step and one evaluation an epoch: this is in the second epoch's end
             raise KeyboardInterrupt
-        return tree_loss(*arguments)
+        return tree_loss(*arguments, **inputs)
 
     tree_loss = training.tree_loss
     monkeypatch.setattr(training, "tree_loss", interrupted)

@@ -1,0 +1,47 @@
+"""The sliced head gives the loss and the gradients of PyTorch's own linear layer and cross-entropy."""
+
+from __future__ import annotations
+
+import pytest
+
+from fgkit import answer_loss
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("answers", [1, 63, 64, 130])
+@pytest.mark.parametrize("vocabulary", [40, 100])
+def test_equals_linear_and_cross_entropy(monkeypatch: pytest.MonkeyPatch, answers: int, vocabulary: int) -> None:
+    monkeypatch.setattr(answer_loss, "_SLICE", 32)
+    torch.manual_seed(answers)
+    hidden, weight = (torch.randn(size, 16, requires_grad=True) for size in (answers, vocabulary))
+    targets = torch.randint(vocabulary, (answers,))  # with repetitions
+    wanted = torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+    loss = answer_loss.answer_loss(hidden, weight, targets)
+    torch.testing.assert_close(loss, wanted)
+    for got, right in zip(torch.autograd.grad(loss / 7, (hidden, weight)), torch.autograd.grad(wanted / 7, (hidden, weight)),
+                          strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-4, atol=1e-6)
+
+
+def test_certain_answers_keep_their_precision() -> None:
+    hidden = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    loss = answer_loss.answer_loss(hidden, weight, torch.tensor([1]))
+    assert loss.item() == 400.0
+    assert torch.autograd.grad(loss, hidden)[0].tolist() == [[2.0, 0.0]]
+
+
+def test_autocast_multiplies_in_bfloat16_and_gives_fp32_gradients() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(70, 64, requires_grad=True), torch.randn(500, 64, requires_grad=True)
+    targets = torch.randint(500, (70,))
+    exact = answer_loss.answer_loss(hidden, weight, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = answer_loss.answer_loss(hidden, weight, targets)
+    assert loss.dtype == torch.float32 and loss != exact
+    torch.testing.assert_close(loss, exact, rtol=0.01, atol=0)
+    for got, right in zip(torch.autograd.grad(loss, (hidden, weight)), torch.autograd.grad(exact, (hidden, weight)),
+                          strict=True):
+        assert got.dtype == torch.float32
+        assert (got - right).norm() < 0.02 * right.norm()
