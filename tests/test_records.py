@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError
-from fgkit.records import (canonical, format_report, inspect_records, load_data, read_records, request, same_text, show)
-from fgkit.splits import split
+from fgkit.records import canonical, format_report, inspect_records, read_records, request, same_text, show
+from fgkit.splits import load_data, split
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
