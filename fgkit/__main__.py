@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
              for name, default in plan.items() if isinstance(default, str)}
     parameters = {name: value if name in texts else _literal(value) for name, value in options.parameter}
     named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
-             "tools": options.tools, "model": options.model}
+             "tools": options.tools, "model": options.model, "data_format": options.format}
     if options.model and options.base:
         raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: give one of them.")
     parameters |= {name: value for name, value in named.items() if value is not None}
@@ -64,15 +64,11 @@ def _run(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from . import evaluation, scoring
     from .files import write_json
-    from .records import read_records
-    from .tools import load_tools
 
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
-    data, held_out, tools_file = scoring.data_files(options.data, options.data, options.tools)
-    tools = load_tools(tools_file)
-    rows = scoring.Rows(tools, (), tuple(read_records(held_out, tools)))
+    rows = scoring.load_held_out(options.data, options.tools, options.format)
     if path.is_dir():
         score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
@@ -152,27 +148,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
                      "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
     run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
-    run.add_argument("--data", metavar="FILE", help="training rows, JSONL (default: the example's)")
-    run.add_argument("--eval", metavar="FILE", help="held-out rows, JSONL (default: a tenth of --data)")
+    run.add_argument("--data", metavar="FILE", help="training rows, .jsonl or .csv (default: the example's)")
+    run.add_argument("--eval", metavar="FILE", help="held-out rows, .jsonl or .csv (default: a tenth of --data)")
     run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
+    run.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
     run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                      help="set a notebook parameter, such as -p learning_rate 2e-5; goes to every notebook that has it")
 
     evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
     evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
-    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, JSONL (default: the example's held-out rows)")
+    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, .jsonl or .csv (default: the example's held-out rows)")
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
     evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
-    lint.add_argument("path", metavar="DATA", help="rows to train on")
+    lint.add_argument("path", metavar="DATA", help="rows to train on, .jsonl or .csv")
     lint.add_argument("--eval", metavar="FILE", default="", help="held-out rows: checked too, and compared with DATA")
     lint.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
-    lint.add_argument("--format", metavar="FORMAT", default="auto", help="of the rows: auto (default), "
-                      + ", ".join(name for name in FORMATS if name != "auto"))
+    lint.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     lint.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
                       "downloaded (default: the offline base if it is built, otherwise lengths are not checked)")
     lint.add_argument("--max-length", metavar="N", type=int, default=FinetuneConfig.max_length,

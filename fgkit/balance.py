@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .arguments import short
-from .findings import Findings, quoted
+from .data_rules import Findings, quoted
 from .records import Record
 from .similarity import key
 from .wire import shown

@@ -1,6 +1,6 @@
 """Characters that a reader does not see but the model does: invisible ones, look-alikes, what a wrong encoding left.
 
-In: a text. Out: the rule each oddity breaks (`findings.RULES`), what was found, and for D247 the repaired text.
+In: a text. Out: the rule each oddity breaks (`data_rules.RULES`), what was found, and for D247 the repaired text.
 
 >>> list(oddities("caf\\u00c3\\u00a9"))
 [('D247', "'Ã©' (U+00C3 U+00A9)", "'é'")]

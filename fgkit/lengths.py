@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import examples, progress, prompts
-from .findings import Findings
+from .data_rules import Findings
 from .records import Record
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import progress
 from .balance import Argument
 from .calls import Call
-from .findings import Findings, quoted
+from .data_rules import Findings, quoted
 from .lengths import Lengths
 from .records import Inspection, Record, canonical, show
 from .similarity import key, near_pairs, normal, signatures

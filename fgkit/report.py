@@ -25,7 +25,7 @@ from .config import FinetuneConfig, TfliteConfig
 from .errors import DataError
 from .evaluation import OKABE_ITO
 from .files import replacing, write_json
-from .findings import KEPT, RULES, SEVERITIES, Finding, Findings, quoted
+from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
 from .records import Inspection, inspect_records
 from .similarity import leaves
@@ -40,7 +40,7 @@ class Report:
 
     Args:
         sides: the training file, then the held-out file if there is one.
-        findings: errors, then warnings, then notes, each in file order; at most `findings.KEPT` of a rule.
+        findings: errors, then warnings, then notes, each in file order; at most `data_rules.KEPT` of a rule.
         counts: how often each rule was broken.
         limits: max_length, prefill_seq_len and kv_cache_max_len in tokens.
         without_lengths: why rows were not counted in tokens; "" if they were.
@@ -114,7 +114,7 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
             max_length: int = FinetuneConfig.max_length, prefill_seq_len: int = TfliteConfig.prefill_seq_len,
             kv_cache_max_len: int = TfliteConfig.kv_cache_max_len, seed: int = FinetuneConfig.seed,
             format: str = "auto") -> Report:
-    """Look at one or two data files for everything in `findings.RULES`.
+    """Look at one or two data files for everything in `data_rules.RULES`.
 
     Args:
         data: rows to train on.
