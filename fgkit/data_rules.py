@@ -80,8 +80,8 @@ RULES = {rule.id: rule for rule in (
          "Add requests that no tool serves, with a plain answer: a model that has only seen calls calls always."),
     Rule("D226", "warning", "more rows without a call than with one", "calls in most rows",
          "Add rows with calls: a model that mostly sees plain answers calls too rarely."),
-    Rule("D227", "warning", "several calls in one answer", "a bundle profile that lets them through",
-         "Bundle with `-p profile google`; the guide's stop tokens cut an answer off after its first call."),
+    Rule("D227", "note", "several calls in one answer", "a bundle profile that lets them through",
+         "Leave `profile` empty or say google: the guide's stop tokens cut an answer off after its first call."),
     Rule("D231", "error", "row longer than max_length", "at most {limit} tokens",
          "Shorten the tools or the row, or train with `-p max_length {enough}`."),
     Rule("D232", "error", "row longer than the KV cache", "at most {limit} tokens, prompt and answer",
@@ -144,9 +144,7 @@ class Finding:
         return f"{rule.what}: found {self.found}, expected {self.expected}. {self.remedy}"
 
     def __str__(self) -> str:
-        text = f"{self.path}:{self.line}: {self.rule} {self.severity}: {self.message}"
-        return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-                       for char in text)  # what hides in a text must not hide in the message about it
+        return printable(f"{self.path}:{self.line}: {self.rule} {self.severity}: {self.message}")
 
 
 class Findings:
@@ -174,6 +172,12 @@ class Findings:
         files = list(dict.fromkeys(finding.path for finding in self.kept))
         return sorted(self.kept, key=lambda finding: (SEVERITIES.index(finding.severity), files.index(finding.path),
                                                       finding.line, finding.rule))
+
+
+def printable(text: str) -> str:
+    """One line in which nothing is hidden: control and invisible characters are written as escapes."""
+    return text if text.isprintable() else "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text)
 
 
 def quoted(text: str) -> str:

@@ -18,7 +18,7 @@ from .config import OFFLINE, FinetuneConfig
 from .errors import FgkitError, ModelError
 from .files import cache_dir, write_json
 from .scoring import data_files
-from .tools import load_tools
+from .tools import lint_tools, load_tools
 
 
 def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto", base: str = "",
@@ -38,9 +38,14 @@ def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto"
     """
     FinetuneConfig(max_length=max_length)
     tokenizer, without_lengths = find_tokenizer(base)
-    found = report.inspect(Path(data).expanduser(), load_tools(data_files(tools=tools)[2]),
-                           Path(eval_data).expanduser() if eval_data else "", tokenizer=tokenizer,
-                           without_lengths=without_lengths, max_length=max_length, format=format)
+    tools_file = data_files(tools=tools)[2]
+    tool_report = lint_tools(tools_file, tokenizer)
+    if tool_report.errors:  # rows cannot be held against tools that are wrong
+        print("\n".join([*report.tool_lines(tool_report), "", "Correct the tools first; the rows are checked after that."]))
+        return 1
+    found = report.inspect(Path(data).expanduser(), load_tools(tools_file), Path(eval_data).expanduser() if eval_data else "",
+                           tokenizer=tokenizer, without_lengths=without_lengths, max_length=max_length, format=format,
+                           tool_report=tool_report)
     for line in found.lines():
         print(line)
     print(f"\n{found.table()}")

@@ -171,7 +171,7 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
             answer = canonical(record.calls)
             twin = first.setdefault(_digest(same_text(prompt)), record)
             copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
-            if canonical(twin.calls) != answer:
+            if _contradicts(record, twin):
                 problems.append(Problem(path, number, (
                     f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here and "
                     f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
@@ -320,6 +320,12 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
     elif not found and not problems:
         problems.append("messages: holds no answer to learn, expected at least one call or text. Add it.")
     return found, problems
+
+
+def _contradicts(record: Record, twin: Record) -> bool:
+    """Whether two texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
+    answer, other = canonical(record.calls), canonical(twin.calls)
+    return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
 
 
 def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
