@@ -84,7 +84,7 @@ RULES = {rule.id: rule for rule in (
          "Leave `profile` empty or say google: the guide's stop tokens cut an answer off after its first call."),
     Rule("D231", "error", "row longer than max_length", "at most {limit} tokens",
          "Shorten the tools or the row, or train with `-p max_length {enough}`."),
-    Rule("D232", "error", "row longer than the KV cache", "at most {limit} tokens, prompt and answer",
+    Rule("D232", "warning", "row longer than the KV cache", "at most {limit} tokens, prompt and answer",
          "Shorten the tools or the row, or convert with `-p kv_cache_max_len {enough}`."),
     Rule("D233", "note", "prompts longer than one prefill", "at most {limit} tokens for the fastest first answer",
          "The phone then takes several passes. Shorten the tools, or convert with `-p prefill_seq_len {enough}`."),

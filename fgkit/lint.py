@@ -78,11 +78,4 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
             return None, str(error)
         if folder is None:
             return None, "no base model is on this machine yet; `--base offline` makes one (a minute, once)."
-    base_model.silence_libraries()
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False), ""
-    except Exception as error:  # the tokenizers library raises nothing more exact for a damaged file
-        raise ModelError(f"{folder}: its tokenizer cannot be read: {str(error).splitlines()[0][:200]}. "
-                         "Get the model's files again.") from error
+    return base_model.load_tokenizer(folder), ""

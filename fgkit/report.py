@@ -254,6 +254,8 @@ def _draw_tools(axes: Any, side: Side) -> None:
     names, left = [short(name, 32) for name, _ in order[:TOOLS_DRAWN]], [0] * len(order[:TOOLS_DRAWN])
     for kind, color, hatch in zip(KINDS, OKABE_ITO[1:4], ("", "//", ".."), strict=True):
         widths = [kinds[kind] for _, kinds in order[:TOOLS_DRAWN]]
+        if not any(widths):
+            continue
         axes.barh(range(len(names)), widths, left=left, color=color, hatch=hatch, edgecolor="white",
                   label=KIND_LABELS[kind])
         left = [start + width for start, width in zip(left, widths, strict=True)]
