@@ -124,7 +124,7 @@ def _without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
 
 
 def _strict(schema: Any) -> Any:
-    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects closed to names they do not list."""
+    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed to others."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -134,7 +134,7 @@ def _strict(schema: Any) -> Any:
         result["type"] = [result["type"], "null"]
         if isinstance(result.get("enum"), list):
             result["enum"] = [*result["enum"], None]
-    if result.get("type") in ("object", ["object", "null"]) and isinstance(result.get("properties"), dict):
+    if result.get("type") in ("object", ["object", "null"]) and result.get("properties"):
         result.setdefault("additionalProperties", False)
     return result
 

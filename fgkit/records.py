@@ -29,7 +29,6 @@ from .tools import nearest
 from .wire import shown
 
 KINDS = ("call", "parallel", "no_call")
-DUPLICATE = "is an exact duplicate of"
 SHOWN_PROBLEMS = 50
 
 
@@ -80,11 +79,12 @@ def request(line: int, text: str, calls: Iterable[Call] = ()) -> Record:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one line (found, expected, remedy); an empty file is wrong in line 1."""
+    """What is wrong with one line (found, expected, remedy) and its rule; an empty file is wrong in line 1."""
 
     path: str
     line: int
     message: str
+    rule: str = "D101"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
@@ -160,16 +160,17 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
         if row.held_out:
             held_out.add(number)
         for record in found:
-            asked = _asked(record) + f"\0{own.key}"
+            prompt = asked(record) + f"\0{own.key}"
             answer = canonical(record.calls)
-            twin = first.setdefault(_digest(same_text(asked)), record)
-            copied = exact.setdefault(_digest("\0".join((asked.strip(), answer, record.text))), number)
-            if twin is not record and canonical(twin.calls) != answer:
+            twin = first.setdefault(_digest(same_text(prompt)), record)
+            copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
+            if twin is not record and _contradicts(record, twin):
                 problems.append(Problem(path, number, (
                     f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here and "
-                    f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text.")))
+                    f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
             elif copied != number:
-                warnings.append(Problem(path, number, f"{DUPLICATE} line {copied}, which is used. Delete it."))
+                warnings.append(Problem(path, number, f"is an exact duplicate of line {copied}, which is used. Delete it.",
+                                        "D102"))
             else:
                 records.append(record)
     if not number:
@@ -177,7 +178,7 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
     if filled:
         warnings.append(Problem(path, filled[0], (
             f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are read "
-            "without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence this.")))
+            "without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence this."), "D104"))
     counts = {tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())}
     counts |= Counter(name for record in records for name in {call.name for call in record.calls})
     return Inspection(path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out))
@@ -198,18 +199,6 @@ def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -
     return list(inspection.records)
 
 
-def format_report(inspection: Inspection) -> str:
-    """A table of what a data file holds, then its problems and warnings, for people to read."""
-    counts = {"rows used": len(inspection.records), "exact duplicates": len(inspection.warnings),
-              "problems": len(inspection.problems)}
-    kinds = Counter(record.kind for record in inspection.records)
-    counts |= {f"rows of kind {kind}": kinds[kind] for kind in KINDS if len(kinds) > 1}
-    counts |= {f"rows for {name}": n for name, n in inspection.per_tool.items()}
-    width = max(map(len, counts))
-    lines = [inspection.path, *(f"  {name:<{width}}  {count:>6}" for name, count in counts.items())]
-    return "\n".join([*lines, *_capped(inspection.problems), *_capped(inspection.warnings)])
-
-
 def canonical(calls: Iterable[Call]) -> str:
     """One text for calls that are equal: key order does not count, types do (1, 1.0 and true all differ)."""
     return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True)
@@ -222,7 +211,7 @@ def same_text(text: str) -> str:
 
 def prompt_key(record: Record) -> bytes:
     """A digest that prompts share when only case and spacing differ; tools of rows count, the run's do not."""
-    return _digest(same_text(_asked(record)) + json.dumps(record.tools))
+    return _digest(same_text(asked(record)) + json.dumps(record.tools))
 
 
 def show(calls: Iterable[Call]) -> str:
@@ -262,6 +251,12 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
     return found, problems, healed
 
 
+def _contradicts(record: Record, twin: Record) -> bool:
+    """Whether two texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
+    answer, other = canonical(record.calls), canonical(twin.calls)
+    return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
+
+
 def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
     check = own.checkers.get(function["name"])
     if check is None:
@@ -270,7 +265,7 @@ def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
         yield from check(function["arguments"])
 
 
-def _asked(record: Record) -> str:
+def asked(record: Record) -> str:
     """One text for prompts that are equal."""
     if len(record.messages) == 1 and isinstance(content := record.messages[0].get("content"), str):
         return content

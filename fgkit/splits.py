@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import DataError, FgkitError
 from .formats import content_text
-from .records import DUPLICATE, Inspection, Record, inspect_records, prompt_key, require
+from .records import Inspection, Record, inspect_records, prompt_key, require
 
 _MASK = "*"
 
@@ -33,7 +33,7 @@ def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto
     """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
     inspection = inspect_records(path, tools, format=format)
     require(inspection.problems)
-    rest, marked = _sides(inspection)
+    rest, marked = by_mark(inspection)
     return marked or rest
 
 
@@ -61,14 +61,14 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
     require(problems)
     warnings = []
     for inspection in inspections:
-        if copies := [warning.line for warning in inspection.warnings if warning.message.startswith(DUPLICATE)]:
+        if copies := [warning.line for warning in inspection.warnings if warning.rule == "D102"]:
             warnings.append(f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. "
                             "Delete them to silence this.")
-        warnings += [str(warning) for warning in inspection.warnings if not warning.message.startswith(DUPLICATE)]
-    train, marked = _sides(inspections[0])
+        warnings += [str(warning) for warning in inspection.warnings if warning.rule != "D102"]
+    train, marked = by_mark(inspections[0])
     if str(eval_data):
-        asked, held_out = _sides(inspections[1])
-        held_out = held_out or asked
+        unmarked, held_out = by_mark(inspections[1])
+        held_out = held_out or unmarked
     elif marked:
         held_out = marked
     else:
@@ -177,7 +177,7 @@ def _inside_word(text: str, at: int) -> bool:
     return 0 < at < len(text) and all(sign.isascii() and sign.isalnum() for sign in text[at - 1:at + 1])
 
 
-def _sides(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The records to train on and those that their file marks for evaluation."""
     marked = inspection.held_out_lines
     return (tuple(record for record in inspection.records if record.line not in marked),
