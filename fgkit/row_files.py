@@ -121,8 +121,8 @@ def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list
             fault = "the list has no end, expected ']'"
         except json.JSONDecodeError as error:
             end, fault = 0, f"not JSON ({error.msg}, line {line + error.lineno - 1})"
-        except RecursionError:
-            end, fault = 0, "nested too deeply"
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits
+            end, fault = 0, "nested too deeply" if isinstance(error, RecursionError) else "not JSON (a number is too long)"
         if end:
             yield line, *_value(text[:end], "a row")
             line += text.count("\n", 0, end)

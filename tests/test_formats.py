@@ -169,7 +169,7 @@ def test_one_json_list(tmp_path: Path, indent: int | None, separators: tuple[str
     ("[" + json.dumps(GUIDE) + "]\nx", ":1: something stands after the list's end"),
     ('[{"a": 1, "a": 2}]', ":1: the key 'a' occurs twice"), ("[" * 5000, ":1: the list has no end"),
     ("[{" + '"a":{' * 100_000, ":1: nested too deeply"), ("[]", ":1: the file is empty"),
-    ('[{"a": "' + "x" * 1_100_000, ":1: not JSON (Unterminated string"), (b'[{"a":\n"\xff"}]', ":2: holds the byte 0xff")])
+    ('[{"a": "' + "x" * 1_100_000, ":1: not JSON (Unterminated string"), ('[{"a": ' + "9" * 5000 + "}]", ":1: not JSON (a number is too long)"), (b'[{"a":\n"\xff"}]', ":2: holds the byte 0xff")])
 def test_broken_list(tmp_path: Path, text: str | bytes, found: str) -> None:
     path = tmp_path / "data.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -199,6 +199,20 @@ def test_calls_filled_with_nulls_lose_them_and_say_so(tmp_path: Path) -> None:
     assert warning.line == 1 and "2 rows with such calls are read without the nulls" in warning.message
     (shown,) = load_data(tmp_path / "data.jsonl", "", TOOLS, seed=0).warnings
     assert shown == str(warning)
+
+
+def test_rows_that_went_through_arrow_read_as_before(tmp_path: Path) -> None:
+    """What `datasets.load_dataset` makes of google/mobile-actions, see trl #5307: every struct has every key of all."""
+    arrow = pytest.importorskip("pyarrow")
+    tools = [tool("paint", color=STRING), tool("wait", [], seconds={"type": "integer", "description": "How long."})]
+    rows = [{"metadata": "train", "tools": tools, "messages": [USER, RED]},
+            {"metadata": "train", "tools": tools[::-1], "messages": [
+                {"role": "developer", "content": "Act."}, USER | {"content": "wait 3 and paint"},
+                called(("wait", {"seconds": 3}), ("paint", {"color": "red"}), ("wait", {}))]}]
+    filled = arrow.Table.from_pylist(rows).to_pylist()
+    assert filled != rows and filled[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]["seconds"] is None
+    before, after = (read_records(write(tmp_path, *each), []) for each in (rows, filled))
+    assert after == before and len(before) == 2
 
 
 def test_nulls_that_are_meant_stay(tmp_path: Path) -> None:
@@ -253,6 +267,7 @@ BAD_ROWS = [
     ({"messages": [USER, RED], "tools": []}, "tool_name: found 'paint', expected one of no tool at all"),
     ({"messages": [USER, RED], "tools": TOOLS + TOOLS[:1]}, "tools[2]: 'paint' is there twice"),
     ({"messages": [USER, RED], "tools": [tool("paint", color={"type": "string", "description": 1})]}, "tools[0]: "),
+    ({"messages": [USER, called(("paint", '{"color": ' + "9" * 5000 + "}"))]}, "arguments: Exceeds the limit"),
     ({"messages": [USER, RED], "group": 3}, "group: found a number, expected a text"),
     ({"messages": [USER, RED], "metadata": "test"}, "metadata: found 'test', expected \"train\" or \"eval\""),
     (GUIDE | {"answer": "no"}, "has the key 'tool_name', expected only user_content, answer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import sys
@@ -16,9 +17,9 @@ from fgkit import (base_model, chat, evaluation, files, generation, runtime, sco
                    training)
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.errors import CheckFailed, DataError, FgkitError, ModelError
+from fgkit.errors import CheckFailed, ConfigError, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
-from fgkit.records import request
+from fgkit.records import Record, request
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
@@ -96,6 +97,48 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
                                     eval_data=str(tmp_path / "b.jsonl")))
     assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
         f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'b.jsonl'}:1"]
+
+
+def test_rows_count_kinds_where_there_are_several():
+    plain = Record(9, request(9, "hi").messages, (), "Hello.")
+    asked = stages.Rows(TOOLS, (*rows(3).train, request(4, "both", (RED, BLUE)), plain), rows(2).held_out)
+    table = [re.split("  +", line) for line in str(asked).splitlines()]
+    assert table[1] == ["change_background_color", "4", "2"]
+    assert table[4:] == [["rows: one call", "3", "2"], ["rows: several calls", "1", "0"], ["rows: no call", "1", "0"],
+                         ["rows", "5", "2"]]
+    assert "one call" not in str(rows()) and asked.parallel and not rows().parallel
+    many = stages.Rows([], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ())
+    assert "... and 10 more tools" in str(many) and len(str(many).splitlines()) == 43
+
+
+OWN = {"name": "ping", "description": "Pings."}
+
+
+def own_row(text, *tools, call="ping"):
+    return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "tool_calls": [
+        {"function": {"name": call, "arguments": {}}}]}], "tools": list(tools)}
+
+
+def test_tools_that_every_row_brings_are_the_runs_own(tmp_path):
+    def load(*written, **options):
+        (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
+        return stages.load_rows(FinetuneConfig(output=str(tmp_path), data=str(tmp_path / "own.jsonl"), **options))
+
+    same = [own_row(text, OWN) for text in ("a", "b", "c")]
+    assert [tool["function"]["name"] for tool in load(*same).tools] == ["ping"]
+    tools_file = str(files.shipped("data", "tools.py"))
+    assert load(*same, tools=tools_file).tools == TOOLS  # named by the user, for rows without
+    other = own_row("d", {"name": "pong", "description": "Pongs."}, call="pong")
+    found = load(*same, other)
+    assert found.tools == [] and scoring.hash_of(found.tools) is None
+    assert [line.split()[0] for line in str(found).splitlines()[1:3]] == ["ping", "pong"]
+    scoring.require_same_tools(model(tmp_path / "model", tools_hash=tools_hash(TOOLS)), found)  # nothing to compare
+    guide = {"user_content": "red", "tool_name": "change_app_title", "tool_arguments": '{"title": "x"}'}
+    assert load(*same, guide).tools == TOOLS
+    held_out = scoring.load_held_out(str(tmp_path / "own.jsonl"), "", "auto")
+    assert len(held_out.held_out) == 4 and held_out.train == ()
+    with pytest.raises(DataError, match="has no 'user_content'"):
+        load(*same, data_format="guide")
 
 
 # ---- refusals
@@ -378,6 +421,23 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
         stages.validate(settings, rows())
 
 
+def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatch):
+    tokenizer_folder(tmp_path / "model")
+    whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
+    monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
+    plain = tuple(Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3))
+
+    def score_model(folder, asked, **_):
+        texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
+        return evaluation.score(asked.held_out, texts)
+
+    monkeypatch.setattr(stages, "score_model", score_model)
+    settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
+    assert len(stages.validate(settings, stages.Rows(TOOLS, (), rows(2).held_out + plain))) == 6
+    (tmp_path / summary.NAME).unlink()
+    assert len(stages.validate(settings, stages.Rows(TOOLS, (), plain))) == 2  # files and budget
+
+
 @pytest.mark.parametrize(("agrees", "cosine", "passes"), [(True, 0.5, True), (False, 0.99, True), (False, 0.9, False)])
 def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
     """A near tie may fall the other way by rounding; other logits altogether may not."""
@@ -442,6 +502,21 @@ def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
                        "system_message": "Act.", "modifications": "tuned",
                        "model_sha256": files.sha256(folder / "model.safetensors")}
     assert summary.read(tmp_path)["files"]["mine.task"]["bytes"] == 6
+
+
+@pytest.mark.parametrize(("asked", "parallel", "found"), [
+    ("", False, "guide"), ("", True, "google"), ("google", True, "google"), ("google", False, "google"),
+    ("guide", False, "guide"), ("flutter_gemma", False, "flutter_gemma"), ("guide", True, None),
+    ("flutter_gemma", True, None)])
+def test_the_profile_follows_the_rows_and_never_cuts_a_call(tmp_path, capsys, asked, parallel, found):
+    settings = TaskConfig(output=str(tmp_path), profile=asked)
+    data = stages.Rows(TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),))
+    if found is None:
+        with pytest.raises(ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"):
+            stages._profile(settings, data)
+        return
+    assert stages._profile(settings, data) == found
+    assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
 
 
 class FakeRuntime:
