@@ -23,7 +23,8 @@ from . import row_files
 from .arguments import name_complaint, short
 from .calls import Call
 from .errors import DataError, FgkitError
-from .formats import FORMATS, Row, call_message, content_text, detect, read_row
+from .formats import FORMATS, Row, detect, read_row
+from .messages import call_message, content_text
 from .tool_sets import ToolSet, ToolSets
 from .tools import nearest
 from .wire import shown
@@ -248,7 +249,7 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
         if before not in ("user", "tool"):
             problems.append(f"messages[{index}]: an answer after {before}, expected one after what the user says or a tool "
                             "responds. Join the two, or put the message in between.")
-        elif calls or text.strip():  # an empty one only closes the turn
+        elif (calls or text.strip()) and index not in row.untrained:  # an empty one only closes the turn
             found.append(Record(line, tuple(row.messages[:index]), tuple(calls), text, own.tools, row.group))
     if row.messages[-1]["role"] not in ("assistant", "model"):
         problems.append(f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, or "

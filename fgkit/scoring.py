@@ -18,7 +18,7 @@ from .errors import ModelError
 from .evaluation import KIND_LABELS
 from .files import read_json, sha256, shipped
 from .records import KINDS, Record, canonical
-from .splits import held_out_records, load_data
+from .splits import Data, held_out_data, load_data
 from .tools import load_tools, tools_hash
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tools = load_tools(tools_file)
-    found = load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format)
-    for warning in found.warnings:
-        print(f"warning: {warning}")
+    found = _announced(load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format))
     return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out)
 
 
@@ -90,8 +88,14 @@ def load_held_out(data: str, tools: str, format: str = "auto") -> Rows:
     """
     _, path, tools_file = data_files(data, data, tools)
     declared = load_tools(tools_file)
-    held_out = held_out_records(path, declared, format=format)
-    return Rows(run_tools(held_out, declared, tools), (), held_out)
+    found = _announced(held_out_data(path, declared, format=format))
+    return Rows(run_tools(found.held_out, declared, tools), (), found.held_out)
+
+
+def _announced(data: Data) -> Data:
+    for warning in data.warnings:
+        print(f"warning: {warning}")
+    return data
 
 
 def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -> list[dict]:

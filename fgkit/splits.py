@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, FgkitError
-from .formats import content_text
-from .records import Record, by_mark, inspect_records, prompt_key, require
+from .messages import content_text
+from .records import Inspection, Record, by_mark, inspect_records, prompt_key, require
 
 _MASK = "*"
 
@@ -29,12 +29,12 @@ class Data:
     warnings: tuple[str, ...]
 
 
-def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> tuple[Record, ...]:
-    """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
+def held_out_data(path: str | Path, tools: list[dict], *, format: str = "auto") -> Data:
+    """Read a file that is only scored on: the rows that it marks for evaluation, or all; arguments as for `load_data`."""
     inspection = inspect_records(path, tools, format=format)
     require(inspection.problems)
     rest, marked = by_mark(inspection)
-    return marked or rest
+    return Data((), marked or rest, _warnings(inspection))
 
 
 def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto") -> Data:
@@ -59,12 +59,7 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
         except DataError as error:
             problems.append(error)
     require(problems)
-    warnings = []
-    for inspection in inspections:
-        if copies := [warning.line for warning in inspection.warnings if warning.rule == "D102"]:
-            warnings.append(f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. "
-                            "Delete them to silence this.")
-        warnings += [str(warning) for warning in inspection.warnings if warning.rule != "D102"]
+    warnings = [warning for inspection in inspections for warning in _warnings(inspection)]
     train, marked = by_mark(inspections[0])
     if str(eval_data):
         unmarked, held_out = by_mark(inspections[1])
@@ -87,6 +82,14 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
         warnings.append(f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
                         f"flatters: lines {lines} of {data}. Reword or remove them in one of the files.")
     return Data(train, held_out, tuple(warnings))
+
+
+def _warnings(inspection: Inspection) -> tuple[str, ...]:
+    """What a user of the data should see; duplicates are counted."""
+    copies = [warning.line for warning in inspection.warnings if warning.rule == "D102"]
+    counted = [f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them to "
+               "silence this."] if copies else []
+    return *counted, *(str(warning) for warning in inspection.warnings if warning.rule != "D102")
 
 
 def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -> tuple[list[Record], list[Record]]:
