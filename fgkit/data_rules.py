@@ -45,6 +45,8 @@ RULES = {rule.id: rule for rule in (
          "Correct the line; the message says how."),
     Rule("D102", "warning", "exact duplicate", "each request and answer once", "Delete one of the lines; only the first is used."),
     Rule("D103", "error", "contradiction", "one answer to one text", "Keep one of them, or say the difference in the text."),
+    Rule("D104", "warning", "nulls that Arrow filled in", "arguments that are absent where they have no value",
+         "Export the data as text, one json.dumps a row; the nulls of optional arguments are left out."),
     Rule("D201", "warning", "same text but for case, spacing or punctuation", "other words for the same answer",
          "Reword one of them: copies add weight to an answer, not variety."),
     Rule("D202", "note", "near-duplicate with the same answer", "other words for the same answer",
