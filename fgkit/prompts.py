@@ -45,7 +45,7 @@ from .wire import (
 if TYPE_CHECKING:
     from .calls import Call
 
-__all__ = ["CONTROL_TOKENS", "DEFAULT_SYSTEM_MSG", "ROLES", "STOP_IDS", "STOP_TOKENS", "STYLES",
+__all__ = ["CONTROL_TOKENS", "DEFAULT_SYSTEM_MSG", "ROLES", "STOP_IDS", "STOP_TOKENS", "STYLES", "answer",
            "chat_template", "completion", "conversation", "render"]
 
 # Google calls this sentence essential: it is what makes the model answer with calls. No full stop, no newline.
@@ -109,6 +109,24 @@ def completion(calls: Iterable[Call]) -> str:
     if problems:
         raise PromptError("\n".join(problems))
     return "".join(_call(call.name, call.arguments) for call in calls) + "<start_function_response>"
+
+
+def answer(calls: Iterable[Call], text: str = "") -> str:
+    """Write what the model is trained to say after a prompt: text, calls or text before calls, then where it stops.
+
+    Args:
+        calls: in the order in which they are to be made; none for plain text.
+        text: plain text, whose outer white space is dropped as `render` drops it.
+    Raises:
+        PromptError: there is neither, or something cannot be written; the message lists every problem.
+    """
+    calls, text = list(calls), text.strip()
+    problems = text_problems(text, "text")
+    if not calls and not text:
+        problems.append("text: is empty and there are no calls, expected either. Write what the model should say.")
+    if problems:
+        raise PromptError("\n".join(problems))
+    return text + (completion(calls) if calls else "<end_of_turn>")
 
 
 def chat_template() -> str:
