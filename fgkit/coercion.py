@@ -27,10 +27,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .arguments import argument_checker
+from .arguments import Checker, name_complaint
 from .calls import Call
 from .errors import ArgumentError
-from .wire import nearest, shown
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -48,10 +47,12 @@ def coerce(call: Call, tools: list[dict], *, strict: bool = False) -> Call:
     Raises:
         ArgumentError: the tool is unknown, an argument is unknown, missing or does not fit; one line a problem.
     """
-    schema = next((tool["function"].get("parameters") or {} for tool in tools if tool["function"]["name"] == call.name), {})
-    arguments = call.arguments if strict else _coerced(call.arguments, {"type": "object"} | schema)
-    problems = [*argument_checker(tools)(call.name, arguments), *_unknown_inside(arguments, schema, "")]
-    if problems:
+    declared = {tool["function"]["name"]: tool for tool in tools}
+    if call.name not in declared:
+        raise ArgumentError(f"{call.name}: {name_complaint(call.name, declared)}")
+    checker = Checker(declared[call.name])
+    arguments = call.arguments if strict else _coerced(call.arguments, {"type": "object"} | checker.schema)
+    if problems := list(checker(arguments)):
         raise ArgumentError("\n".join(f"{call.name}: {problem}" for problem in problems))
     return Call(call.name, arguments)
 
@@ -102,23 +103,3 @@ def _number(value: Any) -> Any:
 
 def _takes_null(schema: Any) -> bool:
     return isinstance(schema, Mapping) and (schema.get("nullable") is True or schema.get("type") in (None, "null"))
-
-
-def _unknown_inside(value: Any, schema: Any, where: str) -> list[str]:
-    """Keys of objects inside the arguments that their schema does not name; the checker names those of the call itself."""
-    if not isinstance(schema, Mapping):
-        return []
-    if isinstance(value, list):
-        return [problem for index, item in enumerate(value)
-                for problem in _unknown_inside(item, schema.get("items"), f"{where}[{index}]")]
-    properties = schema.get("properties")
-    if not isinstance(value, dict) or not properties:
-        return []
-    problems = []
-    for name, item in value.items():
-        if name in properties:
-            problems += _unknown_inside(item, properties[name], f"{where}.{name}".lstrip("."))
-        elif where:
-            problems.append(f"argument {where!r}: unknown key {shown(name)}, expected: {', '.join(properties)}"
-                            f"{nearest(name, properties)} Rename or remove it.")
-    return problems

@@ -71,7 +71,7 @@ REFUSED = [
     ("shade", "On", "expected one of"), ("shade", "reddish", "did you mean 'red'?"),
     ("text", 3, "expected type string"), ("text", None, "expected type string"), ("counts", 3, "expected type array"),
     ("counts", "[1]", "expected type array"), ("counts", [None], "'counts[0]': found null"),
-    ("place", {"floor": 2}, "'place': "), ("place", {"city": "Rom", "flor": 2}, "'place': unknown key 'flor', expected: city, "
+    ("place", {"floor": 2}, "'place': "), ("place", {"city": "Rom", "flor": 2}, "'place': has 'flor', expected only city, "
                                            "floor; did you mean 'floor'? Rename or remove it."),
     ("colour", "red", "unknown argument 'colour'"), ("counnt", 3, "did you mean 'count'?"),
 ]
