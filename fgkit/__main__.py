@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`. A light skin over functions of the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -91,15 +91,12 @@ def _lint(options: argparse.Namespace) -> int:
 
 def _tools(options: argparse.Namespace) -> int:
     from .files import write_json
+    from .lint import find_tokenizer
     from .tools import lint_tools
 
-    tokenizer = None
-    if options.tokenizer:
-        from .base_model import load_tokenizer
-
-        tokenizer = load_tokenizer(options.tokenizer)
+    tokenizer, without = find_tokenizer(options.base)
     report = lint_tools(Path(options.path).expanduser(), tokenizer)
-    print(report.table())
+    print(report.table() + (f"\nno tokens counted: {without}" if without else ""))
     if options.json:
         write_json(options.json, report.to_json())
         print(f"written: {options.json}")
@@ -205,7 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
                     "tools my.py")
     tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
-    tools.add_argument("--tokenizer", metavar="DIR", help="a model folder: count tokens, not characters")
+    tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                       "downloaded (default: the offline base if it is built, otherwise characters are counted)")
     tools.add_argument("--json", metavar="OUT", help="write the same to this file")
 
     init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
