@@ -162,7 +162,8 @@ def _messages(row: dict) -> tuple[dict | None, list[str]]:
         if isinstance(calls := message.get("tool_calls"), list) and calls:
             calls, more = _calls(calls, where, names)
             problems += more
-            pending = [call["function"].get("name") for call in calls if isinstance(call.get("function"), dict)]
+            pending = [call["function"].get("name") for call in calls
+                       if isinstance(call, dict) and isinstance(call.get("function"), dict)]
             message = message | {"tool_calls": calls}
         elif message.get("role") == "tool":
             message, more = _response(message, where, names, pending)
