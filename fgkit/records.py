@@ -199,6 +199,13 @@ def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -
     return list(inspection.records)
 
 
+def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The records to train on and those that their file marks for evaluation."""
+    marked = inspection.held_out_lines
+    return (tuple(record for record in inspection.records if record.line not in marked),
+            tuple(record for record in inspection.records if record.line in marked))
+
+
 def canonical(calls: Iterable[Call]) -> str:
     """One text for calls that are equal: key order does not count, types do (1, 1.0 and true all differ)."""
     return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import DataError, FgkitError
 from .formats import content_text
-from .records import Inspection, Record, inspect_records, prompt_key, require
+from .records import Record, by_mark, inspect_records, prompt_key, require
 
 _MASK = "*"
 
@@ -175,10 +175,3 @@ def _masked(text: str, value: str) -> str:
 def _inside_word(text: str, at: int) -> bool:
     """Whether both neighbours of a place are ASCII letters or digits; other scripts may write without spaces."""
     return 0 < at < len(text) and all(sign.isascii() and sign.isalnum() for sign in text[at - 1:at + 1])
-
-
-def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The records to train on and those that their file marks for evaluation."""
-    marked = inspection.held_out_lines
-    return (tuple(record for record in inspection.records if record.line not in marked),
-            tuple(record for record in inspection.records if record.line in marked))
