@@ -162,8 +162,9 @@ def _messages(row: dict) -> tuple[dict | None, list[str]]:
         if isinstance(calls := message.get("tool_calls"), list) and calls:
             calls, more = _calls(calls, where, names)
             problems += more
-            pending = [call["function"].get("name") for call in calls
-                       if isinstance(call, dict) and isinstance(call.get("function"), dict)]
+            functions = (call.get("function") for call in calls if isinstance(call, dict))
+            pending = [name for function in functions if isinstance(function, dict)
+                       and isinstance(name := function.get("name"), str)]
             message = message | {"tool_calls": calls}
         elif message.get("role") == "tool":
             message, more = _response(message, where, names, pending)
@@ -205,6 +206,8 @@ def _calls(calls: list, where: str, names: dict[str, str]) -> tuple[list, list[s
 def _response(message: dict, where: str, names: dict[str, str], pending: Sequence[str]) -> tuple[dict, list[str]]:
     """A tool message with the name of the function it answers, which OpenAI gives by the call's id."""
     identity, problems = message.get("tool_call_id"), []
+    if identity is not None and not isinstance(identity, str):
+        return message, [f"{where}: tool_call_id: found {_KINDS[type(identity)]}, expected a text. Put it in quotes."]
     if identity in names and "name" not in message:
         message = message | {"name": names[identity]}
     elif identity is not None and identity not in names and names:
