@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | doctor | chat`. A light skin over functions of the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -93,6 +93,27 @@ def _lint(options: argparse.Namespace) -> int:
                     max_length=options.max_length, json=options.json, plot=options.plot)
 
 
+def _tools(options: argparse.Namespace) -> int:
+    from .files import write_json
+    from .lint import find_tokenizer
+    from .tools import lint_tools
+
+    tokenizer, without = find_tokenizer(options.base)
+    report = lint_tools(Path(options.path).expanduser(), tokenizer)
+    print(report.table() + (f"\nno tokens counted: {without}" if without else ""))
+    if options.json:
+        write_json(options.json, report.to_json())
+        print(f"written: {options.json}")
+    return 1 if report.errors else 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from .init import init
+
+    print(init(options.path))
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from . import checks, environment
 
@@ -133,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
         description="Teach FunctionGemma 270M to call your functions and ship it to a phone.\n\n"
                     "  python -m fgkit run                              the example, start to scored .task\n"
+                    "  python -m fgkit init my_app                      sample functions and rows to start from\n"
                     "  python -m fgkit lint my.jsonl --tools my.py      is my data right?\n"
                     "  python -m fgkit run --data my.jsonl --tools my.py --output my_run\n"
                     "  python -m fgkit chat my_run/functiongemma-flutter.task --tools my.py")
@@ -180,6 +202,16 @@ def _parser() -> argparse.ArgumentParser:
                       help="longest row in tokens (default: %(default)s)")
     lint.add_argument("--json", metavar="OUT", default="", help="write the whole report to this file")
     lint.add_argument("--plot", metavar="OUT.png", default="", help="draw tokens a row and rows a tool into this file")
+
+    tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
+                    "tools my.py")
+    tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
+    tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                       "downloaded (default: the offline base if it is built, otherwise characters are counted)")
+    tools.add_argument("--json", metavar="OUT", help="write the same to this file")
+
+    init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
+    init.add_argument("path", metavar="DIR", help="a new or empty folder")
 
     doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")

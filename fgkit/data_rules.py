@@ -5,13 +5,12 @@ In: a rule's id, a place and what was found there. Out: `file:line: D202 note: w
 >>> str(Finding("D252", "rows.jsonl", 7, "arguments.title is ' Hello'"))
 "rows.jsonl:7: D252 warning: spaces around an argument value: found arguments.title is ' Hello', expected a value ..."
 
-`docs/data-report.md` shows this table; `markdown()` writes it, and a test compares the two.
+`docs/data-report.md` shows this table; `rules_table()` writes it, and a test compares the two.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -187,8 +186,8 @@ def quoted(text: str) -> str:
     return repr(short(text, 100))
 
 
-def markdown(rules: Iterable[Rule] = RULES.values()) -> str:
+def rules_table() -> str:
     """The rules as a Markdown table."""
-    rows = [(rule.id, rule.severity, rule.what, rule.expected, rule.remedy) for rule in rules]
+    rows = [(rule.id, rule.severity, rule.what, rule.expected, rule.remedy) for rule in RULES.values()]
     return "\n".join(["| rule | severity | what | expected | remedy |", "|---|---|---|---|---|",
                       *("| " + " | ".join(row) + " |" for row in rows)])

@@ -115,10 +115,11 @@ def _calls(calls: list, where: str, names: dict[str, str]) -> tuple[list, list[s
 def _response(message: dict, where: str, names: dict[str, str], pending: Sequence[str]) -> tuple[dict, list[str]]:
     """A tool message with the name of the function it answers, which OpenAI gives by the call's id."""
     identity, problems = message.get("tool_call_id"), []
-    known = isinstance(identity, str) and identity in names
-    if known and "name" not in message:
+    if identity is not None and not isinstance(identity, str):
+        return message, [f"{where}: tool_call_id: found {JSON_KINDS[type(identity)]}, expected a text. Put it in quotes."]
+    if identity in names and "name" not in message:
         message = message | {"name": names[identity]}
-    elif identity is not None and not known and names:
+    elif identity is not None and identity not in names and names:
         problems.append(f"{where}: tool_call_id {shown(identity)} is the id of no call before it, expected one of "
                         f"{', '.join(list(names)[:5])}. Correct it.")
     content = message.get("content")

@@ -216,7 +216,8 @@ def plot(report: Report, path: str | Path) -> Path:
     _draw_tools(right, report.sides[0])
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8)
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=150)
     return Path(path)
