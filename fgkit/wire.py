@@ -7,7 +7,7 @@ In: one Python value as JSON knows it. Out: its text, or the list of what cannot
 
 The format has no way to escape anything, so a text that holds a control token cannot be told from the format itself.
 fgkit refuses such text everywhere (contents, descriptions, values, keys) instead of changing it in silence: whoever
-owns the text decides what to put in its place.
+owns the text decides what to put in its place, or calls `neutralise`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from .errors import PromptError
 
 CONTROL_TOKENS = {
     "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3,
@@ -30,9 +32,17 @@ IMAGE_TOKENS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
 STOP_TOKENS = ("<eos>", "<start_function_response>", "<end_of_turn>")
 STOP_IDS = tuple(CONTROL_TOKENS[token] for token in STOP_TOKENS)
 ESCAPE = "<escape>"
+# Google calls this sentence essential: it is what makes the model answer with calls. No full stop, no newline.
+DEFAULT_SYSTEM_MSG = "You are a model that can do function calling with the following functions"
 
 # What no text may hold.
 CONTROL = re.compile("|".join(map(re.escape, (*CONTROL_TOKENS, *IMAGE_TOKENS))))
+# A control token, or what may become one when the next part of a message is joined on.
+_BREAKABLE = re.compile("|".join([f"<(?={re.escape(token[1:])})" for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)]
+                                 + [rf"<(?={re.escape(part)}\Z)" for part in sorted({
+                                     token[1:end] for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)
+                                     for end in range(1, len(token))})]))
+BREAK = "\u200b"  # zero-width space: not seen, and no runtime trims it off
 # Names in trained and generated calls: LiteRT-LM's rule, and what `calls.parse` reads.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # Names that can at least be told from the format's own signs: what the model's template writes as it is.
@@ -129,10 +139,28 @@ def text_problems(text: Any, where: str) -> list[str]:
     if tokens := sorted(set(CONTROL.findall(text))):
         problems.append(f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
                         "cannot be escaped. Remove it or spell it differently, such as "
-                        f"{tokens[0].replace('<', '< ')!r}.")
+                        f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
+                        "`fgkit.prompts.neutralise`.")
     if _SURROGATE.search(text):
         problems.append(f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source.")
     return problems
+
+
+def neutralise(text: str) -> str:
+    """Break every control token in a text, so that it can stand in a prompt as plain text.
+
+    For apps whose users type what they like; fgkit itself never does this unasked. A zero-width space goes in after the
+    "<" of each token, and of a token's beginning at the end of the text, so that no token arises when parts are joined.
+    Nothing else is changed, and a second pass changes nothing.
+
+    Args:
+        text: what the user typed.
+    Raises:
+        PromptError: it is no string.
+    """
+    if not isinstance(text, str):
+        raise PromptError(f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own.")
+    return _BREAKABLE.sub("<" + BREAK, text)
 
 
 def shown(item: Any) -> str:
