@@ -14,6 +14,7 @@ from typing import Any
 
 from . import __version__
 from .errors import CheckFailed, FgkitError
+from .formats import FORMATS
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
              for name, default in plan.items() if isinstance(default, str)}
     parameters = {name: value if name in texts else _literal(value) for name, value in options.parameter}
     named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
-             "tools": options.tools, "model": options.model}
+             "tools": options.tools, "model": options.model, "data_format": options.format}
     if options.model and options.base:
         raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: give one of them.")
     parameters |= {name: value for name, value in named.items() if value is not None}
@@ -62,15 +63,11 @@ def _run(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from . import evaluation, scoring
     from .files import write_json
-    from .records import read_records
-    from .tools import load_tools
 
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
-    data, held_out, tools_file = scoring.data_files(options.data, options.data, options.tools)
-    tools = load_tools(tools_file)
-    rows = scoring.Rows(tools, (), tuple(read_records(held_out, tools)))
+    rows = scoring.load_held_out(options.data, options.tools, options.format)
     if path.is_dir():
         score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
@@ -89,7 +86,8 @@ def _lint(options: argparse.Namespace) -> int:
     from .scoring import data_files
     from .tools import load_tools
 
-    inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]))
+    inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]),
+                                 format=options.format)
     for problem in inspection.problems:
         print(problem)
     for warning in inspection.warnings:
@@ -158,23 +156,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
                      "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
     run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
-    run.add_argument("--data", metavar="FILE", help="training rows, JSONL (default: the example's)")
-    run.add_argument("--eval", metavar="FILE", help="held-out rows, JSONL (default: a tenth of --data)")
+    run.add_argument("--data", metavar="FILE", help="training rows, .jsonl or .csv (default: the example's)")
+    run.add_argument("--eval", metavar="FILE", help="held-out rows, .jsonl or .csv (default: a tenth of --data)")
     run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
+    run.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
     run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                      help="set a notebook parameter, such as -p learning_rate 2e-5; goes to every notebook that has it")
 
     evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
     evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
-    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, JSONL (default: the example's held-out rows)")
+    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, .jsonl or .csv (default: the example's held-out rows)")
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
     evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
 
     lint = command("lint", _lint, "check a data file; one line a problem", "lint my.jsonl --tools my.py")
-    lint.add_argument("path", metavar="DATA", help="rows, JSONL")
+    lint.add_argument("path", metavar="DATA", help="rows, .jsonl or .csv")
     lint.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    lint.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
 
     doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")

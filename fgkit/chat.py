@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import calls, examples, runtime
 from .errors import CallSyntaxError
-from .records import Record
+from .records import request
 from .scoring import bundle_prompt
 from .tools import load_tools
 
@@ -27,7 +27,7 @@ def chat(path: Path, tools_file: Path, question: list[str]) -> int:
     with runtime.Runtime(path) as opened:
         for text in [" ".join(question)] if question else _typed():
             start = time.monotonic()
-            record = Record(1, text, ())
+            record = request(1, text)
             answer = opened.generate(examples.prompt_texts([record], tools, message)[0], max_new_tokens=256)
             print(f"raw:  {answer}")
             try:

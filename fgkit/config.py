@@ -19,6 +19,7 @@ from typing import Any
 
 from .bundle import PROFILES
 from .errors import ConfigError
+from .formats import FORMATS
 from .tflite import MAX_CONTEXT, QUANTIZE
 from .tools import nearest
 
@@ -53,9 +54,10 @@ class _DataConfig:
     """What all three notebooks ask: where things are, and which rows are held out."""
 
     output: str = _setting("run", "Folder for everything the run writes.")
-    data: str = _setting("", "Training rows, a JSONL file; empty: the example's 284 rows.")
-    eval_data: str = _setting("", "Held-out rows, a JSONL file; empty: the example's own for the example's rows, "
-                                  "a tenth of `data` otherwise.")
+    data: str = _setting("", "Training rows, a .jsonl or .csv file; empty: the example's 284 rows.")
+    eval_data: str = _setting("", "Held-out rows, a .jsonl or .csv file; empty: the example's own for the example's "
+                                  "rows; otherwise those that `data` marks for evaluation, or a tenth of it.")
+    data_format: str = _setting("auto", f"Format of the rows: {', '.join(FORMATS)}. auto looks at each row.")
     tools: str = _setting("", "Tools, a .py or .json file; empty: the example's three functions.")
     seed: int = _setting(42, "Seed of the split, of the order of the rows and of everything else that is random.")
 
@@ -69,6 +71,7 @@ class _DataConfig:
             value = getattr(self, name)
             if value and not _is(Path.is_file, value):
                 yield f"{name} is {value!r}, which is not a file; give the path of an existing one"
+        yield from _choice("data_format", self.data_format, FORMATS)
         if not self.output:
             yield "output is empty; give the folder that the run may write to"
         elif _is(Path.is_file, self.output) or (self.output.startswith("~") and not _is(Path.is_absolute, self.output)):
@@ -162,8 +165,9 @@ class TaskConfig(_DataConfig):
     model: str = _setting("", "Folder of the tuned model that the `.tflite` was made from; empty: `model` in the "
                               "output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
-    profile: str = _setting("guide", "Start, stop and prompt strings in the bundle: guide (one call an answer), google "
-                                     "(several calls survive) or flutter_gemma (the plugin sends the whole text).")
+    profile: str = _setting("", "Start, stop and prompt strings in the bundle: guide (one call an answer), google (several "
+                                "calls survive) or flutter_gemma (the plugin sends the whole text); empty: guide, or "
+                                "google where rows have answers with several calls.")
     max_exact_match_loss: float = _setting(3.0, "Points of exact match the bundle may lose against its model.")
     max_tool_accuracy_loss: float = _setting(2.0, "Points of tool accuracy the bundle may lose against its model.")
 
@@ -171,7 +175,7 @@ class TaskConfig(_DataConfig):
         yield from super()._problems()
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
-        yield from _choice("profile", self.profile, PROFILES)
+        yield from _choice("profile", self.profile or "guide", PROFILES)
         for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
             if not 0 <= getattr(self, name) <= 100:
                 yield f"{name} is {getattr(self, name)}, expected 0 to 100 points"

@@ -20,13 +20,12 @@ def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: s
     """The text that the runtime will put before the model for each record, up to the model's turn.
 
     Args:
-        records: rows; only what the user says is used.
-        tools: the tools declared in every prompt.
-        system_message: developer text; empty for the official trigger sentence.
+        records: rows; their own tools and developer message stand where they have them.
+        tools: the tools declared in the prompts of all other rows.
+        system_message: developer text of rows that have none; empty for the official trigger sentence.
         style: which runtime's text, see `prompts.STYLES`.
     """
-    message = system_message or prompts.DEFAULT_SYSTEM_MSG
-    return [prompts.render(prompts.conversation(record.user_content, message), tools,
+    return [prompts.render(_with_developer(record.messages, system_message), _tools_of(record, tools),
                            add_generation_prompt=True, style=style) for record in records]
 
 
@@ -41,7 +40,7 @@ def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: An
 
     Args:
         records: rows to train on.
-        tools: the tools declared in every prompt.
+        tools: the tools of rows without their own.
         tokenizer: the base model's.
         max_length: longest row allowed, in tokens.
         system_message: developer text; empty for the official trigger sentence.
@@ -52,7 +51,7 @@ def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: An
     rows, too_long = [], []
     for record, text in zip(records, prompt_texts(records, tools, system_message, style), strict=True):
         prompt = encode(tokenizer, text)
-        row = Row(tuple(prompt + encode(tokenizer, prompts.completion(record.calls))), len(prompt))
+        row = Row(tuple(prompt + encode(tokenizer, prompts.answer(record.calls, record.text))), len(prompt))
         rows.append(row)
         if len(row.tokens) > max_length:
             too_long.append(f"line {record.line}: {len(row.tokens)} tokens")
@@ -69,7 +68,7 @@ def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict],
     Args:
         tokenizer: the base model's, with its chat template.
         records: the rows that will be trained.
-        tools: the tools declared in every prompt.
+        tools: the tools of rows without their own.
         system_message: developer text; empty for the official trigger sentence.
     Raises:
         ModelError: the tokenizer has no template, or a text differs; the message shows the first difference.
@@ -78,14 +77,23 @@ def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict],
         raise ModelError("The base model's tokenizer has no chat template, so what the app will send cannot be checked. "
                          "Get the model again: chat_template.jinja is missing.")
     for record in records:
-        messages = prompts.conversation(record.user_content, system_message or prompts.DEFAULT_SYSTEM_MSG)
-        messages.append({"role": "assistant", "tool_calls": [
-            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in record.calls]})
-        ours = prompts.render(messages, tools)
-        theirs = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
+        messages, own = _with_developer(record.conversation, system_message), _tools_of(record, tools)
+        ours = prompts.render(messages, own)
+        theirs = tokenizer.apply_chat_template(messages, tools=own, tokenize=False)
         if ours != theirs:
             diff = "\n".join(difflib.unified_diff(theirs.splitlines(), ours.splitlines(), "the model's chat template",
                                                   "fgkit.prompts.render", lineterm="", n=0))
             raise ModelError(f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
                              "Nothing was trained. Report this with the tools file: the model's template has changed.")
     return len(records)
+
+
+def _with_developer(messages: Sequence[dict], system_message: str) -> list[dict]:
+    """The messages after a developer's: the row's own, else the run's, else the official sentence."""
+    if prompts.ROLES[messages[0]["role"]] == "developer":
+        return list(messages)
+    return [{"role": "developer", "content": system_message or prompts.DEFAULT_SYSTEM_MSG}, *messages]
+
+
+def _tools_of(record: Record, tools: list[dict]) -> list[dict]:
+    return tools if record.tools is None else list(record.tools)

@@ -34,12 +34,12 @@ from . import style_flutter_gemma, style_litert_lm
 from .declarations import declaration, tool_problems
 from .errors import PromptError, ToolError
 from .messages import ROLES, call_problems, conversation_problems, responses_of, text_of
-from .wire import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, value
+from .wire import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, text_problems, value
 
 if TYPE_CHECKING:
     from .calls import Call
 
-__all__ = ["CONTROL_TOKENS", "DEFAULT_SYSTEM_MSG", "ROLES", "STOP_IDS", "STOP_TOKENS", "STYLES",
+__all__ = ["CONTROL_TOKENS", "DEFAULT_SYSTEM_MSG", "ROLES", "STOP_IDS", "STOP_TOKENS", "STYLES", "answer",
            "chat_template", "completion", "conversation", "neutralise", "render"]
 
 _Message = Mapping[str, Any]
@@ -73,9 +73,7 @@ def render(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]] | No
             cannot say.
         ToolError: only tools do.
     """
-    if not isinstance(style, str) or style not in STYLES:
-        raise PromptError(f"style: is {style!r}, expected one of {', '.join(STYLES)}. Choose one of these.")
-    runtime = _RUNTIMES[style]
+    runtime = _runtime(style)
     tools = [] if tools is None else tools
     in_messages = conversation_problems(messages, add_generation_prompt) or runtime.message_problems(messages)
     in_tools = runtime.tool_problems(tools)
@@ -84,21 +82,43 @@ def render(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]] | No
     return runtime.layout(messages, tools, add_generation_prompt)
 
 
-def completion(calls: Iterable[Call]) -> str:
+def completion(calls: Iterable[Call], *, style: str = "template") -> str:
     """Write the answer the model is trained to give: the calls, then the token at which it stops.
 
     Args:
         calls: one or more, in the order in which they are to be made.
+        style: whose parser will read it; the text is the same, but what that parser cannot read is refused.
     Raises:
         PromptError: there are none, or a name or argument cannot be written; the message lists every problem.
     """
-    calls = list(calls)
+    runtime, calls = _runtime(style), list(calls)
     problems = [] if calls else ["calls: is empty, expected at least one call. Train plain answers as assistant text."]
     for index, call in enumerate(calls):
-        problems += call_problems(call.name, call.arguments, f"calls[{index}]", NAME)
+        where = f"calls[{index}]"
+        problems += (call_problems(call.name, call.arguments, where, NAME)
+                     or runtime.call_problems(call.name, call.arguments, where))
     if problems:
         raise PromptError("\n".join(problems))
     return "".join(_call(call.name, call.arguments) for call in calls) + "<start_function_response>"
+
+
+def answer(calls: Iterable[Call], text: str = "", *, style: str = "template") -> str:
+    """Write what the model is trained to say after a prompt: text, calls or text before calls, then where it stops.
+
+    Args:
+        calls: in the order in which they are to be made; none for plain text.
+        text: plain text, whose outer white space is dropped as `render` drops it.
+        style: whose parser will read it, as in `completion`.
+    Raises:
+        PromptError: there is neither, or something cannot be written; the message lists every problem.
+    """
+    calls, text = list(calls), text.strip()
+    problems = text_problems(text, "text")
+    if not calls and not text:
+        problems.append("text: is empty and there are no calls, expected either. Write what the model should say.")
+    if problems:
+        raise PromptError("\n".join(problems))
+    return text + (completion(calls, style=style) if calls else "<end_of_turn>")
 
 
 def chat_template() -> str:
@@ -113,6 +133,7 @@ class _Runtime:
     layout: Callable[[Sequence[_Message], Sequence[Mapping[str, Any]], bool], str]
     tool_problems: Callable[[Any], list[str]]
     message_problems: Callable[[Sequence[_Message]], list[str]] = lambda messages: []
+    call_problems: Callable[[str, Any, str], list[str]] = lambda name, arguments, where: []
 
 
 def _turns(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]], add_generation_prompt: bool, *,
@@ -149,12 +170,19 @@ def _turns(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]], add
 _RUNTIMES = {
     "template": _Runtime(_turns, tool_problems),
     "flutter_gemma": _Runtime(style_flutter_gemma.layout, style_flutter_gemma.flutter_tool_problems,
-                              style_flutter_gemma.message_problems),
+                              style_flutter_gemma.message_problems, style_flutter_gemma.call_problems),
     "litert_lm": _Runtime(
         partial(_turns, declaration=style_litert_lm.declaration, strip=style_litert_lm.strip,
-                response=style_litert_lm.response), style_litert_lm.litert_tool_problems, style_litert_lm.message_problems),
+                response=style_litert_lm.response), style_litert_lm.litert_tool_problems, style_litert_lm.message_problems,
+        style_litert_lm.call_problems),
 }
 STYLES = tuple(_RUNTIMES)
+
+
+def _runtime(style: str) -> _Runtime:
+    if not isinstance(style, str) or style not in _RUNTIMES:
+        raise PromptError(f"style: is {style!r}, expected one of {', '.join(STYLES)}. Choose one of these.")
+    return _RUNTIMES[style]
 
 
 def _call(name: str, arguments: Mapping[str, Any] | None) -> str:

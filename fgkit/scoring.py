@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,46 +16,97 @@ from typing import TYPE_CHECKING, Any
 from . import bundle, evaluation, examples, prompts
 from .errors import ModelError
 from .files import read_json, sha256, shipped
-from .records import Record, canonical, load_data
+from .evaluation import KIND_LABELS
+from .records import KINDS, Record, canonical, held_out_records, load_data
 from .tools import load_tools, tools_hash
 
 if TYPE_CHECKING:
     from .config import FinetuneConfig, TaskConfig, TfliteConfig
 
 STYLE = "template"
+SHOWN_TOOLS = 40
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The tools of a run, its training rows and its held-out rows."""
+    """The tools of a run, its training rows and its held-out rows.
+
+    Args:
+        tools: what every row without tools of its own declares; empty where all rows bring different ones.
+        train, held_out: the rows.
+    """
 
     tools: list[dict]
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
 
     def __str__(self) -> str:
-        lines = [f"{'tool':<32}{'training':>10}{'held out':>10}"]
-        for name in [tool["function"]["name"] for tool in self.tools]:
-            counts = (sum(any(call.name == name for call in row.calls) for row in rows)
-                      for rows in (self.train, self.held_out))
-            lines.append(f"{name:<32}" + "".join(f"{count:>10}" for count in counts))
-        return "\n".join([*lines, f"{'rows':<32}{len(self.train):>10}{len(self.held_out):>10}"])
+        sides = [(Counter(name for row in rows for name in {call.name for call in row.calls}),
+                  Counter(row.kind for row in rows), len(rows)) for rows in (self.train, self.held_out)]
+        names = list(dict.fromkeys([*(tool["function"]["name"] for tool in self.tools),
+                                    *(name for tools, _, _ in sides for name in tools)]))
+        table = [("tool", "training", "held out"),
+                 *((name, *(tools[name] for tools, _, _ in sides)) for name in names[:SHOWN_TOOLS])]
+        if len(names) > SHOWN_TOOLS:
+            table.append((f"... and {len(names) - SHOWN_TOOLS} more tools", "", ""))
+        kinds = [kind for kind in KINDS if any(found[kind] for _, found, _ in sides)]
+        if len(kinds) > 1:
+            table += [(f"rows: {KIND_LABELS[kind]}", *(found[kind] for _, found, _ in sides)) for kind in kinds]
+        table.append(("rows", *(count for *_, count in sides)))
+        return "\n".join(f"{name:<32}{train:>10}{held_out:>10}" for name, train, held_out in table)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether an answer holds several calls."""
+        return any(row.kind == "parallel" for row in (*self.train, *self.held_out))
 
 
 def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
     """Read tools and rows, the example's where none are named; every wrong line is reported at once.
 
     Args:
-        settings: its `data`, `eval_data`, `tools` and `seed` count.
+        settings: its `data`, `eval_data`, `data_format`, `tools` and `seed` count.
     Raises:
         ToolError, DataError: with one line a problem.
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tools = load_tools(tools_file)
-    data = load_data(data, eval_data, tools, seed=settings.seed)
-    for warning in data.warnings:
+    found = load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format)
+    for warning in found.warnings:
         print(f"warning: {warning}")
-    return Rows(tools, tuple(data.train), tuple(data.held_out))
+    return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out)
+
+
+def load_held_out(data: str, tools: str, format: str = "auto") -> Rows:
+    """Read rows that are only to be scored; the example's where none are named.
+
+    Args:
+        data: their file; where rows are marked for evaluation, the others are left out.
+        tools: tools file.
+        format: one of `formats.FORMATS`.
+    Raises:
+        ToolError, DataError: with one line a problem.
+    """
+    _, path, tools_file = data_files(data, data, tools)
+    declared = load_tools(tools_file)
+    held_out = held_out_records(path, declared, format=format)
+    return Rows(run_tools(held_out, declared, tools), (), held_out)
+
+
+def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -> list[dict]:
+    """The tools of a run: those of its file or, where none is named and every row brings its own, the rows'.
+
+    Args:
+        rows: all rows of the run.
+        declared: what the file holds, or the example's tools.
+        tools_file: the file that the user named; "" for none.
+    Returns:
+        the declarations; none where the rows' tools differ, because each prompt has its own.
+    """
+    if tools_file or not rows or any(row.tools is None for row in rows):
+        return declared
+    same = all(row.tools is rows[0].tools or row.tools == rows[0].tools for row in rows)
+    return list(rows[0].tools) if same else []
 
 
 def data_files(data: str = "", eval_data: str = "", tools: str = "") -> tuple[Path, Path | str, Path]:
@@ -97,7 +150,7 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", tokenizer_
     """
     from .runtime import Runtime
 
-    longest = max(len(prompts.completion(row.calls)) for row in rows.held_out)
+    longest = max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
     if tokenizer_folder:
         from transformers import AutoTokenizer
 
@@ -152,12 +205,17 @@ def require_same_style(where: Path, stored: str | None, asked: str | None) -> No
 def origin(path: Path, rows: Rows) -> dict[str, str]:
     """What a score belongs to: the hashed file, the rows and the tools."""
     return {"path": str(path), "sha256": sha256(path), "rows_sha256": rows_hash(rows.held_out),
-            "tools_hash": tools_hash(rows.tools)}
+            "tools_hash": hash_of(rows.tools)}
+
+
+def hash_of(tools: list[dict]) -> str | None:
+    """Hash of a run's tools; None where every row has its own, so that no tools are foreign to the model."""
+    return tools_hash(tools) if tools else None
 
 
 def rows_hash(rows: tuple[Record, ...]) -> str:
     """Hex SHA-256 of rows in their order."""
-    text = "\n".join(f"{row.user_content}\t{canonical(row.calls)}" for row in rows)
+    text = "\n".join(json.dumps([row.messages, canonical(row.calls), row.text, row.tools]) for row in rows)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -175,6 +233,6 @@ def system_message_of(folder: Path) -> str:
 def require_same_tools(folder: Path, rows: Rows) -> None:
     """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
     trained = model_facts(folder).get("tools_hash")
-    if trained is not None and trained != tools_hash(rows.tools):
+    if trained is not None and rows.tools and trained != tools_hash(rows.tools):
         raise ModelError(f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
                          "knows. Give the tools file it was trained with (--tools), or tune it again.")

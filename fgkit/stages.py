@@ -22,12 +22,11 @@ from typing import Any
 from . import bundle, checks, evaluation, examples, progress, prompts, summary, tflite
 from .base_model import Base
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
-from .errors import CheckFailed, FgkitError, ModelError
+from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
-from .scoring import (STYLE, Rows, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
+from .scoring import (STYLE, Rows, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
                       system_message_of)
-from .tools import tools_hash
 
 __all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "score_base",
            "score_task", "score_tuned", "show_scores", "validate"]
@@ -59,7 +58,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
                             for part in (rows.train, rows.held_out))
     recipe = settings.recipe(base.offline)
     facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
-             "rows_sha256": rows_hash(rows.train), "style": STYLE, "tools_hash": tools_hash(rows.tools),
+             "rows_sha256": rows_hash(rows.train), "style": STYLE, "tools_hash": hash_of(rows.tools),
              "settings": asdict(settings) | asdict(recipe), "versions": summary.versions()}
     target = settings.model_folder
     if _is_whole_result(target, facts):
@@ -98,7 +97,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     folder_checks = checks.require(checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
-    answers = checks.check_answers([row["text"] for row in score["rows"]])
+    answers = [row["text"] for row in score["rows"] if row["expected"]]
+    answers = checks.check_answers(answers) if answers else []
     answers.append(_budget(settings, rows))
     found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
     print(checks.table(found))
@@ -142,8 +142,8 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     require_same_tools(folder, rows)
     path = bundle.create_task(
         _tflite_of(settings), folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-        profile=settings.profile,
-        sidecar={"style": facts.get("style", STYLE), "base": facts.get("base"), "tools_hash": tools_hash(rows.tools),
+        profile=_profile(settings, rows),
+        sidecar={"style": facts.get("style", STYLE), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
                  "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
                  "modifications": facts.get("modifications"), "versions": summary.versions()})
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
@@ -242,6 +242,20 @@ def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
     return checks.Check(0, "fits the KV cache", "pass" if longest <= limit else "fail",
                         f"longest row {longest} tokens, KV cache {limit}.",
                         f"Set kv_cache_max_len to {1 << (longest - 1).bit_length()}, or shorten tools or rows.")
+
+
+def _profile(settings: TaskConfig, rows: Rows) -> str:
+    """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
+    profile = settings.profile
+    if not profile:
+        profile = "google" if rows.parallel else "guide"
+        progress.note(f"Profile {profile!r}: " + (
+            "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
+            else "every answer is one call or plain text."))
+    elif rows.parallel and "<end_function_call>" in bundle.PROFILES[profile].stop_tokens:
+        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers with "
+                          "several calls: only the first would survive. Choose 'google', or leave profile empty.")
+    return profile
 
 
 def _tflite_of(settings: TaskConfig) -> Path:

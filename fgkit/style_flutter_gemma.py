@@ -19,6 +19,7 @@ message and the model's header after it are all there is. The start token comes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from .messages import text_of
 from .wire import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, shown
 
 _TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
+_WORD = re.compile(r"[A-Za-z0-9_]+")
 _MARKS = ("<start_", "<end_")  # the plugin refuses enums with these, whatever follows
 
 
@@ -78,6 +80,23 @@ def flutter_tool_problems(tools: Any) -> list[str]:
                 where = f"{where} {function['name']}"
             problems += _members_problems(parameters, f"{where}.parameters", 0)
     return problems
+
+
+def call_problems(name: str, arguments: Any, where: str) -> list[str]:
+    """List the names in a call that the plugin's parser, which knows letters, digits and _, does not read."""
+    problems = [] if _WORD.fullmatch(name) else [
+        f"{where}: name: is {shown(name)}, but the plugin reads only letters, digits and '_' in names. Rename it."]
+    return problems + _key_problems(arguments, f"{where}: arguments")
+
+
+def _key_problems(item: Any, where: str) -> list[str]:
+    if isinstance(item, Mapping):
+        return [problem for key, inner in item.items() for problem in (
+            *([] if _WORD.fullmatch(key) else [f"{where}: key {shown(key)}: the plugin reads only letters, digits and '_' "
+                                               "in names. Rename it."]), *_key_problems(inner, f"{where}.{key}"))]
+    if isinstance(item, (list, tuple)):
+        return [problem for index, inner in enumerate(item) for problem in _key_problems(inner, f"{where}[{index}]")]
+    return []
 
 
 def _as_read(tool: Any) -> Any:

@@ -25,6 +25,10 @@ from .wire import ESCAPE, PLAIN_NAME, name_problems, text_problems, value_proble
 # Unicode's White_Space, which Rust trims; Python's `str.strip` takes U+001C to U+001F, too.
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _TYPES = {"string", "number", "integer", "object", "array", "boolean", "null"}
+# LiteRT-LM's grammar of calls: words it does not read as names, and its other spellings of <escape>.
+_KEYWORDS = ("call", "true", "false", "null")
+_KEYWORD = f"one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it."
+_QUOTES = ("<ctrl46>", '<|"|>')
 _EXACT_DIGITS = 15  # with more, the library does not always find the shortest digits (34 of 18,024 floats tried)
 
 
@@ -89,6 +93,29 @@ def litert_tool_problems(tools: Any) -> list[str]:
             problems.append(f"{where}.parameters: is of type {type(parameters).__name__}, expected a JSON schema. "
                             "Use {'type': 'object', 'properties': {...}}.")
     return problems
+
+
+def call_problems(name: str, arguments: Any, where: str) -> list[str]:
+    """List what LiteRT-LM's own parser of calls does not read: keywords as names, None, fraction with exponent, quotes."""
+    problems = [f"{where}: name: is {_KEYWORD}"] if name in _KEYWORDS else []
+    return problems + _unread_problems(arguments, f"{where}: arguments")
+
+
+def _unread_problems(item: Any, where: str) -> list[str]:
+    if isinstance(item, Mapping):
+        return [problem for key, inner in item.items() for problem in (
+            *([f"{where}: key {key!r}: is {_KEYWORD}"] if key in _KEYWORDS else []),
+            *_unread_problems(inner, f"{where}.{key}"))]
+    if isinstance(item, (list, tuple)):
+        return [problem for index, inner in enumerate(item) for problem in _unread_problems(inner, f"{where}[{index}]")]
+    if item is None:
+        return [f"{where}: is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."]
+    if isinstance(item, float) and {".", "e"} <= set(repr(item)):
+        return [f"{where}: is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, "
+                "or pass it as a string."]
+    if isinstance(item, str) and (quotes := [each for each in _QUOTES if each in item]):
+        return [f"{where}: holds {quotes[0]}, which LiteRT-LM's parser reads as the end of a string. Spell it differently."]
+    return []
 
 
 def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from fgkit import config, pipeline
 from fgkit.bundle import PROFILES
+from fgkit.formats import FORMATS
 from fgkit.tflite import QUANTIZE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +120,8 @@ def test_papermill_sees_every_parameter(name):
 
 @pytest.mark.parametrize(("name", "parameter", "choices"), [
     ("to_tflite", "quantize", list(QUANTIZE)),
-    ("to_task", "profile", list(PROFILES)),
+    ("to_task", "profile", ["", *PROFILES]),
+    *((name, "data_format", list(FORMATS)) for name in NAMES),
     ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
 ])
 def test_the_choices_of_a_form_are_the_ones_that_are_accepted(name, parameter, choices):
@@ -136,7 +138,7 @@ def test_guide_values():
     assert f"{tflite['name']}_{QUANTIZE[tflite['quantize']][0]}_ekv{tflite['kv_cache_max_len']}.tflite" == \
         "functiongemma-flutter_q8_ekv1024.tflite"
     task = pipeline.declared_parameters("to_task")
-    assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("guide", 3.0, 2.0)
+    assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("", 3.0, 2.0)
     assert f"{task['name']}.task" == "functiongemma-flutter.task"
     tuning = config.FinetuneConfig(**pipeline.declared_parameters("finetune"))
     assert (tuning.max_length, tuning.lr_scheduler_type, tuning.warmup_ratio) == (1024, "cosine", 0.1)

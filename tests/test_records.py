@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fgkit.calls import Call
-from fgkit.errors import DataError, FgkitError
-from fgkit.records import (Record, canonical, format_report, inspect_records, load_data, read_records, same_text, show,
-                           split)
+from fgkit.errors import DataError
+from fgkit.records import (canonical, format_report, inspect_records, load_data, read_records, request, same_text, show)
+from fgkit.splits import split
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
@@ -133,7 +133,7 @@ def test_good_values_pass_with_their_types(tmp_path: Path) -> None:
     arguments = {"count": 10**30, "ratio": 1, "on": False, "maybe": None, "names": [], "where": {"city": "Zürich"},
                  "free": {"deep": [{"k": [1.5, None]}]}}
     records = read_records(write(tmp_path, typed(**arguments), row("p", "ping", "{}")), TOOLS)
-    assert records == [Record(1, "go", (Call("typed", arguments),)), Record(2, "p", (Call("ping", {}),))]
+    assert records == [request(1, "go", (Call("typed", arguments),)), request(2, "p", (Call("ping", {}),))]
     assert type(records[0].calls[0].arguments["ratio"]) is int
 
 
@@ -199,43 +199,10 @@ VALUES = st.recursive(
 def test_written_rows_read_back_equal(tmp_path: Path, rows: list[tuple[str, dict]], ascii_only: bool) -> None:
     lines = [json.dumps({"user_content": text, "tool_name": "typed", "tool_arguments": json.dumps({"free": value})},
                         ensure_ascii=ascii_only) for text, value in rows]
-    expected = [Record(number, text, (Call("typed", {"free": value}),)) for number, (text, value) in enumerate(rows, 1)]
+    expected = [request(number, text, (Call("typed", {"free": value}),)) for number, (text, value) in enumerate(rows, 1)]
     records = read_records(write(tmp_path, *lines), TOOLS)
     assert records == expected
     assert [canonical(record.calls) for record in records] == [canonical(record.calls) for record in expected]
-
-
-def numbered(count: int) -> list[Record]:
-    return [Record(line, f"text {line}", (Call("ping", {}),)) for line in range(1, count + 1)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 60), st.integers(), st.floats(0.01, 0.99))
-def test_split_divides_in_order(count: int, seed: int, fraction: float) -> None:
-    records = numbered(count)
-    train, held_out = split(records, seed=seed, eval_fraction=fraction)
-    assert train and held_out and sorted([*train, *held_out], key=lambda record: record.line) == records
-    assert [train, held_out] == [sorted(side, key=lambda record: record.line) for side in (train, held_out)]
-    assert len(held_out) == min(max(1, round(count * fraction)), count - 1)
-
-
-def test_split_is_fixed_by_the_seed_and_keeps_variants_together() -> None:
-    records = numbered(40)
-    assert split(records, seed=1) == split(records, seed=1) != split(records, seed=2)
-    assert [record.line for record in split(records, seed=1)[1]] == [3, 9, 14, 36]  # on every machine and version
-    both = records + [Record(record.line, record.user_content.upper(), record.calls) for record in records]
-    train, held_out = split(both, seed=3)
-    trained, asked = ({same_text(record.user_content) for record in side} for side in (train, held_out))
-    assert len(held_out) == 8 and len(asked) == 4 and not trained & asked
-
-
-def test_split_refuses_too_little_and_odd_fractions() -> None:
-    for records in ([], numbered(1), [Record(1, "a", ()), Record(2, "A", ())]):
-        with pytest.raises(DataError, match="expected at least 2"):
-            split(records, seed=0)
-    for fraction in (0, 1, -0.1, float("nan")):
-        with pytest.raises(FgkitError, match="eval_fraction"):
-            split(numbered(5), seed=0, eval_fraction=fraction)
 
 
 def test_load_data_splits_or_reads_both(tmp_path: Path) -> None:
@@ -260,7 +227,7 @@ def test_load_data_reports_both_files_together(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_data(tmp_path / "no.jsonl", two, TOOLS, seed=0)
     assert "no.jsonl: cannot be read" in str(caught.value) and f"{two}:1: the file is empty" in str(caught.value)
-    with pytest.raises(DataError, match=r"data\.jsonl: found 1 different"):
+    with pytest.raises(DataError, match=r"data\.jsonl: all 1 rows are one group \('make\*'\)"):
         load_data(write(tmp_path, row()), "", TOOLS, seed=0)
 
 

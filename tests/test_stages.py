@@ -18,7 +18,7 @@ from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import CheckFailed, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
-from fgkit.records import Record
+from fgkit.records import request
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
@@ -27,7 +27,7 @@ BLUE = Call("change_background_color", {"color": "blue"})
 
 
 def rows(count: int = 4, start: int = 1) -> stages.Rows:
-    records = tuple(Record(line, f"make it red {line}", (RED,)) for line in range(start, start + count))
+    records = tuple(request(line, f"make it red {line}", (RED,)) for line in range(start, start + count))
     return stages.Rows(TOOLS, records, records)
 
 
@@ -220,7 +220,7 @@ def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     first = scoring.origin(path, rows())
     assert first == scoring.origin(path, rows())
     assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
-    other = stages.Rows(TOOLS, (), tuple(Record(row.line, row.user_content, (BLUE,)) for row in rows().held_out))
+    other = stages.Rows(TOOLS, (), tuple(request(row.line, row.user_content, (BLUE,)) for row in rows().held_out))
     assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
     fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
     assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
@@ -338,7 +338,7 @@ def tokenizer_folder(folder: Path) -> Path:
 
 def test_budget_counts_the_longest_row_and_names_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
-    long = Record(9, "make it red " * 20, (RED,))
+    long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
     check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
