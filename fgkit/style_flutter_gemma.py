@@ -25,7 +25,7 @@ from typing import Any
 
 from .declarations import declaration, tool_problems
 from .messages import text_of
-from .wire import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, shown
+from .wire import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, shown, walk
 
 _TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -84,19 +84,10 @@ def flutter_tool_problems(tools: Any) -> list[str]:
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
     """List the names in a call that the plugin's parser, which knows letters, digits and _, does not read."""
-    problems = [] if _WORD.fullmatch(name) else [
-        f"{where}: name: is {shown(name)}, but the plugin reads only letters, digits and '_' in names. Rename it."]
-    return problems + _key_problems(arguments, f"{where}: arguments")
-
-
-def _key_problems(item: Any, where: str) -> list[str]:
-    if isinstance(item, Mapping):
-        return [problem for key, inner in item.items() for problem in (
-            *([] if _WORD.fullmatch(key) else [f"{where}: key {shown(key)}: the plugin reads only letters, digits and '_' "
-                                               "in names. Rename it."]), *_key_problems(inner, f"{where}.{key}"))]
-    if isinstance(item, (list, tuple)):
-        return [problem for index, inner in enumerate(item) for problem in _key_problems(inner, f"{where}[{index}]")]
-    return []
+    names = [(f"{where}: name", name), *((place, key) for place, key, is_key in walk(arguments, f"{where}: arguments")
+                                         if is_key)]
+    return [f"{place}: is {shown(found)}, but the plugin reads only letters, digits and '_' in names. Rename it."
+            for place, found in names if not _WORD.fullmatch(found)]
 
 
 def _as_read(tool: Any) -> Any:

@@ -20,14 +20,13 @@ from typing import Any
 
 from .declarations import wrapped
 from .messages import responses_of
-from .wire import ESCAPE, PLAIN_NAME, name_problems, text_problems, value_problems
+from .wire import ESCAPE, PLAIN_NAME, name_problems, text_problems, value_problems, walk
 
 # Unicode's White_Space, which Rust trims; Python's `str.strip` takes U+001C to U+001F, too.
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _TYPES = {"string", "number", "integer", "object", "array", "boolean", "null"}
 # LiteRT-LM's grammar of calls: words it does not read as names, and its other spellings of <escape>.
 _KEYWORDS = ("call", "true", "false", "null")
-_KEYWORD = f"one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it."
 _QUOTES = ("<ctrl46>", '<|"|>')
 _EXACT_DIGITS = 15  # with more, the library does not always find the shortest digits (34 of 18,024 floats tried)
 
@@ -96,26 +95,22 @@ def litert_tool_problems(tools: Any) -> list[str]:
 
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
-    """List what LiteRT-LM's own parser of calls does not read: keywords as names, None, fraction with exponent, quotes."""
-    problems = [f"{where}: name: is {_KEYWORD}"] if name in _KEYWORDS else []
-    return problems + _unread_problems(arguments, f"{where}: arguments")
+    """List what LiteRT-LM's parser of calls does not read: its keywords as names, None, some numbers, its own quotes."""
+    places = [(f"{where}: name", name, True), *walk(arguments or {}, f"{where}: arguments")]
+    return [f"{place}: {problem}" for place, item, is_key in places if (problem := _unread(item, is_key))]
 
 
-def _unread_problems(item: Any, where: str) -> list[str]:
-    if isinstance(item, Mapping):
-        return [problem for key, inner in item.items() for problem in (
-            *([f"{where}: key {key!r}: is {_KEYWORD}"] if key in _KEYWORDS else []),
-            *_unread_problems(inner, f"{where}.{key}"))]
-    if isinstance(item, (list, tuple)):
-        return [problem for index, inner in enumerate(item) for problem in _unread_problems(inner, f"{where}[{index}]")]
+def _unread(item: Any, is_name: bool) -> str:
+    if is_name:
+        return f"is one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it." if (
+            item in _KEYWORDS) else ""
     if item is None:
-        return [f"{where}: is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."]
+        return "is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."
     if isinstance(item, float) and {".", "e"} <= set(repr(item)):
-        return [f"{where}: is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, "
-                "or pass it as a string."]
-    if isinstance(item, str) and (quotes := [each for each in _QUOTES if each in item]):
-        return [f"{where}: holds {quotes[0]}, which LiteRT-LM's parser reads as the end of a string. Spell it differently."]
-    return []
+        return (f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or pass "
+                "it as a string.")
+    quotes = [mark for mark in _QUOTES if isinstance(item, str) and mark in item]
+    return f"holds {quotes[0]}, which LiteRT-LM's parser takes for <escape>. Spell it differently." if quotes else ""
 
 
 def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -132,16 +127,15 @@ def number_problems(item: Any, where: str) -> list[str]:
         item: what `value_problems` accepts.
         where: how messages call it.
     """
-    if isinstance(item, Mapping):
-        return [problem for key, inner in item.items() for problem in number_problems(inner, f"{where}.{key}")]
-    if isinstance(item, (list, tuple)):
-        return [problem for index, inner in enumerate(item) for problem in number_problems(inner, f"{where}[{index}]")]
-    if isinstance(item, int) and not isinstance(item, bool) and not -2**63 <= item < 2**64:
-        return [f"{where}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it as a string."]
-    if isinstance(item, float) and len(Decimal(repr(item)).normalize().as_tuple().digits) > _EXACT_DIGITS:
-        return [f"{where}: is {item!r}, whose last digit LiteRT-LM may print otherwise. Round it to {_EXACT_DIGITS} "
-                "digits, or pass it as a string."]
-    return []
+    problems = []
+    for place, leaf, is_key in walk(item, where):
+        if not is_key and type(leaf) is int and not -2**63 <= leaf < 2**64:
+            problems.append(f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it as a "
+                            "string.")
+        elif isinstance(leaf, float) and len(Decimal(repr(leaf)).normalize().as_tuple().digits) > _EXACT_DIGITS:
+            problems.append(f"{place}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it to "
+                            f"{_EXACT_DIGITS} digits, or pass it as a string.")
+    return problems
 
 
 def _float(number: float) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import PromptError
@@ -121,6 +121,24 @@ def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None
         return []
     return [f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, lists and dicts. "
             "Convert it first, dates to ISO strings for example."]
+
+
+def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
+    """Give every key and every leaf of a nested value: where it stands, what it is, and whether it is a key.
+
+    Args:
+        item: what `value_problems` accepts.
+        where: how messages call it.
+    """
+    if isinstance(item, Mapping):
+        for key, inner in item.items():
+            yield f"{where}: key {shown(key)}", key, True
+            yield from walk(inner, f"{where}.{key}")
+    elif isinstance(item, (list, tuple)):
+        for index, inner in enumerate(item):
+            yield from walk(inner, f"{where}[{index}]")
+    else:
+        yield where, item, False
 
 
 def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_prompts import ANSWER, NAMES, TEXTS, USER, call, tool, with_property
 
 from fgkit import prompts
-from fgkit.calls import parse
+from fgkit.calls import Call, parse
 from fgkit.errors import PromptError, ToolError
 from fgkit.prompts import conversation, render
 
@@ -109,6 +109,17 @@ def test_tools_are_refused(tools, expected):
     with pytest.raises(ToolError) as caught:
         written([USER], tools)
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_answers_its_parser_does_not_read_are_refused():
+    calls = [Call("a.b", {"x-y": 1, "z": [{"k_1": 1, "l.m": None}]})]
+    with pytest.raises(PromptError) as caught:
+        prompts.completion(calls, style="flutter_gemma")
+    assert str(caught.value) == "\n".join(
+        f"calls[0]: {place}: is {name!r}, but the plugin reads only letters, digits and '_' in names. Rename it."
+        for place, name in (("name", "a.b"), ("arguments: key 'x-y'", "x-y"), ("arguments.z[0]: key 'l.m'", "l.m")))
+    calls = [Call("a_b", {"xY1": None})]
+    assert prompts.answer(calls, style="flutter_gemma") == prompts.completion(calls)
 
 
 def test_depth_is_limited_before_python_gives_up():

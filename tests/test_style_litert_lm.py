@@ -14,6 +14,7 @@ from test_prompts import ANSWER, CONTENTS, NAMES, TEXTS, TOOLS, USER, call, tool
 from test_tflite import tiny_tflite
 
 from fgkit import prompts, style_litert_lm
+from fgkit.calls import Call, parse
 from fgkit.errors import PromptError, ToolError
 from fgkit.prompts import render
 from fgkit.tflite import quiet_stderr
@@ -205,3 +206,26 @@ def test_other_refusals():
         assert expected in str(caught.value)
     with pytest.raises(PromptError, match=r"messages\[2\] \(tool\): response.x\[0\]: is 0.30000000000000004, whose last"):
         render([USER, call(), {"role": "tool", "name": "f", "content": {"x": [0.1 + 0.2]}}], [], style="litert_lm")
+
+
+@pytest.mark.parametrize("name, arguments, expected", [
+    ("call", {}, "calls[0]: name: is one of call, true, false, null, which LiteRT-LM's parser does not read as a name"),
+    ("f", {"a": [{"null": 1}]}, "calls[0]: arguments.a[0]: key 'null': is one of call, true, false, null"),
+    ("f", {"a": None}, "calls[0]: arguments.a: is None, which LiteRT-LM's parser does not read (it reads null). Leave"),
+    ("f", {"a": {"b": -1.5e-7}}, "calls[0]: arguments.a.b: is -1.5e-07, and LiteRT-LM's parser reads no number with both"),
+    ("f", {"a": '<|"|>'}, 'calls[0]: arguments.a: holds <|"|>, which LiteRT-LM\'s parser takes for <escape>'),
+    ("f", {"a": "x<ctrl46>"}, "calls[0]: arguments.a: holds <ctrl46>, which LiteRT-LM's parser takes for <escape>"),
+])
+def test_answers_its_parser_does_not_read_are_refused(name, arguments, expected):
+    calls = [Call(name, arguments)]
+    assert parse(prompts.completion(calls)) == calls
+    for write in (prompts.completion, prompts.answer):
+        with pytest.raises(PromptError) as caught:
+            write(calls, style="litert_lm")
+        assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_other_answers_are_the_same_text():
+    calls = [Call("f", {"truly": "null", "nulls": [True, 1e-5, 1e16, 0.0001, {}], "b.c-d": "call"})]
+    assert prompts.completion(calls, style="litert_lm") == prompts.completion(calls)
+    assert prompts.answer([], "fine", style="litert_lm") == "fine<end_of_turn>"
