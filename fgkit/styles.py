@@ -17,7 +17,7 @@ from typing import Any
 
 from . import prompts
 from .errors import ConfigError, FgkitError, ModelError
-from .tools import nearest
+from .wire import nearest
 
 DEFAULT = "template"
 

@@ -12,9 +12,10 @@ owns the text decides what to put in its place, or calls `neutralise`.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import PromptError
@@ -188,3 +189,9 @@ def shown(item: Any) -> str:
     if item is None or isinstance(item, (bool, float)) or isinstance(item, int) and abs(item) < 10**18:
         return repr(item)
     return f"of type {type(item).__name__}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence's end: `; did you mean 'x'?` for the closest of `names`, a full stop when none is close."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
