@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | doctor | chat`. A light skin over functions of the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`. A light skin over functions of the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
 from .formats import FORMATS
 
@@ -82,19 +83,34 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    from .records import format_report, inspect_records
-    from .scoring import data_files
-    from .tools import load_tools
+    from . import lint
 
-    inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]),
-                                 format=options.format)
-    for problem in inspection.problems:
-        print(problem)
-    for warning in inspection.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if not inspection.problems:
-        print(format_report(inspection))
-    return 1 if inspection.problems else 0
+    return lint.run(options.path, eval_data=options.eval, tools=options.tools, format=options.format, base=options.base,
+                    max_length=options.max_length, json=options.json, plot=options.plot)
+
+
+def _tools(options: argparse.Namespace) -> int:
+    from .files import write_json
+    from .tools import lint_tools
+
+    tokenizer = None
+    if options.tokenizer:
+        from .base_model import load_tokenizer
+
+        tokenizer = load_tokenizer(options.tokenizer)
+    report = lint_tools(Path(options.path).expanduser(), tokenizer)
+    print(report.table())
+    if options.json:
+        write_json(options.json, report.to_json())
+        print(f"written: {options.json}")
+    return 1 if report.errors else 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from .init import init
+
+    print(init(options.path))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -137,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
         description="Teach FunctionGemma 270M to call your functions and ship it to a phone.\n\n"
                     "  python -m fgkit run                              the example, start to scored .task\n"
+                    "  python -m fgkit init my_app                      sample functions and rows to start from\n"
                     "  python -m fgkit lint my.jsonl --tools my.py      is my data right?\n"
                     "  python -m fgkit run --data my.jsonl --tools my.py --output my_run\n"
                     "  python -m fgkit chat my_run/functiongemma-flutter.task --tools my.py")
@@ -172,10 +189,27 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
     evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
 
-    lint = command("lint", _lint, "check a data file; one line a problem", "lint my.jsonl --tools my.py")
-    lint.add_argument("path", metavar="DATA", help="rows, .jsonl or .csv")
+    lint = command("lint", _lint, "check data files; one line a problem",
+                   "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
+    lint.add_argument("path", metavar="DATA", help="rows to train on, .jsonl or .csv")
+    lint.add_argument("--eval", metavar="FILE", default="", help="held-out rows: checked too, and compared with DATA")
     lint.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     lint.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    lint.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                      "downloaded (default: the offline base if it is built, otherwise lengths are not checked)")
+    lint.add_argument("--max-length", metavar="N", type=int, default=FinetuneConfig.max_length,
+                      help="longest row in tokens (default: %(default)s)")
+    lint.add_argument("--json", metavar="OUT", default="", help="write the whole report to this file")
+    lint.add_argument("--plot", metavar="OUT.png", default="", help="draw tokens a row and rows a tool into this file")
+
+    tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
+                    "tools my.py")
+    tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
+    tools.add_argument("--tokenizer", metavar="DIR", help="a model folder: count tokens, not characters")
+    tools.add_argument("--json", metavar="OUT", help="write the same to this file")
+
+    init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
+    init.add_argument("path", metavar="DIR", help="a new or empty folder")
 
     doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")

@@ -70,7 +70,7 @@ def find_base(base: str = "") -> Base:
         raise ModelError(f"{name}: the token in HF_TOKEN holds characters that no token has. Copy it again from "
                          f"https://huggingface.co/settings/tokens. {_INSTEAD}")
     if not base and not token:
-        local = _local_copy(name)
+        local = local_copy(name)
         if local is None:
             return _offline(f"No token and no whole local copy of {FUNCTIONGEMMA}.")
         return Base(name, local, False, f"Base model: {name}, from the copy on this machine.")
@@ -130,8 +130,8 @@ def _offline(reason: str) -> Base:
                                        f"start better and need less training. {_GET_ACCESS}")
 
 
-def _local_copy(name: str) -> Path | None:
-    """The whole model in the Hub's cache; an interrupted download is none, because without a token it stays so."""
+def local_copy(name: str) -> Path | None:
+    """The whole model of this name in the Hub's cache; an interrupted download is none: without a token it stays so."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

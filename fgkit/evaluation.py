@@ -24,7 +24,7 @@ from .records import KINDS, Record, canonical
 METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match"}
 _NO_CALL = "(no call)"
 KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
-_OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 
 
 def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
         values = [100 * one[metric] for metric in METRICS]
         values += [100 * one.get(part, {}).get(name, {}).get("exact_match", 0.0) for part, name in parts]
         places = [place + (index - (len(named_scores) - 1) / 2) * width for place in range(len(labels))]
-        color = _OKABE_ITO[index % len(_OKABE_ITO)]
+        color = OKABE_ITO[index % len(OKABE_ITO)]
         bars = axes.bar(places, values, width, label=f"{name} ({one['n']} rows)", color=color)
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
     axes.set_xticks(range(len(labels)), labels, fontsize=8)

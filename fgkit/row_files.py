@@ -39,7 +39,7 @@ def read(path: str | Path, *, columns: bool | None = None) -> Iterator[tuple[int
     """
     try:
         with open(path, "rb") as handle, _progress(path) as progress:
-            lines = _lines(str(path), handle, progress)
+            lines = _lines(handle, progress)
             yield from _csv_rows(lines) if (is_csv(path) if columns is None else columns) else _json_rows(lines)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Give the path of your data file.") from error
@@ -50,14 +50,15 @@ def _progress(path: str | Path) -> Any:
     return bar(total=size, desc=Path(path).name, unit="B", unit_scale=True, disable=size < _SHOW_BAR_FROM)
 
 
-def _lines(path: str, handle: BinaryIO, progress: Any) -> Iterator[tuple[int, str, list[str]]]:
+def _lines(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, str, list[str]]]:
     """Number, text and complaints of each line, blank ones too."""
     number = 0
     while raw := handle.readline(MAX_LINE + 1):
         number += 1
         if number == 1:
             if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                raise DataError(f"{path}:1: is UTF-16, expected UTF-8. Save the file again as UTF-8.")
+                yield 1, "", ["is UTF-16, expected UTF-8. Save the file again as UTF-8."]
+                return
             raw = raw.removeprefix(_BOM)
         length = len(raw)
         while not raw.endswith(b"\n") and length > MAX_LINE and (more := handle.readline(MAX_LINE)):

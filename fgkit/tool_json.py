@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .declarations import RESERVED_NAMES
+
 JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 COMPOSED = ("anyOf", "oneOf", "allOf")
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -94,6 +96,7 @@ class _Reader:
         self.nodes += 1
         if not isinstance(schema, Mapping):
             return schema
+        is_root = schema is self.root
         schema = self.inlined(dict(schema), followed)
         for key in COMPOSED:
             if isinstance(schema.get(key), list):
@@ -103,7 +106,8 @@ class _Reader:
             schema["properties"] = {name: self.schema(inner, followed) for name, inner in schema["properties"].items()}
         if "items" in schema:
             schema["items"] = self.schema(schema["items"], followed)
-        return _open_object(_string_enum(schema)) if schema.get("properties") is None else _string_enum(schema)
+        schema = _string_enum(schema)
+        return schema if is_root or schema.get("properties") is not None else _open_object(schema)
 
     def inlined(self, schema: dict, followed: tuple[str, ...]) -> dict:
         reference = schema.get("$ref")
@@ -175,10 +179,11 @@ def _string_enum(schema: dict) -> dict:
 
 
 def _open_object(schema: dict) -> dict:
-    """An object that names no properties, with an empty `properties`: without it the template shows its keywords as such."""
-    if schema.get("type") == "object" and not any(isinstance(schema.get(key), Mapping) for key in UNNAMED):
-        return schema | {"properties": {}}
-    return schema
+    """An object that names no properties but has other keywords: without `properties` the template shows these as such."""
+    keywords = [key for key in schema if key not in RESERVED_NAMES]
+    if schema.get("type") != "object" or not keywords or any(isinstance(schema.get(key), Mapping) for key in UNNAMED):
+        return schema
+    return schema | {"properties": {}, "additionalProperties": schema.get("additionalProperties", True)}
 
 
 def _is_null(schema: Any) -> bool:

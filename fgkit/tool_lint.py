@@ -187,7 +187,8 @@ def _left_out(schema: Mapping[str, Any], visible: Sequence[str], where: str) -> 
     """The keywords that the prompt has no room for."""
     from jsonschema import Draft202012Validator
 
-    lost = [key for key in schema if key not in visible and (not visible or key not in _UNREPORTED)]
+    lost = [key for key in schema if key not in visible and (not visible or key not in _UNREPORTED)
+            and (key, schema[key]) != ("additionalProperties", True)]  # which is what leaving it out means
     if lost:
         misspelt = [key for key in lost if isinstance(key, str) and key not in Draft202012Validator.VALIDATORS
                     and key not in ("title", "default", "example", "examples", "deprecated")]

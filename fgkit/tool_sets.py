@@ -12,7 +12,8 @@ from typing import Any
 
 from .arguments import Checker
 from .errors import ToolError
-from .tools import _wrapped, check_tools, strict_json, tools_hash
+from .tool_json import normal_tool
+from .tools import check_tools, strict_json, tools_hash
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ToolSets:
     def _tool(self, tool: Any) -> tuple[dict, Checker] | list[str]:
         key = json.dumps(tool)
         if key not in self._tools:
-            declared = _wrapped(without_nulls(tool))
+            declared = normal_tool(without_nulls(tool))
             try:
                 check_tools([declared], "")
                 self._tools[key] = declared, Checker(declared)
