@@ -55,7 +55,7 @@ _NAME_RULES = {
     NAME: "start with an ASCII letter or '_' and go on with these, digits, '.' and '-'",
     PLAIN_NAME: "are not empty and hold no space and none of {}[],:<>",
 }
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def value(item: Any, *, escape_keys: bool = False) -> str:
@@ -160,7 +160,7 @@ def text_problems(text: Any, where: str) -> list[str]:
                         "cannot be escaped. Remove it or spell it differently, such as "
                         f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
                         "`fgkit.prompts.neutralise`.")
-    if _SURROGATE.search(text):
+    if SURROGATE.search(text):
         problems.append(f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source.")
     return problems
 
