@@ -187,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
-    evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
+    evaluate.add_argument("--style", metavar="STYLE", help="prompt style, of a model trained in several one of them (default: the first one stored with it)")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")

@@ -81,7 +81,7 @@ def test_error_vector(vector):
     assert "expected" in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CALLS)
 def test_completion_comes_back_typed(calls):
     text = completion(calls)
@@ -203,7 +203,7 @@ def test_rubbish_is_refused_never_a_crash(text, end_tag_cut):
         assert not CONTROL.match(text) or text.startswith(("<eos>", STOP, "<end_of_turn>"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(CALLS, st.data())
 def test_damaged_answers_are_refused_or_still_calls(calls, data):
     text = completion(calls)
