@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`. A light skin over functions of the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -6,6 +6,7 @@ Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fgkit: the package {error.name!r} is not installed. `python -m fgkit doctor` says what is missing.",
               file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
         return 130
@@ -91,19 +95,32 @@ def _lint(options: argparse.Namespace) -> int:
 
 def _tools(options: argparse.Namespace) -> int:
     from .files import write_json
+    from .lint import find_tokenizer
     from .tools import lint_tools
 
-    tokenizer = None
-    if options.tokenizer:
-        from .base_model import load_tokenizer
-
-        tokenizer = load_tokenizer(options.tokenizer)
+    tokenizer, without = find_tokenizer(options.base)
     report = lint_tools(Path(options.path).expanduser(), tokenizer)
-    print(report.table())
+    print(report.table() + (f"\nno tokens counted: {without}" if without else ""))
     if options.json:
         write_json(options.json, report.to_json())
         print(f"written: {options.json}")
     return 1 if report.errors else 0
+
+
+def _prompt(options: argparse.Namespace) -> int:
+    import json
+
+    from . import lint, prompt_view, scoring
+    from .tools import load_tools
+
+    data, _, tools_file = scoring.data_files(options.data, "", options.tools)
+    tools = load_tools(tools_file)
+    record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
+    tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
+    found = prompt_view.view(record, tools, options.style, other=options.diff, tokenizer=tokenizer)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else
+          prompt_view.show(found, colour=sys.stdout.isatty()))
+    return 0
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -187,7 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
-    evaluate.add_argument("--style", metavar="STYLE", help="prompt style, of a model trained in several one of them (default: the first one stored with it)")
+    evaluate.add_argument("--style", metavar="STYLE",
+                          help="prompt style, one that the model was trained in (default: the first one stored with it)")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
@@ -205,8 +223,22 @@ def _parser() -> argparse.ArgumentParser:
     tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
                     "tools my.py")
     tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
-    tools.add_argument("--tokenizer", metavar="DIR", help="a model folder: count tokens, not characters")
+    tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                       "downloaded (default: the offline base if it is built, otherwise characters are counted)")
     tools.add_argument("--json", metavar="OUT", help="write the same to this file")
+
+    prompt = command("prompt", _prompt, "show what a runtime puts before the model, and where another's text differs",
+                     'prompt "make it red" --style flutter_gemma --diff template')
+    prompt.add_argument("text", nargs="*", help="what the user says")
+    prompt.add_argument("--row", metavar="N", type=int, help="instead of a text: the row in line N of --data")
+    prompt.add_argument("--data", metavar="FILE", default="", help="rows (default: the example's training rows)")
+    prompt.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    prompt.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    prompt.add_argument("--style", metavar="STYLE", default="template", help="template (default), flutter_gemma or litert_lm")
+    prompt.add_argument("--diff", metavar="STYLE", default="", help="another style to compare with")
+    prompt.add_argument("--tokens", metavar="DIR|offline", default="", help="show tokens, too: a model folder's or the "
+                        "offline base's")
+    prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
 
     init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
     init.add_argument("path", metavar="DIR", help="a new or empty folder")

@@ -27,6 +27,8 @@ UNNAMED = ("additionalProperties", "patternProperties", "propertyNames")  # what
 # Entries of a tool that speak to the runtime or to people, and are no part of what any prompt shows.
 _SILENT = ("type", "return", "strict", "title", "annotations", "icons", "outputSchema", "output_schema", "response",
            "responseJsonSchema", "execution", "cache_control", "_meta")
+# Keywords that name a schema for other schemas. Validators act on them, and references by them are not followed here.
+_BOOKKEEPING = ("$schema", "$id", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment")
 _SCHEMA_KEYS = ("parameters", "inputSchema", "input_schema", "parametersJsonSchema")
 _LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
 # Text about a schema, which may stand on both sides of a composition; the outer one is nearer to the parameter.
@@ -97,7 +99,7 @@ class _Reader:
         if not isinstance(schema, Mapping):
             return schema
         is_root = schema is self.root
-        schema = self.inlined(dict(schema), followed)
+        schema = self.inlined({key: item for key, item in schema.items() if key not in _BOOKKEEPING}, followed)
         for key in COMPOSED:
             if isinstance(schema.get(key), list):
                 schema[key] = [self.schema(option, followed) for option in schema[key]]

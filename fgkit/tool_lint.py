@@ -8,6 +8,7 @@ tools.json: tool 1: T206 go.parameters.properties.type: a parameter called 'type
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ _RUNTIME_WORDS = ("call", "true", "false", "null")
 _SHOWN = {"parameters": ("type", "properties", "required"), "object": ("type", "description", "properties", "required"),
           "array": ("type", "description", "items"), "string": ("type", "description", "enum")}
 # Reported by rules of their own, or of no interest to a model.
-_UNREPORTED = (*REFERENCES, *DEFINITIONS, *COMPOSED, "enum", "nullable", "$schema", "$id", "$comment")
+_UNREPORTED = (*REFERENCES, *DEFINITIONS, *COMPOSED, "enum", "nullable")
 # A composition whose options say any of these is a union; others only restrict, as `anyOf: [{required: ...}, ...]` does.
 _TYPING = ("type", "properties", "items", "enum", "const", *REFERENCES, *COMPOSED)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
@@ -85,8 +86,6 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _tool_problems(tool: Any) -> Iterator[Problem]:
-    from jsonschema import Draft202012Validator
-
     body = _body(tool)
     if not body:
         return
@@ -102,9 +101,7 @@ def _tool_problems(tool: Any) -> Iterator[Problem]:
     yield from _left_out(body, ("name", "description", "parameters"), f"{name}")
     if not isinstance(parameters, dict) or not parameters:
         return
-    schema_of_schemas = Draft202012Validator(Draft202012Validator.META_SCHEMA,
-                                             format_checker=Draft202012Validator.FORMAT_CHECKER)  # checks patterns
-    errors = list(schema_of_schemas.iter_errors(parameters))
+    errors = list(_schema_of_schemas().iter_errors(parameters))
     for error in errors:
         place = ".".join(map(str, [name, "parameters", *error.path]))
         yield "T411", f"{place}: is no valid JSON Schema: {error.message[:200]}. Correct it."
@@ -116,6 +113,14 @@ def _tool_problems(tool: Any) -> Iterator[Problem]:
     yield from _left_out(parameters, _SHOWN["parameters"], where)
     yield from _composed_problems(parameters, where)
     yield from _member_problems(parameters, where)
+
+
+@functools.cache
+def _schema_of_schemas() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(Draft202012Validator.META_SCHEMA,
+                                format_checker=Draft202012Validator.FORMAT_CHECKER)  # checks patterns
 
 
 def _member_problems(schema: dict, where: str) -> Iterator[Problem]:
