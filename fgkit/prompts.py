@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from . import style_flutter_gemma, style_litert_lm
 from .declarations import declaration, tool_problems
 from .errors import PromptError, ToolError
-from .messages import ROLES, call_problems, conversation_problems, responses_of, text_of
+from .conversation import ROLES, call_problems, conversation_problems, responses_of, text_of
 from .wire import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, text_problems, value
 
 if TYPE_CHECKING:

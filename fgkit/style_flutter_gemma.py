@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .declarations import declaration, tool_problems
-from .messages import text_of
+from .conversation import text_of
 from .wire import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, shown, walk
 
 _TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")

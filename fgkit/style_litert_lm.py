@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from .declarations import wrapped
-from .messages import responses_of
+from .declarations import declaration_problems, tool_problems, wrapped
+from .conversation import responses_of
 from .wire import ESCAPE, PLAIN_NAME, name_problems, text_problems, value_problems, walk
 
 # Unicode's White_Space, which Rust trims; Python's `str.strip` takes U+001C to U+001F, too.
@@ -72,14 +72,13 @@ def strip(text: str) -> str:
 def litert_tool_problems(tools: Any) -> list[str]:
     """List everything in `tools` that LiteRT-LM would write otherwise than it was meant; empty when all is well."""
     if not isinstance(tools, (list, tuple)):
-        return [f"tools: is of type {type(tools).__name__}, expected a list of tools. Wrap it in a list."]
+        return tool_problems(tools)
     problems = []
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         function = tool.get("function") if isinstance(tool, Mapping) else None
         if not isinstance(function, Mapping):
-            problems.append(f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
-                            "{'name': ..., 'description': ..., 'parameters': ...}}.")
+            problems += [problem for _, problem in declaration_problems(tool, where)]
             continue
         wrong = name_problems(function.get("name"), f"{where}: name", PLAIN_NAME)
         where = where if wrong else f"{where} {function['name']}"
