@@ -51,9 +51,10 @@ def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
-    def score_model(folder, asked, *, system_message="", description):
-        done.append((folder, system_message))
-        return fake_score(asked) | scoring.origin(folder / "model.safetensors", asked)
+    def score_model(folder, asked, *, system_message="", style=("template",), description):
+        done.append((folder, system_message, *style))
+        score = fake_score(asked) | scoring.origin(folder / "model.safetensors", asked) | {"style": style[0]}
+        return score | ({"per_style": {name: {"n": len(asked.held_out)} for name in style}} if len(style) > 1 else {})
 
     monkeypatch.setattr(stages, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
@@ -174,30 +175,19 @@ def test_other_tools_than_the_trained_ones_are_refused(tmp_path):
     scoring.require_same_tools(model(tmp_path / "elsewhere"), rows())  # without a record nothing is known against it
 
 
-def test_styles(tmp_path):
-    for stored, asked in ((None, None), ("template", None), (None, "template"), ("template", "template")):
-        scoring.require_same_style(tmp_path, stored, asked)
-    for stored, asked in (("gguf", None), (None, "gguf"), ("template", "gguf")):
-        with pytest.raises(ModelError, match="prompt style 'gguf' is unknown, expected one of .*template"):
-            scoring.require_same_style(tmp_path, stored, asked)
-
-
-def test_two_styles_that_differ_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring.prompts, "STYLES", ("template", "litert_lm"))
-    with pytest.raises(ModelError, match="trained with prompt style 'litert_lm', not 'template'. Leave --style out"):
-        scoring.require_same_style(tmp_path, "litert_lm", "template")
-
-
 def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused(tmp_path, monkeypatch, capsys):
     class Info:
         sidecar = None
 
     monkeypatch.setattr(scoring.bundle, "read_task", lambda path: Info)
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ""
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
     assert "x.task.json is not there: the prompt style is assumed to be 'template'" in capsys.readouterr().out
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == "" and capsys.readouterr().out == ""
-    Info.sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == "Do it."
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma") and capsys.readouterr().out == ""
+    Info.sidecar = {"style": "litert_lm,template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == ("Do it.", "template")
+    with pytest.raises(ModelError, match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked"):
+        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
         scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
 
@@ -222,7 +212,7 @@ def test_score_base_starts_a_new_summary(tmp_path, scored):
     score = stages.score_base(FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows())
     found = summary.read(tmp_path)
     assert found["base"] == score and found["tuned"] is None and found["gate"] is None and found["seconds"] == {}
-    assert "python" in found["versions"] and scored == [(tmp_path / "base", "Act.")]
+    assert "python" in found["versions"] and scored == [(tmp_path / "base", "Act.", "template")]
 
 
 @pytest.mark.parametrize("kind", [FinetuneConfig, TfliteConfig, TaskConfig])
@@ -230,7 +220,7 @@ def test_the_tuned_score_is_measured_once_for_the_same_model_and_rows(tmp_path, 
     settings = kind(output=str(tmp_path))
     folder = model(tmp_path / "model", system_message="Act.")
     first = stages.score_tuned(settings, rows())
-    assert scored == [(folder, "Act.")] and summary.read(tmp_path)["tuned"] == first
+    assert scored == [(folder, "Act.", "template")] and summary.read(tmp_path)["tuned"] == first
     assert stages.score_tuned(settings, rows()) == first and len(scored) == 1
     stages.score_tuned(settings, rows(5))
     assert len(scored) == 2 and summary.read(tmp_path)["tuned"]["n"] == 5
@@ -331,7 +321,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(training, "save", save)
-    settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048)
+    settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048,
+                              style="template, litert_lm")
     asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
     target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
     assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
@@ -339,7 +330,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     assert (seen["recipe"].num_train_epochs, seen["recipe"].learning_rate) == (2, 5e-5)
     record = seen["record"]
     assert (record["base"], record["style"], record["tools"], record["tools_hash"], record["rows"]) == (
-        "offline", "template", TOOLS, tools_hash(TOOLS), 6)
+        "offline", "template,litert_lm", TOOLS, tools_hash(TOOLS), 6)
     assert record["base_sha256"] == files.sha256(folder / "model.safetensors")
     assert record["settings"]["learning_rate"] == 5e-5 and record["settings"]["warmup_ratio"] == 0.1
     assert "all weights fine-tuned with fgkit on 6 rows" in record["modifications"] and "; " in record["modifications"]
@@ -571,7 +562,7 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
     for module in (chat, scoring):
-        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: "Act.")
+        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: ("Act.", "litert_lm" if style is None else style))
     return FakeRuntime
 
 
@@ -622,9 +613,11 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     folder = tiny.model_folder(tmp_path / "model")
     files.write_json(folder / "fgkit.json",
                      {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
-    assert scoring.score_folder(folder, rows())["n"] == 4 and scored == [(folder, "Act.")]
-    with pytest.raises(ModelError, match="prompt style 'other' is unknown"):
+    assert scoring.score_folder(folder, rows())["n"] == 4 and scored == [(folder, "Act.", "template")]
+    with pytest.raises(ConfigError, match="'other' is none of template, flutter_gemma, litert_lm"):
         scoring.score_folder(folder, rows(), style="other")
+    with pytest.raises(ModelError, match="trained with prompt style 'template', but 'litert_lm' is asked for. They part at"):
+        scoring.score_folder(folder, rows(), style="litert_lm")
     with pytest.raises(ModelError, match="other tools"):
         scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
     assert len(scored) == 1
