@@ -8,6 +8,7 @@ change_background_color         335  color: string
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class ToolReport:
     Args:
         source: the file, or "tools".
         tools: one entry a tool, in order.
-        findings: every broken rule, those of one tool together.
+        findings: every broken rule, errors first, each in the order of the file.
     """
 
     source: str
@@ -59,7 +60,8 @@ class ToolReport:
             tokens = None if text is None or tokenizer is None else len(tokenizer(text, add_special_tokens=False).input_ids)
             costs.append(ToolCost(name if isinstance(name, str) else shown(name), _signature(function),
                                   None if text is None else len(text), tokens))
-        return cls(source, tuple(costs), tuple(findings))
+        ordered = sorted(findings, key=lambda found: (found.severity, int(re.search(r"(\d*)\]?$", found.place)[1] or 0)))
+        return cls(source, tuple(costs), tuple(ordered))
 
     @property
     def errors(self) -> list[Finding]:

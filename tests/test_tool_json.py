@@ -155,7 +155,7 @@ NEAR_TOOL = st.fixed_dictionaries({"name": st.sampled_from(["go", "stop"]), "des
                                       "required": ANY_JSON, "$defs": ANY_JSON, "anyOf": ANY_JSON})})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ANY_JSON | st.lists(NEAR_TOOL, max_size=2))
 def test_any_json_is_read_or_refused(value: Any) -> None:
     try:

@@ -95,6 +95,8 @@ TOOLS = [
     ("T411", one({"type": "text"}), "go.parameters.properties.x.type: is no valid JSON Schema"),
     ("T411", one({"type": "string", "pattern": "("}), "go.parameters.properties.x.pattern: is no valid JSON Schema"),
     ("T411", one({"type": "string", "required": True}), "go.parameters.properties.x.required: is no valid JSON Schema"),
+    ("T411", one({**STRING}, required=["x", "x"]), "go.parameters.required: is no valid JSON Schema"),
+    ("T411", [tool({"\ud83d": {"type": 5}})], "go.parameters.properties.\ud83d.type: is no valid JSON Schema"),
     ("T411", one(True), "go.parameters.properties.x: is True, expected a JSON schema"),
     ("T411", one(None), "go.parameters.properties.x: is None, expected a JSON schema"),
     ("T413", one({**STRING, "default": Path()}), "go: cannot be written as JSON"),
