@@ -6,6 +6,7 @@ Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fgkit: the package {error.name!r} is not installed. `python -m fgkit doctor` says what is missing.",
               file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
         return 130

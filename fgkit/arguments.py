@@ -52,6 +52,15 @@ class Checker:
             if error.path or error.validator != "required":  # those of the top level are named above
                 yield f"argument {_place(error.path)!r}: {_mismatch(error)}"
 
+    def without_filled(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without the nulls that Arrow fills in for every argument that another call has.
+
+        A call that holds a null its schema has no room for has been through Arrow, and then none of its nulls for
+        optional arguments can be told from a filled one: all are left out. Any other call comes back as it is.
+        """
+        kept, filled = _without_nulls(arguments, {"properties": self.properties, "required": self.schema.get("required", ())})
+        return kept if filled else arguments
+
     @cached_property
     def _validator(self) -> Any:
         from jsonschema import Draft202012Validator
@@ -94,8 +103,28 @@ def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
+def _without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
+    """The value without nulls in optional members, and whether one of them cannot be meant."""
+    if not isinstance(schema, dict):
+        return value, False
+    if isinstance(value, list):
+        pairs = [_without_nulls(item, schema.get("items") or {}) for item in value]
+        return [item for item, _ in pairs], any(filled for _, filled in pairs)
+    if not isinstance(value, dict) or not schema.get("properties") and schema.get("type") == "object":
+        return value, False  # an object with free names may hold any
+    members, needed, kept, filled = schema.get("properties") or {}, schema.get("required") or (), {}, False
+    for key, item in value.items():
+        member = members.get(key) or {}
+        if item is None and key not in needed:
+            filled |= not (member.get("nullable") is True or "null" in member.get("type", ()))
+        else:
+            kept[key], inner = _without_nulls(item, member)
+            filled |= inner
+    return kept, filled
+
+
 def _strict(schema: Any) -> Any:
-    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects closed to names they do not list."""
+    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed to others."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -105,7 +134,7 @@ def _strict(schema: Any) -> Any:
         result["type"] = [result["type"], "null"]
         if isinstance(result.get("enum"), list):
             result["enum"] = [*result["enum"], None]
-    if result.get("type") in ("object", ["object", "null"]) and isinstance(result.get("properties"), dict):
+    if result.get("type") in ("object", ["object", "null"]) and result.get("properties"):
         result.setdefault("additionalProperties", False)
     return result
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from .arguments import short
 from .data_rules import Findings, quoted
-from .records import Record
+from .records import KINDS, Record
 from .similarity import key
 from .wire import shown
 
-KINDS = ("call", "parallel", "no_call")
 NO_CALL = "(no call)"
 FEW_ROWS = 10  # rows a tool below which a model has little to learn from
 ENOUGH = 20  # rows of an argument from which shares of them mean something

@@ -102,15 +102,30 @@ def load(folder: str | Path) -> tuple[Any, Any]:
     Returns:
         (model in evaluation mode, on the GPU if there is one; tokenizer).
     """
-    silence_libraries()
+    tokenizer = load_tokenizer(folder)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, attn_implementation="eager", use_safetensors=True, local_files_only=True,
         trust_remote_code=False)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """A model folder's tokenizer alone; code in the folder is never run.
+
+    Raises:
+        ModelError: its files are missing or damaged.
+    """
+    silence_libraries()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises nothing more exact for a damaged file
+        raise ModelError(f"{folder}: its tokenizer cannot be read: {(str(error) or type(error).__name__)[:200]!r}. "
+                         "Get the model's files again.") from error
 
 
 def silence_libraries() -> None:

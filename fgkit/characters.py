@@ -24,6 +24,7 @@ _CLASSES = (
 )
 # Joiners after a letter of a script beyond Latin, Greek and Cyrillic, or after an emoji, are spelling.
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]")
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")  # of England, Scotland, Wales
 _DIRECTION_MARK = re.compile("[\u200e\u200f\u061c]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 # Letters that look like Latin ones in most fonts.
@@ -47,7 +48,7 @@ def oddities(text: str) -> Iterator[tuple[str, str, str]]:
     for rule, characters in _CLASSES:
         if found := characters.findall(text):
             yield rule, _named(found), ""
-    invisible = _INVISIBLE.findall(text) + ([] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text))
+    invisible = _INVISIBLE.findall(_FLAG.sub("", text)) + ([] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text))
     if invisible:
         yield "D242", _named(invisible), ""
     for word in _WORD.findall(text):

@@ -5,13 +5,12 @@ In: a rule's id, a place and what was found there. Out: `file:line: D202 note: w
 >>> str(Finding("D252", "rows.jsonl", 7, "arguments.title is ' Hello'"))
 "rows.jsonl:7: D252 warning: spaces around an argument value: found arguments.title is ' Hello', expected a value ..."
 
-`docs/data-report.md` shows this table; `markdown()` writes it, and a test compares the two.
+`docs/data-report.md` shows this table; `rules_table()` writes it, and a test compares the two.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,6 +45,8 @@ RULES = {rule.id: rule for rule in (
          "Correct the line; the message says how."),
     Rule("D102", "warning", "exact duplicate", "each request and answer once", "Delete one of the lines; only the first is used."),
     Rule("D103", "error", "contradiction", "one answer to one text", "Keep one of them, or say the difference in the text."),
+    Rule("D104", "warning", "nulls that Arrow filled in", "arguments that are absent where they have no value",
+         "Export the data as text, one json.dumps a row; the nulls of optional arguments are left out."),
     Rule("D201", "warning", "same text but for case, spacing or punctuation", "other words for the same answer",
          "Reword one of them: copies add weight to an answer, not variety."),
     Rule("D202", "note", "near-duplicate with the same answer", "other words for the same answer",
@@ -80,11 +81,11 @@ RULES = {rule.id: rule for rule in (
          "Add requests that no tool serves, with a plain answer: a model that has only seen calls calls always."),
     Rule("D226", "warning", "more rows without a call than with one", "calls in most rows",
          "Add rows with calls: a model that mostly sees plain answers calls too rarely."),
-    Rule("D227", "warning", "several calls in one answer", "a bundle profile that lets them through",
-         "Bundle with `-p profile google`; the guide's stop tokens cut an answer off after its first call."),
+    Rule("D227", "note", "several calls in one answer", "a bundle profile that lets them through",
+         "Leave `profile` empty or say google: the guide's stop tokens cut an answer off after its first call."),
     Rule("D231", "error", "row longer than max_length", "at most {limit} tokens",
          "Shorten the tools or the row, or train with `-p max_length {enough}`."),
-    Rule("D232", "error", "row longer than the KV cache", "at most {limit} tokens, prompt and answer",
+    Rule("D232", "warning", "row longer than the KV cache", "at most {limit} tokens, prompt and answer",
          "Shorten the tools or the row, or convert with `-p kv_cache_max_len {enough}`."),
     Rule("D233", "note", "prompts longer than one prefill", "at most {limit} tokens for the fastest first answer",
          "The phone then takes several passes. Shorten the tools, or convert with `-p prefill_seq_len {enough}`."),
@@ -144,9 +145,7 @@ class Finding:
         return f"{rule.what}: found {self.found}, expected {self.expected}. {self.remedy}"
 
     def __str__(self) -> str:
-        text = f"{self.path}:{self.line}: {self.rule} {self.severity}: {self.message}"
-        return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-                       for char in text)  # what hides in a text must not hide in the message about it
+        return printable(f"{self.path}:{self.line}: {self.rule} {self.severity}: {self.message}")
 
 
 class Findings:
@@ -176,13 +175,19 @@ class Findings:
                                                       finding.line, finding.rule))
 
 
+def printable(text: str) -> str:
+    """One line in which nothing is hidden: control and invisible characters are written as escapes."""
+    return text if text.isprintable() else "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text)
+
+
 def quoted(text: str) -> str:
     """A text as findings show it: long enough to be told from its near-duplicate."""
     return repr(short(text, 100))
 
 
-def markdown(rules: Iterable[Rule] = RULES.values()) -> str:
+def rules_table() -> str:
     """The rules as a Markdown table."""
-    rows = [(rule.id, rule.severity, rule.what, rule.expected, rule.remedy) for rule in rules]
+    rows = [(rule.id, rule.severity, rule.what, rule.expected, rule.remedy) for rule in RULES.values()]
     return "\n".join(["| rule | severity | what | expected | remedy |", "|---|---|---|---|---|",
                       *("| " + " | ".join(row) + " |" for row in rows)])

@@ -55,10 +55,8 @@ class Row:
 
 def detect(row: dict, before: str = "guide") -> str:
     """The format whose keys a row has most of; in doubt that of the row before."""
-    if "metadata" not in row and "messages" in row:
-        return "messages"
-    order = sorted(_KEYS, key=lambda name: name != before)
-    return max(order, key=lambda name: sum(key in row for key in _KEYS[name][0]) / len(_KEYS[name][0]))
+    found = {name: [key in row for key in keys] for name, (keys, _) in _KEYS.items()}
+    return max(found, key=lambda name: (sum(found[name]) / len(found[name]), sum(found[name]), name == before))
 
 
 def read_row(row: Any, kind: str) -> tuple[Row | None, list[str]]:
@@ -158,10 +156,14 @@ def _messages(row: dict) -> tuple[dict | None, list[str]]:
         if not isinstance(message, dict):
             clean.append(message)
             continue
+        parts = message.get("content")
+        if isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") == "image" for part in parts):
+            problems.append(f"{where}: holds an image, which FunctionGemma does not see. Describe it in words.")
         if isinstance(calls := message.get("tool_calls"), list) and calls:
             calls, more = _calls(calls, where, names)
             problems += more
-            pending = [call["function"].get("name") for call in calls if isinstance(call.get("function"), dict)]
+            pending = [call["function"].get("name") for call in calls
+                       if isinstance(call, dict) and isinstance(call.get("function"), dict)]
             message = message | {"tool_calls": calls}
         elif message.get("role") == "tool":
             message, more = _response(message, where, names, pending)

@@ -18,7 +18,7 @@ from .config import OFFLINE, FinetuneConfig
 from .errors import FgkitError, ModelError
 from .files import cache_dir, write_json
 from .scoring import data_files
-from .tools import load_tools
+from .tools import lint_tools, load_tools
 
 
 def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto", base: str = "",
@@ -38,9 +38,14 @@ def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto"
     """
     FinetuneConfig(max_length=max_length)
     tokenizer, without_lengths = find_tokenizer(base)
-    found = report.inspect(Path(data).expanduser(), load_tools(data_files(tools=tools)[2]),
-                           Path(eval_data).expanduser() if eval_data else "", tokenizer=tokenizer,
-                           without_lengths=without_lengths, max_length=max_length, format=format)
+    tools_file = data_files(tools=tools)[2]
+    tool_report = lint_tools(tools_file, tokenizer)
+    if tool_report.errors:  # rows cannot be held against tools that are wrong
+        print("\n".join([*report.tool_lines(tool_report), "", "Correct the tools first; the rows are checked after that."]))
+        return 1
+    found = report.inspect(Path(data).expanduser(), load_tools(tools_file), Path(eval_data).expanduser() if eval_data else "",
+                           tokenizer=tokenizer, without_lengths=without_lengths, max_length=max_length, format=format,
+                           tool_report=tool_report)
     for line in found.lines():
         print(line)
     print(f"\n{found.table()}")
@@ -73,11 +78,4 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
             return None, str(error)
         if folder is None:
             return None, "no base model is on this machine yet; `--base offline` makes one (a minute, once)."
-    base_model.silence_libraries()
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False), ""
-    except Exception as error:  # the tokenizers library raises nothing more exact for a damaged file
-        raise ModelError(f"{folder}: its tokenizer cannot be read: {str(error).splitlines()[0][:200]}. "
-                         "Get the model's files again.") from error
+    return base_model.load_tokenizer(folder), ""

@@ -19,7 +19,7 @@ from .balance import Argument
 from .calls import Call
 from .data_rules import Findings, quoted
 from .lengths import Lengths
-from .records import Inspection, Record, canonical, show
+from .records import Record, asked, canonical, show
 from .similarity import key, near_pairs, normal, signatures
 from .splits import group_of
 
@@ -32,7 +32,7 @@ _BAR_FROM = 5000
 
 @dataclass
 class Side:
-    """One file's rows and the digests by which they are compared.
+    """Rows to train on or to score on, and the digests by which they are compared.
 
     Args:
         path: the file.
@@ -61,11 +61,11 @@ class Side:
     shared_phrasings: int | None = None
 
 
-def side_of(inspection: Inspection, seed: int) -> Side:
-    """The digests and signatures of a file's rows; `seed` is of the hash functions."""
-    side = Side(inspection.path, inspection.records, len(inspection.warnings))
-    for record in watched(inspection.records, f"comparing {Path(inspection.path).name}"):
-        said = " ".join(_said(record).split())
+def side_of(path: str, records: tuple[Record, ...], duplicates: int, seed: int) -> Side:
+    """The digests and signatures of rows; `seed` is of the hash functions."""
+    side = Side(path, records, duplicates)
+    for record in watched(records, f"comparing {Path(path).name}"):
+        said = " ".join(asked(record).split())
         side.texts.append(normal(said))
         side.exact.append(key(said))
         side.answers.append(key(canonical(record.calls)))
@@ -74,18 +74,11 @@ def side_of(inspection: Inspection, seed: int) -> Side:
     return side
 
 
-def _said(record: Record) -> str:
-    """Everything before the answer that rows can differ in: for a single request, what the user says."""
-    if len(record.messages) == 1:
-        return record.user_content
-    return "\n".join(f"{message['role']} {message.get('content')} {message.get('tool_calls', '')}"
-                     for message in record.messages)
-
-
 def check_twins(findings: Findings, side: Side) -> None:
     """Rows of one file that nearly say the same."""
     first: dict[int, int] = {}
     phrasings: dict[int, int] = {}
+    told: set[tuple[int, tuple[str, ...]]] = set()
     for place, (text, answer, group) in enumerate(zip(side.texts, side.answers, side.groups, strict=True)):
         twin = first.setdefault(key(text), place)
         if twin != place:
@@ -94,8 +87,9 @@ def check_twins(findings: Findings, side: Side) -> None:
             elif _plain(side.records[place].calls) != _plain(side.records[twin].calls):
                 findings.add("D203", side.path, side.records[place].line, _beside(side, place, side, twin, answers=True))
         alike = phrasings.setdefault(group, place)
-        names, others = ([call.name for call in side.records[at].calls] for at in (place, alike))
-        if names and others and names != others and twin == place:
+        names, others = (tuple(call.name for call in side.records[at].calls) for at in (place, alike))
+        if names and others and names != others and twin == place and (group, names) not in told:
+            told.add((group, names))
             findings.add("D204", side.path, side.records[place].line, _beside(side, place, side, alike, answers=True))
     for place, other, alike in near_pairs(side.signature, side.answers, side.texts):
         findings.add("D202", side.path, side.records[place].line,
@@ -144,7 +138,7 @@ def check_leaks(findings: Findings, trained: Side, held_out: Side) -> None:
 def _beside(side: Side, place: int, other: Side, twin: int, *, answers: bool = False) -> str:
     """Two rows as a message shows them."""
     mine, yours = side.records[place], other.records[twin]
-    where = f"line {yours.line}" + (f" of {other.path}" if other is not side else "")
+    where = f"line {yours.line}" + (f" of {other.path}" if other.path != side.path else "")
     texts = [quoted(record.user_content) + (f" -> {show(record.calls)}" if answers else "") for record in (mine, yours)]
     return f"{texts[0]} where {where} has {texts[1]}"
 

@@ -24,7 +24,6 @@ from .arguments import name_complaint, short
 from .calls import Call
 from .errors import DataError, FgkitError
 from .formats import FORMATS, Row, call_message, content_text, detect, read_row
-from .splits import split
 from .tool_sets import ToolSet, ToolSets
 from .tools import nearest
 from .wire import shown
@@ -112,15 +111,6 @@ class Inspection:
     held_out_lines: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Data:
-    """What a run trains on and what it is scored on, with the warnings a user should see."""
-
-    train: tuple[Record, ...]
-    held_out: tuple[Record, ...]
-    warnings: tuple[str, ...]
-
-
 def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> Inspection:
     """Read a data file line by line and note every problem instead of stopping at the first.
 
@@ -143,6 +133,7 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
     first: dict[bytes, Record] = {}
     exact: dict[bytes, int] = {}
     held_out: set[int] = set()
+    filled: list[int] = []
     uses_run_tools, number, kind = False, 0, "guide"
     columns = row_files.is_csv(path) if format == "auto" else format == "csv"
     for number, raw, complaints in row_files.read(path, columns=columns):
@@ -159,8 +150,10 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
         found: list[Record] = []
         if own is not None:
             uses_run_tools |= own.tools is None
-            found, more = _records(number, row, own)
+            found, more, healed = _records(number, row, own)
             complaints = complaints + more
+            if healed:
+                filled.append(number)
         problems += [Problem(path, number, complaint) for complaint in complaints]
         if complaints or not found:
             continue
@@ -171,7 +164,7 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
             answer = canonical(record.calls)
             twin = first.setdefault(_digest(same_text(prompt)), record)
             copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
-            if canonical(twin.calls) != answer:
+            if twin is not record and _contradicts(record, twin):
                 problems.append(Problem(path, number, (
                     f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here and "
                     f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
@@ -182,6 +175,10 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
                 records.append(record)
     if not number:
         problems.append(Problem(path, 1, "the file is empty, expected one JSON object a line. Add rows."))
+    if filled:
+        warnings.append(Problem(path, filled[0], (
+            f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are read "
+            "without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence this."), "D104"))
     counts = {tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())}
     counts |= Counter(name for record in records for name in {call.name for call in record.calls})
     return Inspection(path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out))
@@ -198,77 +195,15 @@ def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -
         DataError: one line for each problem of each line, `file:line: what, found, expected, remedy`.
     """
     inspection = inspect_records(path, tools, format=format)
-    _raise(inspection.problems)
+    require(inspection.problems)
     return list(inspection.records)
 
 
-def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> tuple[Record, ...]:
-    """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
-    inspection = inspect_records(path, tools, format=format)
-    _raise(inspection.problems)
-    rest, marked = by_mark(inspection)
-    return marked or rest
-
-
-def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto") -> Data:
-    """Read the training file and the eval file, or divide the one file where there is no other.
-
-    Args:
-        data: rows to train on; those that the file marks for evaluation are left out.
-        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, or else a tenth.
-        tools: declarations from `load_tools`.
-        seed: decides the split.
-        format: of both files, one of `formats.FORMATS`.
-    Returns:
-        both sides; `warnings` counts duplicates and names eval texts that are trained on.
-    Raises:
-        DataError: the problems of both files together.
-    """
-    inspections, problems = [], []
-    for path in (data, eval_data) if str(eval_data) else (data,):
-        try:
-            inspections.append(inspect_records(path, tools, format=format))
-            problems += inspections[-1].problems
-        except DataError as error:
-            problems.append(error)
-    _raise(problems)
-    warnings = [f"{inspection.path}: {len(inspection.warnings)} exact duplicates are left out, the first on line "
-                f"{inspection.warnings[0].line}. Delete them to silence this."
-                for inspection in inspections if inspection.warnings]
-    train, marked = by_mark(inspections[0])
-    if str(eval_data):
-        unmarked, held_out = by_mark(inspections[1])
-        held_out = held_out or unmarked
-    elif marked:
-        held_out = marked
-    else:
-        try:
-            train, held_out = map(tuple, split(train, seed=seed))
-        except DataError as error:
-            raise DataError(f"{data}: {error}") from error
-        return Data(train, held_out, tuple(warnings))
-    if not train:
-        raise DataError(f"{data}: every row is marked for evaluation, expected some to train on. Mark them \"train\".")
-    trained = {_digest(same_text(asked(record))): record.line for record in train}
-    leaks = [f"{record.line} (= {trained[text]})" for record in held_out
-             if (text := _digest(same_text(asked(record)))) in trained]
-    if leaks:
-        lines = ", ".join(leaks[:10]) + (", ..." if leaks[10:] else "")
-        warnings.append(f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
-                        f"flatters: lines {lines} of {data}. Reword or remove them in one of the files.")
-    return Data(train, held_out, tuple(warnings))
-
-
-def format_report(inspection: Inspection) -> str:
-    """A table of what a data file holds, then its problems and warnings, for people to read."""
-    counts = {"rows used": len(inspection.records), "exact duplicates": len(inspection.warnings),
-              "problems": len(inspection.problems)}
-    kinds = Counter(record.kind for record in inspection.records)
-    counts |= {f"rows of kind {kind}": kinds[kind] for kind in KINDS if len(kinds) > 1}
-    counts |= {f"rows for {name}": n for name, n in inspection.per_tool.items()}
-    width = max(map(len, counts))
-    lines = [inspection.path, *(f"  {name:<{width}}  {count:>6}" for name, count in counts.items())]
-    return "\n".join([*lines, *_capped(inspection.problems), *_capped(inspection.warnings)])
+def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The records to train on and those that their file marks for evaluation."""
+    marked = inspection.held_out_lines
+    return (tuple(record for record in inspection.records if record.line not in marked),
+            tuple(record for record in inspection.records if record.line in marked))
 
 
 def canonical(calls: Iterable[Call]) -> str:
@@ -281,29 +216,30 @@ def same_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def prompt_key(record: Record) -> bytes:
+    """A digest that prompts share when only case and spacing differ; tools of rows count, the run's do not."""
+    return _digest(same_text(asked(record)) + json.dumps(record.tools))
+
+
 def show(calls: Iterable[Call]) -> str:
     """Calls as a reader of messages wants them: `show_alert({"title": "Hi"})`."""
     texts = (f"{call.name}({short(json.dumps(call.arguments, ensure_ascii=False))})" for call in calls)
     return " ".join(texts) or "no call"
 
 
-def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The records to train on and those that their file marks for evaluation."""
-    marked = inspection.held_out_lines
-    return (tuple(record for record in inspection.records if record.line not in marked),
-            tuple(record for record in inspection.records if record.line in marked))
-
-
-def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]]:
-    """A record for every answer in a conversation, and what is wrong with its calls."""
-    found, problems = [], []
+def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str], bool]:
+    """A record for every answer in a conversation, what is wrong with its calls, and whether Arrow's nulls went."""
+    found, problems, healed = [], [], False
     single = len(row.messages) == 2
     for index, message in enumerate(row.messages):
         if message["role"] not in ("assistant", "model"):
             continue
         calls = []
         for place, call in enumerate(message.get("tool_calls") or ()):
-            function = call["function"]
+            function, check = call["function"], own.checkers.get(call["function"]["name"])
+            if row.lenient and check and isinstance(arguments := function["arguments"], dict):
+                function["arguments"] = check.without_filled(arguments)
+                healed |= function["arguments"] is not arguments
             where = "" if single and len(message["tool_calls"]) == 1 else f"messages[{index}].tool_calls[{place}]: "
             problems += [where + complaint for complaint in _complaints(function, own)]
             calls.append(Call(function["name"], function["arguments"]))
@@ -319,7 +255,13 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
                         "take the message out.")
     elif not found and not problems:
         problems.append("messages: holds no answer to learn, expected at least one call or text. Add it.")
-    return found, problems
+    return found, problems, healed
+
+
+def _contradicts(record: Record, twin: Record) -> bool:
+    """Whether two texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
+    answer, other = canonical(record.calls), canonical(twin.calls)
+    return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
 
 
 def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
@@ -347,6 +289,7 @@ def _capped(items: Sequence[object]) -> list[str]:
     return [*lines, f"... and {more} more ({len(items)} in all)."] if more else lines
 
 
-def _raise(problems: Sequence[object]) -> None:
+def require(problems: Sequence[object]) -> None:
+    """Raise a DataError with one line a problem, the first SHOWN_PROBLEMS of them, if there are any."""
     if problems:
         raise DataError("\n".join(_capped(problems)))

@@ -23,12 +23,13 @@ from .arguments import short
 from .characters import oddities
 from .config import FinetuneConfig, TfliteConfig
 from .errors import DataError
-from .evaluation import OKABE_ITO
+from .evaluation import KIND_LABELS, OKABE_ITO
 from .files import replacing, write_json
-from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, quoted
+from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
-from .records import Inspection, inspect_records
+from .records import KINDS, Inspection, by_mark, inspect_records
 from .similarity import leaves
+from .tool_report import ToolReport
 
 TOOLS_DRAWN = 25
 SHOWN = 20  # warnings and notes of one rule that are shown; errors are all shown
@@ -39,12 +40,13 @@ class Report:
     """What one or two data files hold and what is wrong with them.
 
     Args:
-        sides: the training file, then the held-out file if there is one.
+        sides: rows to train on, then held-out rows if there are any.
         findings: errors, then warnings, then notes, each in file order; at most `data_rules.KEPT` of a rule.
         counts: how often each rule was broken.
         limits: max_length, prefill_seq_len and kv_cache_max_len in tokens.
         without_lengths: why rows were not counted in tokens; "" if they were.
         seconds: how long it took.
+        tools: what `lint_tools` found, which counts as well; None if it was not asked.
     """
 
     sides: tuple[Side, ...]
@@ -53,6 +55,7 @@ class Report:
     limits: dict[str, int]
     without_lengths: str
     seconds: float
+    tools: ToolReport | None = None
 
     @property
     def passed(self) -> bool:
@@ -61,10 +64,13 @@ class Report:
 
     def total(self, severity: str) -> int:
         """How many findings of a severity there are."""
-        return sum(count for rule, count in self.counts.items() if RULES[rule].severity == severity)
+        in_tools = sum(finding.severity == severity for finding in self.tools.findings) if self.tools else 0
+        return in_tools + sum(count for rule, count in self.counts.items() if RULES[rule].severity == severity)
 
     def lines(self) -> Iterator[str]:
-        """One line a finding; of a warning or note at most `SHOWN`, then how many more there are."""
+        """One line a finding, the tools' first; of a warning or note at most `SHOWN`, then how many more there are."""
+        if self.tools:
+            yield from tool_lines(self.tools)
         seen: dict[str, int] = {}
         for finding in self.findings:
             seen[finding.rule] = seen.get(finding.rule, 0) + 1
@@ -106,31 +112,46 @@ class Report:
                              "phrasings": len(set(side.groups)), "shared_phrasings": side.shared_phrasings,
                              "tokens": side.lengths.summary() if side.lengths else None}
                       for name, side in zip(names, self.sides)},
+            "tools": self.tools.to_json() if self.tools else None,
             "limits": self.limits, "without_lengths": self.without_lengths, "seconds": round(self.seconds, 2)}
+
+
+def tool_lines(tools: ToolReport) -> Iterator[str]:
+    """The broken rules of tools as lint writes them, errors first."""
+    for finding in (*tools.errors, *tools.warnings):
+        yield printable(f"{finding.place}: {finding.rule} {finding.severity}: {finding.message}")
 
 
 def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, tokenizer: Any = None,
             without_lengths: str = "no tokenizer was given.", system_message: str = "", style: str = "template",
             max_length: int = FinetuneConfig.max_length, prefill_seq_len: int = TfliteConfig.prefill_seq_len,
             kv_cache_max_len: int = TfliteConfig.kv_cache_max_len, seed: int = FinetuneConfig.seed,
-            format: str = "auto") -> Report:
+            format: str = "auto", tool_report: ToolReport | None = None) -> Report:
     """Look at one or two data files for everything in `data_rules.RULES`.
 
     Args:
         data: rows to train on.
         tools: declarations from `load_tools`.
-        eval_data: held-out rows; "" for none, and then nothing is compared between files.
+        eval_data: held-out rows; "" for those that `data` marks for evaluation, or none.
         tokenizer: the base model's; without it rows are not counted in tokens, and `without_lengths` says why.
         system_message, style: of the prompts, as for `examples.prompt_texts`.
         max_length, prefill_seq_len, kv_cache_max_len: the notebooks' settings, in tokens.
         seed: of the hash functions that find near-duplicates; the same seed finds the same.
         format: of both files, one of `formats.FORMATS`.
+        tool_report: from `lint_tools`, to be shown with the rest.
     Raises:
         DataError: a file is not there or cannot be opened; what is wrong inside becomes findings.
     """
     start = time.monotonic()
     findings = Findings()
-    sides = tuple(side_of(_read(findings, path, tools, format), seed) for path in (data, eval_data) if str(path))
+    inspections = [_read(findings, path, tools, format) for path in (data, eval_data) if str(path)]
+    train, marked = by_mark(inspections[0])
+    sides = [side_of(inspections[0].path, train, len(inspections[0].warnings), seed)]
+    if len(inspections) == 2:
+        unmarked, chosen = by_mark(inspections[1])
+        sides.append(side_of(inspections[1].path, chosen or unmarked, len(inspections[1].warnings), seed))
+    elif marked:
+        sides.append(side_of(inspections[0].path, marked, 0, seed))
     for side in sides:
         _check_texts(findings, side)
         check_twins(findings, side)
@@ -148,8 +169,8 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
         check_leaks(findings, *sides)
         balance.check_shared_values(findings, sides[1].path, sides[1].arguments, first.arguments)
     limits = {"max_length": max_length, "prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len}
-    return Report(sides, tuple(findings.in_order()), dict(findings.counts), limits,
-                  "" if tokenizer is not None else without_lengths, time.monotonic() - start)
+    return Report(tuple(sides), tuple(findings.in_order()), dict(findings.counts), limits,
+                  "" if tokenizer is not None else without_lengths, time.monotonic() - start, tool_report)
 
 
 def _read(findings: Findings, path: str | Path, tools: list[dict], format: str) -> Inspection:
@@ -195,6 +216,8 @@ def plot(report: Report, path: str | Path) -> Path:
     _draw_tools(right, report.sides[0])
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8)
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=150)
     return Path(path)
@@ -210,43 +233,44 @@ def _draw_lengths(axes: Any, report: Report) -> None:
     """Rows by their length, each file in its own colour and line style, and the limits that are near."""
     counted = [(side.lengths.total.tolist() if side.lengths else [len(text) for text in side.texts], name, style, color)
                for side, name, style, color in zip(report.sides, ("training", "held out"), ("-", "--"), OKABE_ITO[1:])]
-    longest = max((max(lengths, default=0) for lengths, *_ in counted), default=0)
-    for lengths_of_rows, name, style, color in counted:
-        axes.hist(lengths_of_rows, bins=40, range=(0, longest * 1.05 or 1), histtype="stepfilled", alpha=0.35, color=color)
-        axes.hist(lengths_of_rows, bins=40, range=(0, longest * 1.05 or 1), histtype="step", linestyle=style, color=color,
-                  linewidth=1.5, label=f"{name} ({len(lengths_of_rows)} rows)")
+    every = [length for rows, *_ in counted for length in rows] or [0]
+    shortest, longest = min(every), max(every)
+    span = {"bins": min(40, longest - shortest + 1), "range": (shortest - 0.5, longest + 0.5)}
+    for rows, name, style, color in counted:
+        axes.hist(rows, **span, histtype="stepfilled", alpha=0.35, color=color)
+        axes.hist(rows, **span, histtype="step", linestyle=style, color=color, linewidth=1.5,
+                  label=f"{name} ({len(rows)} rows)")
     if not report.without_lengths:
         for (name, limit), style in zip(report.limits.items(), (":", "-.", "--"), strict=True):
-            if limit <= 2 * longest:
+            if shortest / 2 <= limit <= 2 * longest:
                 axes.axvline(limit, color="black", linestyle=style, linewidth=1, label=f"{name} {limit}")
     axes.set_xlabel("characters a request (no tokenizer, so no tokens)" if report.without_lengths else
                     "tokens a row, prompt and answer")
     axes.set_ylabel("rows")
-    axes.legend(frameon=False, fontsize=8)
 
 
 def _draw_tools(axes: Any, side: Side) -> None:
     """Training rows of each tool by kind of answer, the most frequent tools first."""
     order = sorted(side.counts["per_tool"].items(), key=lambda item: -sum(item[1].values()))
     names, left = [short(name, 32) for name, _ in order[:TOOLS_DRAWN]], [0] * len(order[:TOOLS_DRAWN])
-    for kind, color, hatch in zip(balance.KINDS, OKABE_ITO[1:], ("", "//", "..")):
+    for kind, color, hatch in zip(KINDS, OKABE_ITO[1:4], ("", "//", ".."), strict=True):
         widths = [kinds[kind] for _, kinds in order[:TOOLS_DRAWN]]
+        if not any(widths):
+            continue
         axes.barh(range(len(names)), widths, left=left, color=color, hatch=hatch, edgecolor="white",
-                  label={"call": "one call", "parallel": "several calls", "no_call": "plain answer"}[kind])
+                  label=KIND_LABELS[kind])
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     more = len(order) - len(names)
     axes.set_xlabel("training rows" + (f" (the {len(names)} most frequent tools, {more} more are not drawn)" if more else ""))
     axes.set_ylabel("tool")
-    axes.legend(frameon=False, fontsize=8)
 
 
 def _facts(side: Side) -> dict[str, Any]:
     counts = side.counts
-    facts = {"rows": counts["rows"], "rows with one call": counts["call"], "rows with several calls": counts["parallel"],
-             "rows with a plain answer": counts["no_call"], "phrasings": len(set(side.groups)),
-             "exact duplicates left out": side.duplicates}
+    facts = {"rows": counts["rows"], **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
+             "phrasings": len(set(side.groups)), "exact duplicates left out": side.duplicates}
     facts |= {f"rows for {name}": sum(kinds.values()) for name, kinds in counts["per_tool"].items()
               if name != balance.NO_CALL}
     if side.shared_phrasings is not None:

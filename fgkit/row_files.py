@@ -1,4 +1,4 @@
-"""A data file line by line, in bounded memory: JSON Lines or CSV, each row with its line, or what is wrong with it.
+"""A data file row by row, in bounded memory: JSON Lines, one JSON list of rows, or CSV.
 
 >>> next(read("data/training_data.jsonl"))
 (1, {'user_content': 'make it red', 'tool_name': 'change_background_color', ...}, [])
@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ from .wire import shown
 
 MAX_LINE = 1_000_000  # bytes; the model reads 32,768 tokens at most
 _SHOW_BAR_FROM = 5_000_000  # bytes
+_PIECE = 1 << 16  # bytes read of a list at a time
+_BETWEEN = " \t\r\n,"
 _BOM = b"\xef\xbb\xbf"
 _COLUMNS = ("prompt", "tool", "arguments", "answer", "group")
 
@@ -32,15 +36,20 @@ def read(path: str | Path, *, columns: bool | None = None) -> Iterator[tuple[int
     """Give (1-based line, what it holds, complaints) for each line that is not blank; complaints leave None in between.
 
     Args:
-        path: UTF-8. A byte-order mark and Windows line ends are fine.
+        path: UTF-8. A byte-order mark and Windows line ends are fine. A file that begins with `[` is one JSON list,
+            and its rows may go over several lines.
         columns: read CSV with a header; left out, the file's name decides.
     Raises:
         DataError: the file cannot be read at all.
     """
     try:
         with open(path, "rb") as handle, _progress(path) as progress:
-            lines = _lines(handle, progress)
-            yield from _csv_rows(lines) if (is_csv(path) if columns is None else columns) else _json_rows(lines)
+            if columns if columns is not None else is_csv(path):
+                yield from _csv_rows(_lines(handle, progress))
+            elif _is_list(handle):
+                yield from _list_rows(handle, progress)
+            else:
+                yield from _json_rows(_lines(handle, progress))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Give the path of your data file.") from error
 
@@ -78,11 +87,59 @@ def _json_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[in
         if complaints:
             yield number, None, complaints
         elif text := text.strip():
-            try:
-                yield number, strict_json(text), []
-            except ValueError as error:
-                yield number, None, [f"{error}: found {shown(text)}, expected one complete JSON object on the line. "
-                                     "Correct it."]
+            yield number, *_value(text, "one complete JSON object on the line")
+
+
+def _value(text: str, expected: str) -> tuple[Any, list[str]]:
+    try:
+        return strict_json(text), []
+    except ValueError as error:
+        return None, [f"{error}: found {shown(text)}, expected {expected}. Correct it."]
+
+
+def _is_list(handle: BinaryIO) -> bool:
+    """Whether a file is one JSON list; what was looked at is read again."""
+    start = handle.read(1000).removeprefix(_BOM).lstrip()
+    handle.seek(0)
+    return start.startswith(b"[")
+
+
+def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list[str]]]:
+    """The items of one JSON list, read piece by piece; after a broken one nothing more can be told apart."""
+    decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+    text, line, opened = "", 1, False
+    while True:
+        rest = text.lstrip(_BETWEEN if opened else _BETWEEN + "[")
+        line += text.count("\n", 0, len(text) - len(rest))
+        text, opened = rest, opened or bool(rest)
+        if text.startswith("]"):
+            if text[1:].strip() or handle.read(1000).strip():
+                yield line, None, ["something stands after the list's end, expected one list, or one row a line. Remove it."]
+            return
+        try:
+            end = json.JSONDecoder().raw_decode(text)[1] if text else 0
+            fault = "the list has no end, expected ']'"
+        except json.JSONDecodeError as error:
+            end, fault = 0, f"not JSON ({error.msg}, line {line + error.lineno - 1})"
+        except RecursionError:
+            end, fault = 0, "nested too deeply"
+        if end:
+            yield line, *_value(text[:end], "a row")
+            line += text.count("\n", 0, end)
+            text = text[end:]
+            continue
+        piece = handle.read(_PIECE)
+        progress.update(len(piece))
+        if not piece or len(text) > MAX_LINE:
+            yield line, None, [f"{fault}: found {shown(text)}, expected rows of at most {MAX_LINE:,} characters between [ "
+                               "and ]. Correct it; the rest of the file was not read."]
+            return
+        try:
+            text += decode(piece)
+        except UnicodeDecodeError as error:
+            yield (line + text.count("\n") + piece.count(b"\n", 0, error.start), None,
+                   [f"holds the byte {error.object[error.start]:#04x}, expected UTF-8. Save the file as UTF-8."])
+            return
 
 
 def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int, Any, list[str]]]:

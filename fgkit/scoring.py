@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import bundle, evaluation, examples, prompts
 from .errors import ModelError
-from .files import read_json, sha256, shipped
 from .evaluation import KIND_LABELS
-from .records import KINDS, Record, canonical, held_out_records, load_data
+from .files import read_json, sha256, shipped
+from .records import KINDS, Record, canonical
+from .splits import held_out_records, load_data
 from .tools import load_tools, tools_hash
 
 if TYPE_CHECKING:

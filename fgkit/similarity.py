@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy
 
 ALIKE = 0.75  # share of letter triples from which two texts are near-duplicates: one typo in a short sentence
-_BANDS, _ROWS = 12, 4  # two texts at ALIKE share a band with a chance of 1 - (1 - 0.75**4)**12 = 99%
+_BANDS, _ROWS = 16, 4  # two texts at ALIKE share a band with a chance of 1 - (1 - 0.75**4)**16 = 99.8%
+_TRIED = 3  # candidates of a row that are compared exactly, the most promising first
 _CHUNK = 4096
 _NOT_WORD = re.compile(r"(?:\W|_)+")
 
@@ -55,7 +56,7 @@ def signatures(texts: Sequence[str], *, seed: int) -> numpy.ndarray:
         texts: as `normal` gives them.
         seed: of the hash functions.
     Returns:
-        uint32 [len(texts), 48]; the share of equal columns of two rows estimates how alike the texts are.
+        uint32 [len(texts), 64]; the share of equal columns of two rows estimates how alike the texts are.
     """
     import numpy as np
 
@@ -102,16 +103,20 @@ def near_pairs(signature: numpy.ndarray, answers: Sequence[int], texts: Sequence
     """
     import numpy as np
 
-    count = len(texts)
     ours, theirs = _candidates(signature, np.array(answers, dtype=np.uint64), trained or 0, trained is not None)
     agreement = np.concatenate([np.zeros(0, dtype=np.uint8)] + [
         (signature[ours[at:at + 65536]] == signature[theirs[at:at + 65536]]).sum(axis=1, dtype=np.uint8)
         for at in range(0, len(ours), 65536)])
     order = np.lexsort((theirs, -agreement.astype(np.int16), ours))
-    best = order[np.unique(ours[order], return_index=True)[1]] if count and len(order) else order
-    for row, other in zip(ours[best].tolist(), theirs[best].tolist(), strict=True):
-        if texts[row] != texts[other] and (alike := similarity(texts[row], texts[other])) >= ALIKE:
-            yield row, other, alike
+    current, left = -1, 0
+    for row, other in zip(ours[order].tolist(), theirs[order].tolist(), strict=True):
+        if row != current:
+            current, left = row, _TRIED
+        if left and texts[row] != texts[other]:
+            left -= 1
+            if (alike := similarity(texts[row], texts[other])) >= ALIKE:
+                left = 0
+                yield row, other, alike
 
 
 def _candidates(signature: numpy.ndarray, answers: numpy.ndarray, trained: int,

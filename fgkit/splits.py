@@ -1,4 +1,4 @@
-"""Records go in, training and held-out rows come out: paraphrases of one template stay on one side.
+"""Data files or their records go in, training and held-out rows come out: paraphrases stay on one side.
 
 >>> template(Record(1, ({"role": "user", "content": "Set an alarm for 7!"},), (Call("set_alarm", {"hour": 7}),)))
 'setanalarmfor*'
@@ -9,15 +9,84 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from .errors import DataError, FgkitError
 from .formats import content_text
-
-if TYPE_CHECKING:
-    from .records import Record
+from .records import Record, by_mark, inspect_records, prompt_key, require
 
 _MASK = "*"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and what it is scored on, with the warnings a user should see."""
+
+    train: tuple[Record, ...]
+    held_out: tuple[Record, ...]
+    warnings: tuple[str, ...]
+
+
+def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> tuple[Record, ...]:
+    """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
+    inspection = inspect_records(path, tools, format=format)
+    require(inspection.problems)
+    rest, marked = by_mark(inspection)
+    return marked or rest
+
+
+def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto") -> Data:
+    """Read the training file and the eval file, or divide the one file where there is no other.
+
+    Args:
+        data: rows to train on; those that the file marks for evaluation are left out.
+        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, or else a tenth.
+        tools: declarations from `load_tools`.
+        seed: decides the split.
+        format: of both files, one of `formats.FORMATS`.
+    Returns:
+        both sides; `warnings` counts duplicates and names eval texts that are trained on.
+    Raises:
+        DataError: the problems of both files together.
+    """
+    inspections, problems = [], []
+    for path in (data, eval_data) if str(eval_data) else (data,):
+        try:
+            inspections.append(inspect_records(path, tools, format=format))
+            problems += inspections[-1].problems
+        except DataError as error:
+            problems.append(error)
+    require(problems)
+    warnings = []
+    for inspection in inspections:
+        if copies := [warning.line for warning in inspection.warnings if warning.rule == "D102"]:
+            warnings.append(f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. "
+                            "Delete them to silence this.")
+        warnings += [str(warning) for warning in inspection.warnings if warning.rule != "D102"]
+    train, marked = by_mark(inspections[0])
+    if str(eval_data):
+        unmarked, held_out = by_mark(inspections[1])
+        held_out = held_out or unmarked
+    elif marked:
+        held_out = marked
+    else:
+        try:
+            train, held_out = map(tuple, split(train, seed=seed))
+        except DataError as error:
+            raise DataError(f"{data}: {error}") from error
+        return Data(train, held_out, tuple(warnings))
+    if not train:
+        raise DataError(f"{data}: every row is marked for evaluation, expected some to train on. Mark them \"train\".")
+    trained = {prompt_key(record): record.line for record in train}
+    leaks = [f"{record.line} (= {trained[text]})" for record in held_out
+             if (text := prompt_key(record)) in trained]
+    if leaks:
+        lines = ", ".join(leaks[:10]) + (", ..." if leaks[10:] else "")
+        warnings.append(f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
+                        f"flatters: lines {lines} of {data}. Reword or remove them in one of the files.")
+    return Data(train, held_out, tuple(warnings))
 
 
 def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -> tuple[list[Record], list[Record]]:

@@ -1,6 +1,6 @@
 """The steps of the three notebooks, each one call: what comes in from the settings, what goes out into the run's folder.
 
-    finetune    load_rows, score_base, finetune, score_tuned      -> model/
+    finetune    load_rows, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
     to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
     to_task     load_rows, bundle_task, score_task, judge         -> *.task, *.task.json
 
@@ -19,18 +19,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, checks, evaluation, examples, progress, prompts, summary, tflite
-from .base_model import Base
+from . import bundle, checks, evaluation, examples, progress, prompts, report, summary, tflite
+from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
-from .scoring import (STYLE, Rows, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
+from .scoring import (STYLE, Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
                       system_message_of)
+from .tools import lint_tools, load_tools
 
-__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "score_base",
-           "score_task", "score_tuned", "show_scores", "validate"]
+__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "report_data",
+           "score_base", "score_task", "score_tuned", "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
+
+
+def report_data(settings: FinetuneConfig, base: Base) -> Path:
+    """Show what the data files hold and what is odd about them; `report.json` and `report.png` keep it.
+
+    Raises:
+        DataError: something would spoil the training or the score; every error in one message.
+    """
+    data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    tokenizer = load_tokenizer(base.folder)
+    found = report.inspect(data, load_tools(tools_file), eval_data, tokenizer=tokenizer, max_length=settings.max_length,
+                           system_message=settings.system_message, seed=settings.seed, format=settings.data_format,
+                           tool_report=lint_tools(tools_file, tokenizer))
+    for line in found.lines():
+        print(line)
+    show_table(found.table())
+    picture = report.save(found, settings.folder)
+    found.raise_errors()
+    return picture
 
 
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
@@ -46,11 +66,9 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
 
     A run that was cut off goes on from its last epoch. Checkpoints are removed when the model is saved.
     """
-    from transformers import AutoTokenizer
-
     from . import training
 
-    tokenizer = AutoTokenizer.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(base.folder)
     compared = examples.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
     progress.note(f"{compared} prompts equal the text of the model's own chat template.")
     train_rows, held_out = (examples.tokenize_records(part, rows.tools, tokenizer, max_length=settings.max_length,
@@ -233,9 +251,7 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
 
 def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
     """Check that the longest prompt and its answer fit the KV cache."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(settings.model_folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(settings.model_folder)
     rows_in_tokens = examples.tokenize_records(rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize,
                                                system_message=system_message_of(settings.model_folder))
     longest, limit = max(len(row.tokens) for row in rows_in_tokens), settings.kv_cache_max_len

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError
-from fgkit.records import (canonical, format_report, inspect_records, load_data, read_records, request, same_text, show)
-from fgkit.splits import split
+from fgkit.records import canonical, inspect_records, read_records, request, same_text, show
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
@@ -178,14 +177,6 @@ def test_exact_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
     assert inspection.per_tool == {"paint": 2, "show_alert": 1, "typed": 0, "ping": 0}
 
 
-def test_report_is_a_table_with_every_count(tmp_path: Path) -> None:
-    lines = format_report(inspect_records(write(tmp_path, row(), row(), "x"), TOOLS)).splitlines()
-    assert [line.split() for line in lines[1:8]] == [
-        ["rows", "used", "1"], ["exact", "duplicates", "1"], ["problems", "1"], ["rows", "for", "paint", "1"],
-        ["rows", "for", "show_alert", "0"], ["rows", "for", "typed", "0"], ["rows", "for", "ping", "0"]]
-    assert ":3: not JSON" in lines[8] and ":2: is an exact duplicate" in lines[9] and len(lines) == 10
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1).filter(str.strip)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
 VALUES = st.recursive(
@@ -203,32 +194,6 @@ def test_written_rows_read_back_equal(tmp_path: Path, rows: list[tuple[str, dict
     records = read_records(write(tmp_path, *lines), TOOLS)
     assert records == expected
     assert [canonical(record.calls) for record in records] == [canonical(record.calls) for record in expected]
-
-
-def test_load_data_splits_or_reads_both(tmp_path: Path) -> None:
-    rows = [row(f"red {n}") for n in range(20)]
-    one, two = write(tmp_path, *rows), write(tmp_path, row("new"), row("RED  3"), name="eval.jsonl")
-    data = load_data(one, "", TOOLS, seed=7)
-    assert (data.train, data.held_out) == tuple(map(tuple, split(read_records(one, TOOLS), seed=7)))
-    assert len(data.held_out) == 2 and data.warnings == ()
-    data = load_data(one, two, TOOLS, seed=7)
-    assert (len(data.train), len(data.held_out)) == (20, 2)
-    (leak,) = data.warnings
-    assert "1 of 2 texts are also trained on" in leak and "lines 2 (= 4) of" in leak
-    (duplicates,) = load_data(write(tmp_path, *rows, rows[0], rows[1]), "", TOOLS, seed=7).warnings
-    assert "2 exact duplicates are left out, the first on line 21" in duplicates
-
-
-def test_load_data_reports_both_files_together(tmp_path: Path) -> None:
-    one, two = write(tmp_path, "x", row("y", "nope")), write(tmp_path, "", name="eval.jsonl")
-    with pytest.raises(DataError) as caught:
-        load_data(one, two, TOOLS, seed=0)
-    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [f"{one}:1:", f"{one}:2:", f"{two}:1:"]
-    with pytest.raises(DataError) as caught:
-        load_data(tmp_path / "no.jsonl", two, TOOLS, seed=0)
-    assert "no.jsonl: cannot be read" in str(caught.value) and f"{two}:1: the file is empty" in str(caught.value)
-    with pytest.raises(DataError, match=r"data\.jsonl: all 1 rows are one group \('make\*'\)"):
-        load_data(write(tmp_path, row()), "", TOOLS, seed=0)
 
 
 def test_canonical_tells_types_apart_and_show_is_readable() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.records import Record, request
-from fgkit.splits import group_of, split, template
+from fgkit.records import Record, read_records, request
+from fgkit.splits import group_of, load_data, split, template
 
 
 def numbered(count: int) -> list[Record]:
@@ -93,3 +95,42 @@ def test_adding_rows_moves_few(seed: int, count: int) -> None:
     before = {record.line for record in split(numbered(count), seed=seed, eval_fraction=0.2)[1]}
     after = {record.line for record in split(numbered(count + 5), seed=seed, eval_fraction=0.2)[1]}
     assert len(before - after) <= 5 and len(before & after) >= len(before) - 5
+
+
+TOOLS = [{"type": "function", "function": {"name": "ping", "description": "Pings."}}]
+
+
+def row(text: str, name: str = "ping") -> str:
+    return json.dumps({"user_content": text, "tool_name": name, "tool_arguments": "{}"})
+
+
+def write(tmp_path: Path, *lines: str, name: str = "data.jsonl") -> Path:
+    path = tmp_path / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_load_data_splits_or_reads_both(tmp_path: Path) -> None:
+    rows = [row(f"red {n}") for n in range(20)]
+    one, two = write(tmp_path, *rows), write(tmp_path, row("new"), row("RED  3"), name="eval.jsonl")
+    data = load_data(one, "", TOOLS, seed=7)
+    assert (data.train, data.held_out) == tuple(map(tuple, split(read_records(one, TOOLS), seed=7)))
+    assert len(data.held_out) == 2 and data.warnings == ()
+    data = load_data(one, two, TOOLS, seed=7)
+    assert (len(data.train), len(data.held_out)) == (20, 2)
+    (leak,) = data.warnings
+    assert "1 of 2 texts are also trained on" in leak and "lines 2 (= 4) of" in leak
+    (duplicates,) = load_data(write(tmp_path, *rows, rows[0], rows[1]), "", TOOLS, seed=7).warnings
+    assert "2 exact duplicates are left out, the first on line 21" in duplicates
+
+
+def test_load_data_reports_both_files_together(tmp_path: Path) -> None:
+    one, two = write(tmp_path, "x", row("y", "nope")), write(tmp_path, "", name="eval.jsonl")
+    with pytest.raises(DataError) as caught:
+        load_data(one, two, TOOLS, seed=0)
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [f"{one}:1:", f"{one}:2:", f"{two}:1:"]
+    with pytest.raises(DataError) as caught:
+        load_data(tmp_path / "no.jsonl", two, TOOLS, seed=0)
+    assert "no.jsonl: cannot be read" in str(caught.value) and f"{two}:1: the file is empty" in str(caught.value)
+    with pytest.raises(DataError, match=r"data\.jsonl: all 1 rows are one group \('makered'\)"):
+        load_data(write(tmp_path, row("make red")), "", TOOLS, seed=0)

@@ -59,6 +59,28 @@ def scored(monkeypatch):
     return done
 
 
+# ---- the report
+
+def test_report_data_shows_and_keeps_what_the_files_hold(tmp_path, capsys):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    tiny.tokenizer_files(folder)
+    files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
+    base = base_model.Base("offline", folder, True, "")
+    settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2000)
+    picture = stages.report_data(settings, base)
+    assert picture == tmp_path / "out" / "report.png" and picture.read_bytes().startswith(b"\x89PNG")
+    found = files.read_json(tmp_path / "out" / "report.json")
+    assert found["passed"] and found["files"]["held_out"]["rows"] == 156 and found["limits"]["max_length"] == 2000
+    out = capsys.readouterr().out
+    assert "D225 warning" in out and "tokens a row, longest" in out
+    longest = found["files"]["training"]["tokens"]["longest"]
+    with pytest.raises(DataError) as caught:
+        stages.report_data(replace(settings, max_length=longest - 1), base)
+    assert all("D231 error: row longer than max_length" in line for line in str(caught.value).splitlines())
+    assert not files.read_json(tmp_path / "out" / "report.json")["passed"]
+
+
 # ---- data
 
 def test_data_files_defaults():
