@@ -10,7 +10,7 @@ as the model's own template does; what it would garble is refused. `fgkit.tools.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .wire import ESCAPE, MAX_DEPTH, PLAIN_NAME, by_key, name_problems, shown, text_problems, value, value_problems
@@ -20,48 +20,59 @@ RESERVED_NAMES = ("description", "type", "properties", "required", "nullable")
 
 # A rule's id (`tool_lint.RULES`) and what is wrong: `place: what was found, what to do`.
 Problem = tuple[str, str]
+_Order = Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]]
 
 
-def declaration(tool: Mapping[str, Any]) -> str:
-    """Write one tool that `tool_problems` accepts."""
+def declaration(tool: Mapping[str, Any], *, in_order: _Order = by_key) -> str:
+    """Write one tool that `tool_problems` accepts.
+
+    Args:
+        tool: {"function": {"name", "description", "parameters"}}.
+        in_order: gives the parameters of a mapping in the order to write; by default the model's template's.
+    """
     function = tool["function"]
     parameters = function.get("parameters")
     text = f"{function['name']}{{description:{value(function.get('description', ''))}"
     if parameters:
         text += ",parameters:{"
         if parameters.get("properties"):
-            text += f"properties:{_properties(parameters['properties'])},"
+            text += f"properties:{_properties(parameters['properties'], in_order)},"
         if parameters.get("required"):
             text += f"required:{value(parameters['required'])},"
         text += f"type:{_type(parameters)}}}"
-    return f"<start_function_declaration>declaration:{text}}}<end_function_declaration>"
+    return wrapped(text + "}")
 
 
-def _properties(schemas: Mapping[str, Any]) -> str:
-    return "{" + ",".join(f"{name}:{_property(schema)}" for name, schema in by_key(schemas)) + "}"
+def wrapped(text: str) -> str:
+    """Put a tool's text, name first, between the tokens of a declaration."""
+    return f"<start_function_declaration>declaration:{text}<end_function_declaration>"
 
 
-def _property(schema: Mapping[str, Any]) -> str:
+def _properties(schemas: Mapping[str, Any], in_order: _Order) -> str:
+    return "{" + ",".join(f"{name}:{_property(schema, in_order)}" for name, schema in in_order(schemas)) + "}"
+
+
+def _property(schema: Mapping[str, Any], in_order: _Order) -> str:
     text = f"{{description:{value(schema.get('description', ''))}"
     kind = _type(schema)
     if kind == f"{ESCAPE}STRING{ESCAPE}" and schema.get("enum"):
         text += f",enum:{value(schema['enum'])}"
     elif kind == f"{ESCAPE}OBJECT{ESCAPE}":
-        text += f",properties:{_properties(schema.get('properties') or {})}"
+        text += f",properties:{_properties(schema.get('properties') or {}, in_order)}"
         if schema.get("required"):
             text += f",required:{value(schema['required'])}"
     elif kind == f"{ESCAPE}ARRAY{ESCAPE}" and schema.get("items") and isinstance(schema["items"], Mapping):
-        text += f",items:{_items(schema['items'])}"
+        text += f",items:{_items(schema['items'], in_order)}"
     return f"{text},type:{kind}}}"
 
 
-def _items(schema: Mapping[str, Any]) -> str:
+def _items(schema: Mapping[str, Any], in_order: _Order) -> str:
     pairs = []
     for key, item in by_key(schema):
         if item is None:
             continue
         if key == "properties":
-            text = _properties(item)
+            text = _properties(item, in_order)
         elif key == "type":
             text = _type(schema)
         else:
