@@ -38,8 +38,8 @@ def init(folder: str | Path) -> str:
     except OSError as error:
         raise FgkitError(f"{folder}: cannot be read: {error.strerror}. Choose a folder of your own.") from error
     if present:
-        raise FgkitError(f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, expected a new or empty "
-                         "folder: nothing is overwritten. Choose another name.")
+        raise FgkitError(f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, expected a new or "
+                         "empty folder: nothing is overwritten. Choose another name.")
     run = run_command(folder)
     for name in FILES:
         text = files.shipped("starter", name).read_text(encoding="utf-8")

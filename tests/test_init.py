@@ -1,4 +1,4 @@
-"""`fgkit init`: what it writes can be linted, shares nothing between training and evaluation, and is never overwritten."""
+"""`fgkit init`: its samples lint clean, share nothing between training and evaluation, and overwrite nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from fgkit import files
 from fgkit.coercion import coerce
 from fgkit.errors import FgkitError
 from fgkit.init import FILES, init
-from fgkit.records import load_data, read_records
+from fgkit.records import read_records
+from fgkit.splits import load_data
 from fgkit.tools import lint_tools, load_tools
 
 

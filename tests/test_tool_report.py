@@ -67,12 +67,14 @@ def test_cost_is_that_of_the_declaration() -> None:
 def test_without_a_tokenizer_characters_are_called_characters() -> None:
     report = lint_tools(EXAMPLE)
     assert {tool.tokens for tool in report.tools} == {None}
-    assert report.table().splitlines()[0].split() == ["tool", "characters", "parameters"] and "token" not in report.table()
+    assert report.table().splitlines()[0].split() == ["tool", "characters",
+                                                      "parameters"] and "token" not in report.table()
 
 
 def test_errors_come_before_warnings_and_a_wrong_tool_has_no_cost(bad: Path) -> None:
     report = lint_tools(bad)
-    assert [finding.rule for finding in report.errors] == ["T206", "T104"] and [f.rule for f in report.warnings] == ["T107"]
+    assert [finding.rule for finding in report.errors] == ["T206",
+                                                           "T104"] and [f.rule for f in report.warnings] == ["T107"]
     lines = report.table().splitlines()
     assert lines[1].split()[2:] == ["x:", "integer,", "y?:", "string"]
     assert lines[2].split() == ["stop", "-", "type:", "string"]
@@ -83,7 +85,8 @@ def test_errors_come_before_warnings_and_a_wrong_tool_has_no_cost(bad: Path) -> 
 @pytest.mark.parametrize(("schema", "text"), [
     ({"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "number"}},
                                  "required": ["b"]}}, "x?: array of {a?: integer, b: number}"),
-    ({"type": "string", "enum": ["a", "b"]}, "x?: a | b"), ({"type": "object"}, "x?: object"), ({"type": ["a", "b"]}, "x?: ?"),
+    ({"type": "string", "enum": ["a", "b"]}, "x?: a | b"), ({"type": "object"}, "x?: object"),
+    ({"type": ["a", "b"]}, "x?: ?"),
     ({"type": "array"}, "x?: array"), (3, "x?: ?"), ({"type": "array", "items": 3}, "x?: array"),
 ])
 def test_parameters_are_shown_short(schema: Any, text: str) -> None:
