@@ -94,7 +94,7 @@ def tool_problems(tools: Any) -> list[str]:
 
 
 def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
-    """Everything in one tool that a declaration cannot say, each with its rule; `where` is how messages call the tool."""
+    """Everything in one tool that a declaration cannot say, with its rule; `where` is how messages call the tool."""
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         yield "T201", (f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
@@ -133,7 +133,8 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iter
         for name, inner in properties.items():
             wrong = name_problems(name, f"{where}.properties: name", PLAIN_NAME)
             yield from _each("T202", wrong)
-            yield from _property_problems(name, inner, f"{where}.properties.{shown(name) if wrong else name}", depth + 1)
+            place = f"{where}.properties.{shown(name) if wrong else name}"
+            yield from _property_problems(name, inner, place, depth + 1)
     if required is not None:
         yield from _strings_problems("T410", required, f"{where}.required")
 
