@@ -74,8 +74,8 @@ def read_row(row: Any, kind: str) -> tuple[Row | None, list[str]]:
         needed, optional = (needed[0], "answer"), ("group", *(needed[1:] if kind == "csv" else ()))
     missing = [key for key in needed if key not in row]
     problems = [f"has no {key!r}, expected the keys {', '.join(needed)}. Add it." for key in missing]
-    problems += [f"has the key {shown(key)}, expected only {', '.join(needed)}{nearest(key, missing)} Rename or remove it."
-                 for key in row if key not in needed + optional]
+    problems += [f"has the key {shown(key)}, expected only {', '.join(needed)}{nearest(key, missing)} Rename or "
+                 "remove it." for key in row if key not in needed + optional]
     group = row.get("group") or ""
     if not isinstance(group, str):
         problems.append(f"group: found {JSON_KINDS[type(group)]}, expected a text. Put it in quotes.")
@@ -126,4 +126,5 @@ def _single(row: dict, prompt: str, tool: str, arguments: str) -> tuple[dict | N
 
 
 _READERS: dict[str, Callable[[dict], tuple[dict | None, list[str]]]] = {
-    "guide": _guide, "messages": messages.read, "mobile-actions": messages.read_mobile_actions, "xlam": xlam.read, "csv": _csv}
+    "guide": _guide, "messages": messages.read, "mobile-actions": messages.read_mobile_actions, "xlam": xlam.read,
+    "csv": _csv}

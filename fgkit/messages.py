@@ -1,11 +1,13 @@
 """Conversations as OpenAI and Hugging Face write them go in, messages as `prompts.render` takes them come out.
 
-    {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "paint", "arguments": "{\\"color\\": \\"red\\"}"}}]}
+    {"role": "assistant", "tool_calls": [
+        {"id": "c1", "function": {"name": "paint", "arguments": "{\\"color\\": \\"red\\"}"}}]}
     {"role": "tool", "tool_call_id": "c1", "content": "done"}
 
 becomes
 
-    {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "paint", "arguments": {"color": "red"}}}]}
+    {"role": "assistant", "tool_calls": [
+        {"type": "function", "function": {"name": "paint", "arguments": {"color": "red"}}}]}
     {"role": "tool", "name": "paint", "content": "done"}
 """
 
@@ -21,8 +23,8 @@ from .wire import shown
 
 _ANSWER = ("role", "content", "tool_calls", "weight")
 _KEYS = {"tool": ("role", "content", "name", "tool_call_id"), "assistant": _ANSWER, "model": _ANSWER}
-JSON_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number",
-              type(None): "null"}
+JSON_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number",
+              float: "a number", type(None): "null"}
 
 
 def content_text(content: Any) -> str:
@@ -43,8 +45,8 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
     """The fields of a `formats.Row`, or what is wrong with the row."""
     messages = row.get("messages")
     if not isinstance(messages, list):
-        return None, [] if "messages" not in row else [f"messages: found {JSON_KINDS[type(messages)]}, expected a list of "
-                                                       "{\"role\": ..., \"content\": ...}. Write one."]
+        return None, [] if "messages" not in row else [f"messages: found {JSON_KINDS[type(messages)]}, expected a list "
+                                                       "of {\"role\": ..., \"content\": ...}. Write one."]
     problems: list[str] = []
     # A null in a message says nothing: Arrow and OpenAI's clients write one for every key a message lacks.
     messages = [{key: value for key, value in message.items() if value is not None} if isinstance(message, dict)
@@ -60,8 +62,8 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
             continue
         role = message.get("role")
         known = _KEYS.get(role if isinstance(role, str) else "", ("role", "content"))
-        problems += [f"{where}: has the key {shown(key)}, which would not reach the model, expected only {', '.join(known)}"
-                     f"{nearest(key, known)} Rename or remove it." for key in message if key not in known]
+        problems += [f"{where}: has the key {shown(key)}, which would not reach the model, expected only "
+                     f"{', '.join(known)}{nearest(key, known)} Rename or remove it." for key in message if key not in known]
         parts = message.get("content")
         if isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") == "image" for part in parts):
             problems.append(f"{where}: holds an image, which FunctionGemma does not see. Describe it in words.")
@@ -116,7 +118,8 @@ def _response(message: dict, where: str, names: dict[str, str], pending: Sequenc
     """A tool message with the name of the function it answers, which OpenAI gives by the call's id."""
     identity, problems = message.get("tool_call_id"), []
     if identity is not None and not isinstance(identity, str):
-        return message, [f"{where}: tool_call_id: found {JSON_KINDS[type(identity)]}, expected a text. Put it in quotes."]
+        return message, [f"{where}: tool_call_id: found {JSON_KINDS[type(identity)]}, expected a text. "
+                         "Put it in quotes."]
     if identity in names and "name" not in message:
         message = message | {"name": names[identity]}
     elif identity is not None and identity not in names and names:
@@ -124,8 +127,8 @@ def _response(message: dict, where: str, names: dict[str, str], pending: Sequenc
                         f"{', '.join(list(names)[:5])}. Correct it.")
     content = message.get("content")
     if not content:
-        problems.append(f"{where}: a response without content leaves no trace in the prompt, which then differs from what "
-                        'was trained. Write {"name": ..., "response": {}}, or what the function returned.')
+        problems.append(f"{where}: a response without content leaves no trace in the prompt, which then differs from "
+                        'what was trained. Write {"name": ..., "response": {}}, or what the function returned.')
     answered = [item["name"] if isinstance(item, dict) and {"name", "response"} <= set(item) else message.get("name")
                 for item in (content if isinstance(content, list) else [content])]
     problems += [f"{where}: answers {shown(name)}, which was not called, expected one of {', '.join(pending)}"

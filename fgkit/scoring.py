@@ -131,7 +131,7 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
         folder: a model folder.
         rows: tools and held-out rows.
         system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles; the score is the first one's, those of all stand under `per_style` where there are several.
+        style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
         description: what the progress bar says.
     """
     from . import base_model, generation

@@ -30,7 +30,7 @@ class Data:
 
 
 def held_out_data(path: str | Path, tools: list[dict], *, format: str = "auto") -> Data:
-    """Read a file that is only scored on: the rows that it marks for evaluation, or all; arguments as for `load_data`."""
+    """Read a file that is only scored on: the rows it marks for evaluation, or all; arguments as for `load_data`."""
     inspection = inspect_records(path, tools, format=format)
     require(inspection.problems)
     rest, marked = by_mark(inspection)
@@ -42,7 +42,7 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
 
     Args:
         data: rows to train on; those that the file marks for evaluation are left out.
-        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, or else a tenth.
+        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, else a tenth.
         tools: declarations from `load_tools`.
         seed: decides the split.
         format: of both files, one of `formats.FORMATS`.
@@ -87,8 +87,8 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
 def _warnings(inspection: Inspection) -> tuple[str, ...]:
     """What a user of the data should see; duplicates are counted."""
     copies = [warning.line for warning in inspection.warnings if warning.rule == "D102"]
-    counted = [f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them to "
-               "silence this."] if copies else []
+    counted = [f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them "
+               "to silence this."] if copies else []
     return *counted, *(str(warning) for warning in inspection.warnings if warning.rule != "D102")
 
 
@@ -114,8 +114,8 @@ def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -
     sizes = Counter(groups)
     if len(sizes) < 2:
         what = f"all {len(records)} rows are one group ({next(iter(sizes))!r})" if sizes else "found no rows"
-        raise DataError(f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only in "
-                        "their values, case or spacing belong together. Add other sentences, or give an eval file.")
+        raise DataError(f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only "
+                        "in their values, case or spacing belong together. Add other sentences, or give an eval file.")
     order = sorted(sizes, key=lambda group: hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=16).digest())
     wanted = max(1, min(round(len(records) * eval_fraction), len(records) - 1))
     chosen: set[str] = set()
@@ -142,7 +142,8 @@ def template(record: Record) -> str:
     said = next((content_text(message.get("content")) for message in messages if message["role"] == "user"), "")
     answer = next((message for message in messages if message["role"] in ("assistant", "model")), {})
     text = said.casefold()
-    values = {value.casefold() for call in answer.get("tool_calls") or () for value in _leaves(call["function"]["arguments"])}
+    calls = answer.get("tool_calls") or ()
+    values = {value.casefold() for call in calls for value in _leaves(call["function"]["arguments"])}
     for value in sorted(values, key=lambda value: (-len(value), value)):
         text = _masked(text, value)
     return "".join(sign for sign in text if sign.isalnum() or sign == _MASK) or " ".join(said.split())

@@ -286,8 +286,8 @@ def _profile(settings: TaskConfig, rows: Rows) -> str:
             "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
             else "every answer is one call or plain text."))
     elif rows.parallel and "<end_function_call>" in bundle.PROFILES[profile].stop_tokens:
-        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers with "
-                          "several calls: only the first would survive. Choose 'google', or leave profile empty.")
+        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers "
+                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
     return profile
 
 

@@ -2,9 +2,9 @@
 
     {"query": "Wait 5", "answers": '[{"name": "wait", "arguments": {"s": 5}}]', "tools": '[{"name": "wait", ...}]'}
 
->>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional", "description": "N."}}}])
+>>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional"}}}])
 ([{'name': 'f', 'description': 'Does.', 'parameters': {'type': 'object', 'properties':
-  {'n': {'type': 'integer', 'description': 'N.'}}, 'required': []}}], [])
+  {'n': {'type': 'integer', 'description': ''}}, 'required': []}}], [])
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
             problems.append(f"answers[{index}]: found {shown(json.dumps(call))}, expected "
                             '{"name": ..., "arguments": {...}}. Write it so.')
     if answers == []:
-        problems.append("answers: found no call, and the format has no place for a text. Delete the row, or write it in "
-                        "the format messages with what the model should say.")
+        problems.append("answers: found no call, and the format has no place for a text. Delete the row, or write it "
+                        "in the format messages with what the model should say.")
     if problems or any(key not in row for key in ("query", "answers", "tools")):
         return None, problems
     return {"messages": [{"role": "user", "content": query}, call_message(calls)], "tools": tools}, []
@@ -73,7 +73,7 @@ def tools_of(tools: list) -> tuple[list[dict], list[str]]:
             schema = _schema(kind) if isinstance(kind, str) else None
             if schema is None:
                 problems.append(f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
-                                f"{', '.join(('str', 'int', 'float', 'bool', 'list', 'dict'))}, such as \"int, optional\" "
+                                f"str, int, float, bool, list, dict, such as \"int, optional\" "
                                 "or \"List[str]\". Choose one type.")
                 continue
             properties[name] = schema | {"description": parameter.get("description", "")}
