@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | doctor | chat`. A light skin over functions of the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -6,6 +6,7 @@ Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
+from .formats import FORMATS
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fgkit: the package {error.name!r} is not installed. `python -m fgkit doctor` says what is missing.",
               file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
         return 130
@@ -49,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
              for name, default in plan.items() if isinstance(default, str)}
     parameters = {name: value if name in texts else _literal(value) for name, value in options.parameter}
     named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
-             "tools": options.tools, "model": options.model}
+             "tools": options.tools, "model": options.model, "data_format": options.format}
     if options.model and options.base:
         raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: give one of them.")
     parameters |= {name: value for name, value in named.items() if value is not None}
@@ -62,15 +68,11 @@ def _run(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from . import evaluation, scoring
     from .files import write_json
-    from .records import read_records
-    from .tools import load_tools
 
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
-    data, held_out, tools_file = scoring.data_files(options.data, options.data, options.tools)
-    tools = load_tools(tools_file)
-    rows = scoring.Rows(tools, (), tuple(read_records(held_out, tools)))
+    rows = scoring.load_held_out(options.data, options.tools, options.format)
     if path.is_dir():
         score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
@@ -85,18 +87,47 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    from .records import format_report, inspect_records
-    from .scoring import data_files
+    from . import lint
+
+    return lint.run(options.path, eval_data=options.eval, tools=options.tools, format=options.format, base=options.base,
+                    max_length=options.max_length, json=options.json, plot=options.plot)
+
+
+def _tools(options: argparse.Namespace) -> int:
+    from .files import write_json
+    from .lint import find_tokenizer
+    from .tools import lint_tools
+
+    tokenizer, without = find_tokenizer(options.base)
+    report = lint_tools(Path(options.path).expanduser(), tokenizer)
+    print(report.table() + (f"\nno tokens counted: {without}" if without else ""))
+    if options.json:
+        write_json(options.json, report.to_json())
+        print(f"written: {options.json}")
+    return 1 if report.errors else 0
+
+
+def _prompt(options: argparse.Namespace) -> int:
+    import json
+
+    from . import lint, prompt_view, scoring
     from .tools import load_tools
 
-    inspection = inspect_records(options.path, load_tools(data_files(tools=options.tools)[2]))
-    for problem in inspection.problems:
-        print(problem)
-    for warning in inspection.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if not inspection.problems:
-        print(format_report(inspection))
-    return 1 if inspection.problems else 0
+    data, _, tools_file = scoring.data_files(options.data, "", options.tools)
+    tools = load_tools(tools_file)
+    record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
+    tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
+    found = prompt_view.view(record, tools, options.style, other=options.diff, tokenizer=tokenizer)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else
+          prompt_view.show(found, colour=sys.stdout.isatty()))
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from .init import init
+
+    print(init(options.path))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -139,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
         description="Teach FunctionGemma 270M to call your functions and ship it to a phone.\n\n"
                     "  python -m fgkit run                              the example, start to scored .task\n"
+                    "  python -m fgkit init my_app                      sample functions and rows to start from\n"
                     "  python -m fgkit lint my.jsonl --tools my.py      is my data right?\n"
                     "  python -m fgkit run --data my.jsonl --tools my.py --output my_run\n"
                     "  python -m fgkit chat my_run/functiongemma-flutter.task --tools my.py")
@@ -158,23 +190,58 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
                      "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
     run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
-    run.add_argument("--data", metavar="FILE", help="training rows, JSONL (default: the example's)")
-    run.add_argument("--eval", metavar="FILE", help="held-out rows, JSONL (default: a tenth of --data)")
+    run.add_argument("--data", metavar="FILE", help="training rows, .jsonl or .csv (default: the example's)")
+    run.add_argument("--eval", metavar="FILE", help="held-out rows, .jsonl or .csv (default: a tenth of --data)")
     run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
+    run.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
     run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                      help="set a notebook parameter, such as -p learning_rate 2e-5; goes to every notebook that has it")
 
     evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
     evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
-    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, JSONL (default: the example's held-out rows)")
+    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, .jsonl or .csv (default: the example's held-out rows)")
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
-    evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
+    evaluate.add_argument("--style", metavar="STYLE",
+                          help="prompt style, one that the model was trained in (default: the first one stored with it)")
 
-    lint = command("lint", _lint, "check a data file; one line a problem", "lint my.jsonl --tools my.py")
-    lint.add_argument("path", metavar="DATA", help="rows, JSONL")
+    lint = command("lint", _lint, "check data files; one line a problem",
+                   "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
+    lint.add_argument("path", metavar="DATA", help="rows to train on, .jsonl or .csv")
+    lint.add_argument("--eval", metavar="FILE", default="", help="held-out rows: checked too, and compared with DATA")
     lint.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    lint.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    lint.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                      "downloaded (default: the offline base if it is built, otherwise lengths are not checked)")
+    lint.add_argument("--max-length", metavar="N", type=int, default=FinetuneConfig.max_length,
+                      help="longest row in tokens (default: %(default)s)")
+    lint.add_argument("--json", metavar="OUT", default="", help="write the whole report to this file")
+    lint.add_argument("--plot", metavar="OUT.png", default="", help="draw tokens a row and rows a tool into this file")
+
+    tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
+                    "tools my.py")
+    tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
+    tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
+                       "downloaded (default: the offline base if it is built, otherwise characters are counted)")
+    tools.add_argument("--json", metavar="OUT", help="write the same to this file")
+
+    prompt = command("prompt", _prompt, "show what a runtime puts before the model, and where another's text differs",
+                     'prompt "make it red" --style flutter_gemma --diff template')
+    prompt.add_argument("text", nargs="*", help="what the user says")
+    prompt.add_argument("--row", metavar="N", type=int, help="instead of a text: the row in line N of --data")
+    prompt.add_argument("--data", metavar="FILE", default="", help="rows (default: the example's training rows)")
+    prompt.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    prompt.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    prompt.add_argument("--style", metavar="STYLE", default="template", help="template (default), flutter_gemma or litert_lm")
+    prompt.add_argument("--diff", metavar="STYLE", default="", help="another style to compare with")
+    prompt.add_argument("--tokens", metavar="DIR|offline", default="", help="show tokens, too: a model folder's or the "
+                        "offline base's")
+    prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+    init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
+    init.add_argument("path", metavar="DIR", help="a new or empty folder")
 
     doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")

@@ -70,7 +70,7 @@ def find_base(base: str = "") -> Base:
         raise ModelError(f"{name}: the token in HF_TOKEN holds characters that no token has. Copy it again from "
                          f"https://huggingface.co/settings/tokens. {_INSTEAD}")
     if not base and not token:
-        local = _local_copy(name)
+        local = local_copy(name)
         if local is None:
             return _offline(f"No token and no whole local copy of {FUNCTIONGEMMA}.")
         return Base(name, local, False, f"Base model: {name}, from the copy on this machine.")
@@ -102,15 +102,30 @@ def load(folder: str | Path) -> tuple[Any, Any]:
     Returns:
         (model in evaluation mode, on the GPU if there is one; tokenizer).
     """
-    silence_libraries()
+    tokenizer = load_tokenizer(folder)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, attn_implementation="eager", use_safetensors=True, local_files_only=True,
         trust_remote_code=False)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """A model folder's tokenizer alone; code in the folder is never run.
+
+    Raises:
+        ModelError: its files are missing or damaged.
+    """
+    silence_libraries()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises nothing more exact for a damaged file
+        raise ModelError(f"{folder}: its tokenizer cannot be read: {(str(error) or type(error).__name__)[:200]!r}. "
+                         "Get the model's files again.") from error
 
 
 def silence_libraries() -> None:
@@ -130,8 +145,8 @@ def _offline(reason: str) -> Base:
                                        f"start better and need less training. {_GET_ACCESS}")
 
 
-def _local_copy(name: str) -> Path | None:
-    """The whole model in the Hub's cache; an interrupted download is none, because without a token it stays so."""
+def local_copy(name: str) -> Path | None:
+    """The whole model of this name in the Hub's cache; an interrupted download is none: without a token it stays so."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -39,6 +39,10 @@ class CallSyntaxError(FgkitError):
         self.offset = offset
 
 
+class ArgumentError(FgkitError):
+    """A call's arguments do not fit its tool's schema; the message has one line a problem."""
+
+
 class ModelError(FgkitError):
     """A base model or model folder cannot be had, is incomplete or is not what it should be."""
 

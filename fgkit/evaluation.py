@@ -2,7 +2,8 @@
 
 parse_rate: share of answers that `calls.parse` accepts (a plain text without calls is accepted, but has the wrong
 tool); tool_accuracy: share whose called names are the expected ones, in order; exact_match: names and typed arguments,
-where key order does not count and 1, 1.0 and true all differ. Rates run from 0 to 1.
+where key order does not count and 1, 1.0 and true all differ. Where plain text is expected both say whether no call was
+made, whatever the text. Rates run from 0 to 1.
 
 >>> score(records, answers)["per_tool"]["show_alert"]
 {'n': 50, 'tool_accuracy': 1.0, 'exact_match': 0.86}
@@ -18,10 +19,13 @@ from typing import Any
 from .calls import Call, parse
 from .errors import CallSyntaxError, FgkitError
 from .files import replacing
-from .records import Record, canonical
+from .records import KINDS, Record, canonical
 
 METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match"}
-_OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+SHOWN_TOOLS = 20
+_NO_CALL = "(no call)"
+KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
+OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 
 
 def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
         end_tag_cut: accept one missing final `<end_function_call>`, for runtimes that stop at it.
     Returns:
         {"n", "parse_rate", "tool_accuracy", "exact_match", "per_tool": {tool: {"n", "tool_accuracy", "exact_match"}},
+        "per_kind": {"call" | "parallel" | "no_call": the same},
         "rows": [{"line", "user_content", "expected", "text", "calls", "error", "tool_ok", "exact"}]}; a row counts for
         the first tool it expects; `calls` is None, and `error` says why, where the answer does not parse. An answer
         without a call is parsed only where none is expected: plain text says nothing about the format.
@@ -43,37 +48,36 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
         raise FgkitError(f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
                          "for each row and at least one row. Check the data file and the generator.")
     rows = [_row(record, text, end_tag_cut) for record, text in zip(records, texts, strict=True)]
-    groups = defaultdict(list)
+    tools, kinds = defaultdict(list), defaultdict(list)
     for record, row in zip(records, rows, strict=True):
-        groups[record.calls[0].name if record.calls else "(no call)"].append(row)
+        tools[record.calls[0].name if record.calls else _NO_CALL].append(row)
+        kinds[record.kind].append(row)
     return {
         "n": len(rows),
         "parse_rate": sum(row["calls"] is not None and bool(row["calls"]) == bool(row["expected"])
                           for row in rows) / len(rows),
         **_rates(rows),
-        "per_tool": {tool: {"n": len(group), **_rates(group)} for tool, group in sorted(groups.items())},
+        "per_tool": {tool: {"n": len(group), **_rates(group)} for tool, group in sorted(tools.items())},
+        "per_kind": {kind: {"n": len(kinds[kind]), **_rates(kinds[kind])} for kind in KINDS if kind in kinds},
         "rows": rows,
     }
 
 
 def compare(named_scores: dict[str, dict]) -> str:
-    """A Markdown table with one column for each score and one line for each metric, then two for each tool.
+    """A Markdown table: one column for each score and one line for each metric, two for each kind of row and each tool.
 
     Args:
         named_scores: what `score` returned by the name to show, such as base, tuned and task.
     """
-    tools: dict[str, int] = {}
-    for one in named_scores.values():
-        for tool, each in one["per_tool"].items():
-            tools[tool] = max(each["n"], tools.get(tool, 0))
     table = [["", *named_scores], ["---", *["---:"] * len(named_scores)]]
     table.append(["rows", *(str(one["n"]) for one in named_scores.values())])
     for metric, label in METRICS.items():
         table.append([label, *(_percent(one[metric]) for one in named_scores.values())])
-    for tool, n in tools.items():
+    for part, name, n in _parts(named_scores):
+        label = KIND_LABELS[name] if part == "per_kind" else f"style `{name}`" if part == "per_style" else f"`{name}`"
         for metric in ("tool_accuracy", "exact_match"):
-            cells = (_percent(one["per_tool"].get(tool, {}).get(metric)) for one in named_scores.values())
-            table.append([f"`{tool}` ({n} rows): {METRICS[metric]}", *cells])
+            cells = (_percent(one.get(part, {}).get(name, {}).get(metric)) for one in named_scores.values())
+            table.append([f"{label} ({n} rows): {METRICS[metric]}", *cells])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]  # aligned, because terminals show it as it is
     return "\n".join("| " + " | ".join(_filled(cell, width) for cell, width in zip(line, widths, strict=True)) + " |" for line in table)
 
@@ -87,16 +91,16 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    tools = list(dict.fromkeys(tool for one in named_scores.values() for tool in one["per_tool"]))
-    labels = [*METRICS.values(), *(f"exact match\n{tool}" for tool in tools)]
+    parts = [(part, name) for part, name, _ in _parts(named_scores)]
+    labels = [*METRICS.values(), *(f"exact match\n{KIND_LABELS.get(name, name)}" for _, name in parts)]
     width = 0.8 / len(named_scores)
     figure = Figure(figsize=(max(6.0, 1.6 * len(labels)), 4.2), layout="constrained")
     axes = figure.subplots()
     for index, (name, one) in enumerate(named_scores.items()):
         values = [100 * one[metric] for metric in METRICS]
-        values += [100 * one["per_tool"].get(tool, {}).get("exact_match", 0.0) for tool in tools]
+        values += [100 * one.get(part, {}).get(name, {}).get("exact_match", 0.0) for part, name in parts]
         places = [place + (index - (len(named_scores) - 1) / 2) * width for place in range(len(labels))]
-        color = _OKABE_ITO[index % len(_OKABE_ITO)]
+        color = OKABE_ITO[index % len(OKABE_ITO)]
         bars = axes.bar(places, values, width, label=f"{name} ({one['n']} rows)", color=color)
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
@@ -138,6 +142,21 @@ def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
                             "before": one["text"], "after": other["text"], "change": change})
     order = ("tool lost", "match lost", "tool gained", "match gained")
     return sorted(changes, key=lambda row: order.index(row["change"]))
+
+
+def _parts(named_scores: dict[str, dict]) -> list[tuple[str, str, int]]:
+    """What is shown on its own: (part of a score, name, most rows) of kinds and styles, where several, and of the tools
+    with most rows."""
+    sizes: dict[tuple[str, str], int] = {}
+    for part in ("per_kind", "per_style", "per_tool"):
+        for one in named_scores.values():
+            for name, each in one.get(part, {}).items():  # scores of fgkit 0.1 have no kinds
+                sizes[part, name] = max(each["n"], sizes.get((part, name), 0))
+    several = sum(part == "per_kind" for part, _ in sizes) > 1
+    hidden = {("per_tool", _NO_CALL)} if several else {("per_kind", kind) for kind in KINDS}
+    tools = sorted((key for key in sizes if key[0] == "per_tool"), key=lambda key: -sizes[key])
+    hidden |= {*tools[SHOWN_TOOLS:]}
+    return [(part, name, n) for (part, name), n in sizes.items() if (part, name) not in hidden]
 
 
 def _row(record: Record, text: str, end_tag_cut: bool) -> dict[str, Any]:

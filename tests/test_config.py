@@ -58,7 +58,7 @@ def test_the_guides_table() -> None:
     assert (TfliteConfig().prefill_seq_len, TfliteConfig().kv_cache_max_len) == (256, 1024)
     assert (TfliteConfig().quantize, TfliteConfig().name) == ("dynamic_int8", "functiongemma-flutter")
     task = TaskConfig()
-    assert (task.profile, task.max_exact_match_loss, task.max_tool_accuracy_loss) == ("guide", 3.0, 2.0)
+    assert (task.profile, task.max_exact_match_loss, task.max_tool_accuracy_loss) == ("", 3.0, 2.0)
 
 
 def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:

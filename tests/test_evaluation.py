@@ -12,13 +12,13 @@ from fgkit.calls import Call
 from fgkit.errors import FgkitError
 from fgkit.evaluation import changed_rows, compare, plot, score
 from fgkit.prompts import completion
-from fgkit.records import Record
+from fgkit.records import Record, request
 
 RECORDS = [
-    Record(1, "red", (Call("paint", {"color": "red"}),)),
-    Record(3, "alert", (Call("alert", {"title": "A", "n": 1}),)),
-    Record(4, "both", (Call("paint", {"color": "red"}), Call("alert", {}))),
-    Record(9, "two", (Call("alert", {"n": 2}),)),
+    request(1, "red", (Call("paint", {"color": "red"}),)),
+    request(3, "alert", (Call("alert", {"title": "A", "n": 1}),)),
+    request(4, "both", (Call("paint", {"color": "red"}), Call("alert", {}))),
+    request(9, "two", (Call("alert", {"n": 2}),)),
 ]
 
 
@@ -58,9 +58,23 @@ def test_perfect_answers_and_key_order() -> None:
 def test_plain_text_counts_as_parsed_only_where_no_call_is_expected() -> None:
     result = score(RECORDS[:1], ["I am sorry."])
     assert (result["parse_rate"], result["tool_accuracy"], result["rows"][0]["calls"]) == (0.0, 0.0, [])
-    assert score([Record(1, "hi", ())], ["Hello."])["parse_rate"] == 1.0
+    assert score([request(1, "hi", ())], ["Hello."])["parse_rate"] == 1.0
     no_call = {"n": 1, "tool_accuracy": 1.0, "exact_match": 1.0}
-    assert score([Record(1, "hi", ())], ["Hello."])["per_tool"] == {"(no call)": no_call}
+    assert score([request(1, "hi", ())], ["Hello."])["per_tool"] == {"(no call)": no_call}
+
+
+def test_kinds_are_scored_on_their_own() -> None:
+    records = [*RECORDS, request(10, "hi"), request(11, "bye"), request(12, "why")]
+    texts = [*perfect(), "Any text.", answer(Call("paint", {"color": "red"})), "<start_function_call>call:"]
+    result = score(records, texts)
+    assert result["per_kind"] == {"call": {"n": 3, "tool_accuracy": 1.0, "exact_match": 1.0},
+                                  "parallel": {"n": 1, "tool_accuracy": 1.0, "exact_match": 1.0},
+                                  "no_call": {"n": 3, "tool_accuracy": 1 / 3, "exact_match": 1 / 3}}
+    table = compare({"tuned": result})
+    assert "| no call (3 rows): exact match " in table and "(no call)" not in table
+    old = {key: value for key, value in result.items() if key != "per_kind"}  # written by fgkit 0.1
+    assert "`(no call)` (3 rows)" in compare({"old": old})
+    assert "one call" not in compare({"one": score(RECORDS[:1], perfect()[:1])})
 
 
 def test_every_expected_call_counts_in_its_order() -> None:
@@ -72,7 +86,7 @@ def test_every_expected_call_counts_in_its_order() -> None:
 
 @pytest.mark.parametrize("value", [1.0, True, "1", None, [1]])
 def test_arguments_are_compared_with_their_types(value: object) -> None:
-    result = score([Record(1, "go", (Call("f", {"x": 1}),))], [answer(Call("f", {"x": value}))])
+    result = score([request(1, "go", (Call("f", {"x": 1}),))], [answer(Call("f", {"x": value}))])
     assert (result["parse_rate"], result["tool_accuracy"], result["exact_match"]) == (1.0, 1.0, 0.0)
 
 
@@ -100,11 +114,23 @@ def test_compare_is_a_markdown_table_side_by_side() -> None:
         "| parse rate | 0.0% | 75.0% | 100.0% |",
         "| tool accuracy | 0.0% | 75.0% | 100.0% |",
         "| exact match | 0.0% | 75.0% | 100.0% |",
+        "| one call (3 rows): tool accuracy | 0.0% | 66.7% | 100.0% |",
+        "| one call (3 rows): exact match | 0.0% | 66.7% | 100.0% |",
+        "| several calls (1 rows): tool accuracy | 0.0% | 100.0% | – |",
+        "| several calls (1 rows): exact match | 0.0% | 100.0% | – |",
         "| `alert` (2 rows): tool accuracy | 0.0% | 50.0% | – |",
         "| `alert` (2 rows): exact match | 0.0% | 50.0% | – |",
         "| `paint` (2 rows): tool accuracy | 0.0% | 100.0% | 100.0% |",
         "| `paint` (2 rows): exact match | 0.0% | 100.0% | 100.0% |",
     ]
+
+
+def test_only_the_tools_with_most_rows_are_shown() -> None:
+    records = [request(n, "x", [Call(f"f{n % 30}", {})]) for n in range(45)]
+    result = score(records, [answer(*record.calls) for record in records])
+    lines = compare({"one": result}).splitlines()
+    assert len(result["per_tool"]) == 30 and len(lines) == 6 + 2 * 20
+    assert all(f"`f{n}` (2 rows)" in "\n".join(lines) for n in range(15))
 
 
 def test_plot_writes_a_whole_png(tmp_path: Path) -> None:

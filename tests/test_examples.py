@@ -11,12 +11,12 @@ import tiny
 from fgkit import examples, prompts
 from fgkit.calls import Call
 from fgkit.errors import DataError, ModelError
-from fgkit.records import Record
+from fgkit.records import request
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[1] / "data"
-RECORDS = [Record(1, "make it red", (Call("change_background_color", {"color": "red"}),)),
-           Record(7, "show an alert saying hi", (Call("show_alert", {"title": "Alert", "message": "hi"}),))]
+RECORDS = [request(1, "make it red", (Call("change_background_color", {"color": "red"}),)),
+           request(7, "show an alert saying hi", (Call("show_alert", {"title": "Alert", "message": "hi"}),))]
 
 
 @pytest.fixture(scope="module")

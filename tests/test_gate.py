@@ -9,12 +9,12 @@ from fgkit.errors import CheckFailed, FgkitError
 from fgkit.evaluation import score
 from fgkit.gate import Verdict, gate
 from fgkit.prompts import completion
-from fgkit.records import Record
+from fgkit.records import request
 
 
 def scored(n: int, *, inexact: int = 0, wrong_tool: int = 0, start: int = 0) -> dict:
     """A score of n rows; from row `start` on, `wrong_tool` call another tool and `inexact` more are wrong inside."""
-    records = [Record(line, f"row {line}", (Call("f", {"x": "a"}),)) for line in range(1, n + 1)]
+    records = [request(line, f"row {line}", (Call("f", {"x": "a"}),)) for line in range(1, n + 1)]
     texts = [completion([Call("f", {"x": "a"})])] * n
     for row in range(start, start + wrong_tool):
         texts[row] = completion([Call("g", {"x": "a"})])

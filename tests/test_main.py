@@ -13,9 +13,8 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, environment, pipeline, scoring
+from fgkit import checks, environment, evaluation, pipeline, scoring, summary
 from fgkit.errors import CheckFailed, FgkitError
-from fgkit.files import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
@@ -46,7 +45,8 @@ def rows(tmp_path):
 @pytest.mark.parametrize(("command", "options"), [
     ("run", ["--output", "--base", "--model", "--data", "--eval", "--tools", "-p NAME VALUE"]),
     ("evaluate", ["path", "--data", "--tools", "--json", "--style"]),
-    ("lint", ["DATA", "--tools"]), ("doctor", ["--step", "--output"]), ("chat", ["BUNDLE", "question", "--tools"])])
+    ("lint", ["DATA", "--eval", "--tools", "--format", "--base", "--max-length", "--json", "--plot"]),
+    ("doctor", ["--step", "--output"]), ("chat", ["BUNDLE", "question", "--tools"])])
 def test_help_of_each_command(command, options, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main([command, "--help"])
@@ -78,38 +78,6 @@ def test_version(capsys):
     with pytest.raises(SystemExit):
         command_line.main(["--version"])
     assert capsys.readouterr().out == f"fgkit {fgkit.__version__}\n"
-
-
-# ---- lint
-
-def test_lint_good_data(main, rows):
-    code, out, err = main("lint", rows)
-    assert code == 0 and "change_background_color" in out and err == ""
-    assert main("lint", shipped("data", "training_data.jsonl"))[0] == 0
-
-
-def test_lint_warns_on_stderr_and_passes(main, rows):
-    rows.write_text(GOOD * 2)
-    code, _, err = main("lint", rows)
-    assert code == 0 and err.startswith(f"warning: {rows}:2: ")
-
-
-def test_lint_names_every_bad_line(main, rows):
-    rows.write_text(GOOD + BAD + "no json\n")
-    code, out, err = main("lint", rows)
-    assert code == 1 and err == ""
-    lines = out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(f"{rows}:2: ") and "did you mean 'change_background_color'" in lines[0]
-    assert lines[1].startswith(f"{rows}:3: ")
-
-
-def test_lint_that_cannot_run(main, rows, tmp_path):
-    code, out, err = main("lint", tmp_path / "none.jsonl")
-    assert (code, out) == (2, "") and err.startswith(f"fgkit: {tmp_path / 'none.jsonl'}: ")
-    (tmp_path / "tools.py").write_text("def broken(:\n")
-    code, out, err = main("lint", rows, "--tools", tmp_path / "tools.py")
-    assert (code, out) == (2, "") and str(tmp_path / "tools.py") in err
 
 
 # ---- doctor
@@ -191,6 +159,22 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
     assert main("evaluate", tmp_path / "x.litertlm")[0] == 0  # without --data: the example's held-out rows
     assert len(seen["rows"].held_out) >= 150
+
+
+def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
+    (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
+    seen = []
+    monkeypatch.setattr(scoring, "score_file", lambda path, rows, style: seen.append(rows) or evaluation.score(
+        rows.held_out, ["no"] * len(rows.held_out)))
+    (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
+    assert main("evaluate", tmp_path / "x.litertlm", "--data", tmp_path / "rows.csv")[0] == 0
+    assert seen[0].held_out[0].user_content == "make it red" and seen[0].held_out[0].line == 2
+    for command in (("evaluate", tmp_path / "x.litertlm", "--data"), ("lint",)):
+        code, out, err = main(*command, rows, "--format", "messages")
+        assert code > 0 and "has no 'messages', expected the keys messages" in out + err
+    monkeypatch.setattr(pipeline, "run", lambda parameters: seen.append(parameters) or summary.read(tmp_path))
+    assert main("run", "--data", rows, "--format", "guide", "--output", tmp_path)[0] == 0
+    assert seen[1]["data_format"] == "guide"
 
 
 @pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])

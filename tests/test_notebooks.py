@@ -20,6 +20,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from fgkit import config, pipeline
 from fgkit.bundle import PROFILES
+from fgkit.formats import FORMATS
 from fgkit.tflite import QUANTIZE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +120,8 @@ def test_papermill_sees_every_parameter(name):
 
 @pytest.mark.parametrize(("name", "parameter", "choices"), [
     ("to_tflite", "quantize", list(QUANTIZE)),
-    ("to_task", "profile", list(PROFILES)),
+    ("to_task", "profile", ["", *PROFILES]),
+    *((name, "data_format", list(FORMATS)) for name in NAMES),
     ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
 ])
 def test_the_choices_of_a_form_are_the_ones_that_are_accepted(name, parameter, choices):
@@ -136,7 +138,7 @@ def test_guide_values():
     assert f"{tflite['name']}_{QUANTIZE[tflite['quantize']][0]}_ekv{tflite['kv_cache_max_len']}.tflite" == \
         "functiongemma-flutter_q8_ekv1024.tflite"
     task = pipeline.declared_parameters("to_task")
-    assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("guide", 3.0, 2.0)
+    assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("", 3.0, 2.0)
     assert f"{task['name']}.task" == "functiongemma-flutter.task"
     tuning = config.FinetuneConfig(**pipeline.declared_parameters("finetune"))
     assert (tuning.max_length, tuning.lr_scheduler_type, tuning.warmup_ratio) == (1024, "cosine", 0.1)
@@ -149,7 +151,9 @@ def test_guide_values():
 def test_shared_parameters_have_one_default(name):
     mine, first = pipeline.declared_parameters(name), pipeline.declared_parameters("finetune")
     assert {"output", "data", "eval_data", "tools", "seed"} <= set(mine)
-    assert all(mine[key] == first[key] for key in mine if key in first)
+    # The style is chosen once, in finetune; later notebooks take the model's own unless told which to insist on.
+    assert all(mine[key] == first[key] for key in mine if key in first and key != "style")
+    assert mine["style"] == ("template" if name == "finetune" else "")
     if name != "finetune":
         assert mine["name"] == pipeline.declared_parameters("to_tflite")["name"] and mine["model"] == ""
 
@@ -221,7 +225,7 @@ def test_no_name_is_used_before_it_is_there(name):
 
 
 @pytest.mark.parametrize(("name", "stages"), [
-    ("finetune", ["load_rows", "score_base", "show_scores", "finetune", "score_tuned", "show_scores"]),
+    ("finetune", ["load_rows", "report_data", "score_base", "show_scores", "finetune", "score_tuned", "show_scores"]),
     ("to_tflite", ["load_rows", "validate", "convert", "compare_first_token"]),
     ("to_task", ["load_rows", "bundle_task", "score_task", "show_scores", "judge"]),
 ])

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fgkit.calls import Call
-from fgkit.errors import DataError, FgkitError
-from fgkit.records import (Record, canonical, format_report, inspect_records, load_data, read_records, same_text, show,
-                           split)
+from fgkit.errors import DataError
+from fgkit.records import canonical, inspect_records, read_records, request, same_text, show
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
@@ -133,7 +132,7 @@ def test_good_values_pass_with_their_types(tmp_path: Path) -> None:
     arguments = {"count": 10**30, "ratio": 1, "on": False, "maybe": None, "names": [], "where": {"city": "Zürich"},
                  "free": {"deep": [{"k": [1.5, None]}]}}
     records = read_records(write(tmp_path, typed(**arguments), row("p", "ping", "{}")), TOOLS)
-    assert records == [Record(1, "go", (Call("typed", arguments),)), Record(2, "p", (Call("ping", {}),))]
+    assert records == [request(1, "go", (Call("typed", arguments),)), request(2, "p", (Call("ping", {}),))]
     assert type(records[0].calls[0].arguments["ratio"]) is int
 
 
@@ -178,14 +177,6 @@ def test_exact_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
     assert inspection.per_tool == {"paint": 2, "show_alert": 1, "typed": 0, "ping": 0}
 
 
-def test_report_is_a_table_with_every_count(tmp_path: Path) -> None:
-    lines = format_report(inspect_records(write(tmp_path, row(), row(), "x"), TOOLS)).splitlines()
-    assert [line.split() for line in lines[1:8]] == [
-        ["rows", "used", "1"], ["exact", "duplicates", "1"], ["problems", "1"], ["rows", "for", "paint", "1"],
-        ["rows", "for", "show_alert", "0"], ["rows", "for", "typed", "0"], ["rows", "for", "ping", "0"]]
-    assert ":3: not JSON" in lines[8] and ":2: is an exact duplicate" in lines[9] and len(lines) == 10
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1).filter(str.strip)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
 VALUES = st.recursive(
@@ -199,69 +190,10 @@ VALUES = st.recursive(
 def test_written_rows_read_back_equal(tmp_path: Path, rows: list[tuple[str, dict]], ascii_only: bool) -> None:
     lines = [json.dumps({"user_content": text, "tool_name": "typed", "tool_arguments": json.dumps({"free": value})},
                         ensure_ascii=ascii_only) for text, value in rows]
-    expected = [Record(number, text, (Call("typed", {"free": value}),)) for number, (text, value) in enumerate(rows, 1)]
+    expected = [request(number, text, (Call("typed", {"free": value}),)) for number, (text, value) in enumerate(rows, 1)]
     records = read_records(write(tmp_path, *lines), TOOLS)
     assert records == expected
     assert [canonical(record.calls) for record in records] == [canonical(record.calls) for record in expected]
-
-
-def numbered(count: int) -> list[Record]:
-    return [Record(line, f"text {line}", (Call("ping", {}),)) for line in range(1, count + 1)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 60), st.integers(), st.floats(0.01, 0.99))
-def test_split_divides_in_order(count: int, seed: int, fraction: float) -> None:
-    records = numbered(count)
-    train, held_out = split(records, seed=seed, eval_fraction=fraction)
-    assert train and held_out and sorted([*train, *held_out], key=lambda record: record.line) == records
-    assert [train, held_out] == [sorted(side, key=lambda record: record.line) for side in (train, held_out)]
-    assert len(held_out) == min(max(1, round(count * fraction)), count - 1)
-
-
-def test_split_is_fixed_by_the_seed_and_keeps_variants_together() -> None:
-    records = numbered(40)
-    assert split(records, seed=1) == split(records, seed=1) != split(records, seed=2)
-    assert [record.line for record in split(records, seed=1)[1]] == [3, 9, 14, 36]  # on every machine and version
-    both = records + [Record(record.line, record.user_content.upper(), record.calls) for record in records]
-    train, held_out = split(both, seed=3)
-    trained, asked = ({same_text(record.user_content) for record in side} for side in (train, held_out))
-    assert len(held_out) == 8 and len(asked) == 4 and not trained & asked
-
-
-def test_split_refuses_too_little_and_odd_fractions() -> None:
-    for records in ([], numbered(1), [Record(1, "a", ()), Record(2, "A", ())]):
-        with pytest.raises(DataError, match="expected at least 2"):
-            split(records, seed=0)
-    for fraction in (0, 1, -0.1, float("nan")):
-        with pytest.raises(FgkitError, match="eval_fraction"):
-            split(numbered(5), seed=0, eval_fraction=fraction)
-
-
-def test_load_data_splits_or_reads_both(tmp_path: Path) -> None:
-    rows = [row(f"red {n}") for n in range(20)]
-    one, two = write(tmp_path, *rows), write(tmp_path, row("new"), row("RED  3"), name="eval.jsonl")
-    data = load_data(one, "", TOOLS, seed=7)
-    assert (data.train, data.held_out) == tuple(map(tuple, split(read_records(one, TOOLS), seed=7)))
-    assert len(data.held_out) == 2 and data.warnings == ()
-    data = load_data(one, two, TOOLS, seed=7)
-    assert (len(data.train), len(data.held_out)) == (20, 2)
-    (leak,) = data.warnings
-    assert "1 of 2 texts are also trained on" in leak and "lines 2 (= 4) of" in leak
-    (duplicates,) = load_data(write(tmp_path, *rows, rows[0], rows[1]), "", TOOLS, seed=7).warnings
-    assert "2 exact duplicates are left out, the first on line 21" in duplicates
-
-
-def test_load_data_reports_both_files_together(tmp_path: Path) -> None:
-    one, two = write(tmp_path, "x", row("y", "nope")), write(tmp_path, "", name="eval.jsonl")
-    with pytest.raises(DataError) as caught:
-        load_data(one, two, TOOLS, seed=0)
-    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [f"{one}:1:", f"{one}:2:", f"{two}:1:"]
-    with pytest.raises(DataError) as caught:
-        load_data(tmp_path / "no.jsonl", two, TOOLS, seed=0)
-    assert "no.jsonl: cannot be read" in str(caught.value) and f"{two}:1: the file is empty" in str(caught.value)
-    with pytest.raises(DataError, match=r"data\.jsonl: found 1 different"):
-        load_data(write(tmp_path, row()), "", TOOLS, seed=0)
 
 
 def test_canonical_tells_types_apart_and_show_is_readable() -> None:

@@ -1,0 +1,92 @@
+"""Characters that a reader does not see but the model does: invisible ones, look-alikes, what a wrong encoding left.
+
+In: a text. Out: the rule each oddity breaks (`data_rules.RULES`), what was found, and for D247 the repaired text.
+
+>>> list(oddities("caf\\u00c3\\u00a9"))
+[('D247', "'Ã©' (U+00C3 U+00A9)", "'é'")]
+
+Emoji, accents and every script are fine, joiners between letters of the scripts that need them too.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_USUAL = re.compile(r"[\t\n\r -~]*")
+_CLASSES = (
+    ("D241", re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")),
+    ("D243", re.compile("[\u202a-\u202e\u2066-\u2069]")),
+    ("D245", re.compile("[\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f]")),
+    ("D246", re.compile("\ufffd")),
+    ("D248", re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]")),
+)
+# Joiners after a letter of a script beyond Latin, Greek and Cyrillic, or after an emoji, are spelling.
+_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]")
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")  # of England, Scotland, Wales
+_DIRECTION_MARK = re.compile("[\u200e\u200f\u061c]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+# Letters that look like Latin ones in most fonts.
+_LOOK_ALIKE = re.compile("[АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ]")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+_WORD = re.compile(r"[^\W\d_]+")
+# UTF-8 bytes read as Windows-1252: two bytes for accented Latin, three for punctuation, four for emoji.
+_MISREAD = re.compile("[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿")
+
+
+def oddities(text: str) -> Iterator[tuple[str, str, str]]:
+    """What is odd in a text, each rule once.
+
+    Args:
+        text: any string.
+    Yields:
+        (rule, what was found with its code points, for D247 what was meant and else "").
+    """
+    if _USUAL.fullmatch(text):
+        return
+    for rule, characters in _CLASSES:
+        if found := characters.findall(text):
+            yield rule, _named(found), ""
+    invisible = _INVISIBLE.findall(_FLAG.sub("", text)) + ([] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text))
+    if invisible:
+        yield "D242", _named(invisible), ""
+    for word in _WORD.findall(text):
+        if (strange := _LOOK_ALIKE.findall(word)) and _LATIN.search(word):
+            yield "D244", f"{word!r} with {_named(strange)}", ""
+            break
+    yield from _misread(text)
+    if not unicodedata.is_normalized("NFC", text):
+        composed = unicodedata.normalize("NFC", text)
+        at = next((at for at, (old, new) in enumerate(zip(text, composed)) if old != new), len(composed))
+        yield "D249", f"{text[at:at + 2]!r} ({_points(text[at:at + 2])})", ""
+
+
+def _misread(text: str) -> Iterator[tuple[str, str, str]]:
+    for match in _MISREAD.finditer(text):
+        try:
+            meant = bytes(_byte(char) for char in match.group()).decode("utf-8")
+        except (KeyError, UnicodeDecodeError):
+            continue
+        yield "D247", f"{match.group()!r} ({_points(match.group())})", repr(meant)
+        return
+
+
+def _byte(char: str) -> int:
+    """The Windows-1252 byte of a character; the five codes without one pass as they are."""
+    try:
+        return char.encode("cp1252")[0]
+    except UnicodeEncodeError:
+        return {chr(code): code for code in (0x81, 0x8d, 0x8f, 0x90, 0x9d)}[char]
+
+
+def _named(characters: list[str]) -> str:
+    """`U+200B ZERO WIDTH SPACE, 3 times`."""
+    first = characters[0]
+    name = unicodedata.name(first, "")
+    more = f", {len(characters)} times" if len(characters) > 1 else ""
+    return f"U+{ord(first):04X}{f' {name}' if name else ''}{more}"
+
+
+def _points(text: str) -> str:
+    return " ".join(f"U+{ord(char):04X}" for char in text)
