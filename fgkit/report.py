@@ -146,10 +146,10 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
     findings = Findings()
     inspections = [_read(findings, path, tools, format) for path in (data, eval_data) if str(path)]
     train, marked = by_mark(inspections[0])
-    sides = [side_of(inspections[0].path, train, len(inspections[0].warnings), seed)]
+    sides = [side_of(inspections[0].path, train, _duplicates(inspections[0]), seed)]
     if len(inspections) == 2:
         unmarked, chosen = by_mark(inspections[1])
-        sides.append(side_of(inspections[1].path, chosen or unmarked, len(inspections[1].warnings), seed))
+        sides.append(side_of(inspections[1].path, chosen or unmarked, _duplicates(inspections[1]), seed))
     elif marked:
         sides.append(side_of(inspections[0].path, marked, 0, seed))
     for side in sides:
@@ -178,6 +178,10 @@ def _read(findings: Findings, path: str | Path, tools: list[dict], format: str) 
     for problem in (*inspection.problems, *inspection.warnings):
         findings.add_message(problem.rule, problem.path, problem.line, problem.message)
     return inspection
+
+
+def _duplicates(inspection: Inspection) -> int:
+    return sum(warning.rule == "D102" for warning in inspection.warnings)
 
 
 def _without_own(side: Side, tools: list[dict]) -> list[dict]:
