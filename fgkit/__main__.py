@@ -107,6 +107,22 @@ def _tools(options: argparse.Namespace) -> int:
     return 1 if report.errors else 0
 
 
+def _prompt(options: argparse.Namespace) -> int:
+    import json
+
+    from . import lint, prompt_view, scoring
+    from .tools import load_tools
+
+    data, _, tools_file = scoring.data_files(options.data, "", options.tools)
+    tools = load_tools(tools_file)
+    record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
+    tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
+    found = prompt_view.view(record, tools, options.style, other=options.diff, tokenizer=tokenizer)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else
+          prompt_view.show(found, colour=sys.stdout.isatty()))
+    return 0
+
+
 def _init(options: argparse.Namespace) -> int:
     from .init import init
 
@@ -188,7 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
-    evaluate.add_argument("--style", metavar="STYLE", help="prompt style (default: the one stored with the model)")
+    evaluate.add_argument("--style", metavar="STYLE",
+                          help="prompt style, one that the model was trained in (default: the first one stored with it)")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
@@ -209,6 +226,19 @@ def _parser() -> argparse.ArgumentParser:
     tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
                        "downloaded (default: the offline base if it is built, otherwise characters are counted)")
     tools.add_argument("--json", metavar="OUT", help="write the same to this file")
+
+    prompt = command("prompt", _prompt, "show what a runtime puts before the model, and where another's text differs",
+                     'prompt "make it red" --style flutter_gemma --diff template')
+    prompt.add_argument("text", nargs="*", help="what the user says")
+    prompt.add_argument("--row", metavar="N", type=int, help="instead of a text: the row in line N of --data")
+    prompt.add_argument("--data", metavar="FILE", default="", help="rows (default: the example's training rows)")
+    prompt.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    prompt.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    prompt.add_argument("--style", metavar="STYLE", default="template", help="template (default), flutter_gemma or litert_lm")
+    prompt.add_argument("--diff", metavar="STYLE", default="", help="another style to compare with")
+    prompt.add_argument("--tokens", metavar="DIR|offline", default="", help="show tokens, too: a model folder's or the "
+                        "offline base's")
+    prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
 
     init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
     init.add_argument("path", metavar="DIR", help="a new or empty folder")

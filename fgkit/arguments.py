@@ -58,7 +58,8 @@ class Checker:
         A call that holds a null its schema has no room for has been through Arrow, and then none of its nulls for
         optional arguments can be told from a filled one: all are left out. Any other call comes back as it is.
         """
-        kept, filled = _without_nulls(arguments, {"properties": self.properties, "required": self.schema.get("required", ())})
+        required = self.schema.get("required", ())
+        kept, filled = _without_nulls(arguments, {"properties": self.properties, "required": required})
         return kept if filled else arguments
 
     @cached_property
@@ -124,7 +125,7 @@ def _without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
 
 
 def _strict(schema: Any) -> Any:
-    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed to others."""
+    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import CallSyntaxError
-from .wire import CONTROL, ESCAPE, MAX_DEPTH, NAME, STOP_TOKENS
+from .wire import CONTROL, ESCAPE, MAX_DEPTH, NAME, STOP_TOKENS, SURROGATE
 
 _START, _END = "<start_function_call>", "<end_function_call>"
 _STOP = re.compile("|".join(map(re.escape, STOP_TOKENS)))
@@ -119,6 +119,10 @@ class _Parser:
         if token.group() != ESCAPE:
             self.at = token.start()
             self.fail(f"{ESCAPE} before any other control token")
+        half = SURROGATE.search(self.text, self.at, token.start())
+        if half is not None:
+            self.at = half.start()
+            self.fail("Unicode text without halves of surrogate pairs")
         text, self.at = self.text[self.at:token.start()], token.end()
         return text
 
@@ -134,7 +138,7 @@ class _Parser:
             found = float(word) if any(number.groups()) else int(word)
         except ValueError:  # Python reads integers of some thousand digits only
             self.fail("a shorter integer")
-        if math.isinf(found):
+        if isinstance(found, float) and math.isinf(found):
             self.fail("a number that a float can hold")
         self.at += len(word)
         return found

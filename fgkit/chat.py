@@ -23,12 +23,12 @@ def chat(path: Path, tools_file: Path, question: list[str]) -> int:
         the exit code: 0, or 1 when the one given question got an answer that is no valid call.
     """
     tools = load_tools(tools_file)
-    message = bundle_prompt(path, tools, None)
+    message, style = bundle_prompt(path, tools, None)
     with runtime.Runtime(path) as opened:
         for text in [" ".join(question)] if question else _typed():
             start = time.monotonic()
             record = request(1, text)
-            answer = opened.generate(examples.prompt_texts([record], tools, message)[0], max_new_tokens=256)
+            answer = opened.generate(examples.prompt_texts([record], tools, message, style)[0], max_new_tokens=256)
             print(f"raw:  {answer}")
             try:
                 found = calls.parse(answer, end_tag_cut=opened.end_tag_cut)

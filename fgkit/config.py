@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from . import styles
 from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
 from .tflite import MAX_CONTEXT, QUANTIZE
-from .tools import nearest
+from .wire import DEFAULT_SYSTEM_MSG, nearest
 
 FUNCTIONGEMMA = "google/functiongemma-270m-it"
 OFFLINE = "offline"
@@ -109,6 +110,8 @@ class FinetuneConfig(_DataConfig):
     precision: str | None = _setting(None, "bf16 (fp32 master weights under bfloat16 autocast) or fp32. Never fp16: "
                                            "the model was trained in bfloat16 and overflows.")
     system_message: str = _setting("", "Developer text in front of the tools; empty: the official trigger sentence.")
+    style: str = _setting(styles.DEFAULT, f"Whose prompt text is trained and scored: {', '.join(styles.prompts.STYLES)}; "
+                                          "several with commas between are mixed, and scored one by one (docs/prompts.md).")
 
     def _problems(self) -> Iterable[str]:
         yield from super()._problems()
@@ -118,6 +121,11 @@ class FinetuneConfig(_DataConfig):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 yield f"{name} is {value}, expected {low} to {high}"
+        if wrong := styles.problems(self.style):
+            yield from wrong
+        elif "flutter_gemma" in styles.split(self.style) and self.system_message not in ("", DEFAULT_SYSTEM_MSG):
+            yield ("system_message is set, but style flutter_gemma always sends the official trigger sentence; leave it "
+                   "empty, or choose another style")
         yield from _choice("lr_scheduler_type", self.lr_scheduler_type, ("cosine", "linear", "constant_with_warmup"))
         if self.precision in ("fp16", "float16"):
             yield ("precision is 'fp16', which this model overflows in (answers turn to <pad>); use bf16, "
@@ -142,6 +150,7 @@ class TfliteConfig(_DataConfig):
 
     model: str = _setting("", "Folder of a tuned model; empty: `model` in the output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
+    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Another is refused.")
     prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
     kv_cache_max_len: int = _setting(1024, "Longest context in tokens, prompt and answer; 2048 if yours do not fit.")
     quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZE)}. dynamic_int8 halves "
@@ -151,6 +160,7 @@ class TfliteConfig(_DataConfig):
         yield from super()._problems()
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
+        yield from styles.problems(self.style) if self.style else ()
         if not 2 <= self.kv_cache_max_len <= MAX_CONTEXT:
             yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected 2 to {MAX_CONTEXT}"
         elif not 1 <= self.prefill_seq_len < self.kv_cache_max_len:
@@ -165,6 +175,7 @@ class TaskConfig(_DataConfig):
     model: str = _setting("", "Folder of the tuned model that the `.tflite` was made from; empty: `model` in the "
                               "output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
+    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Another is refused.")
     profile: str = _setting("", "Start, stop and prompt strings in the bundle: guide (one call an answer), google (several "
                                 "calls survive) or flutter_gemma (the plugin sends the whole text); empty: guide, or "
                                 "google where rows have answers with several calls.")
@@ -175,6 +186,7 @@ class TaskConfig(_DataConfig):
         yield from super()._problems()
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
+        yield from styles.problems(self.style) if self.style else ()
         yield from _choice("profile", self.profile or "guide", PROFILES)
         for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
             if not 0 <= getattr(self, name) <= 100:

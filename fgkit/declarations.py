@@ -10,7 +10,7 @@ as the model's own template does; what it would garble is refused. `fgkit.tools.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .wire import ESCAPE, MAX_DEPTH, PLAIN_NAME, by_key, name_problems, shown, text_problems, value, value_problems
@@ -20,48 +20,59 @@ RESERVED_NAMES = ("description", "type", "properties", "required", "nullable")
 
 # A rule's id (`tool_lint.RULES`) and what is wrong: `place: what was found, what to do`.
 Problem = tuple[str, str]
+_Order = Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]]
 
 
-def declaration(tool: Mapping[str, Any]) -> str:
-    """Write one tool that `tool_problems` accepts."""
+def declaration(tool: Mapping[str, Any], *, in_order: _Order = by_key) -> str:
+    """Write one tool that `tool_problems` accepts.
+
+    Args:
+        tool: {"function": {"name", "description", "parameters"}}.
+        in_order: gives the parameters of a mapping in the order to write; by default the model's template's.
+    """
     function = tool["function"]
     parameters = function.get("parameters")
     text = f"{function['name']}{{description:{value(function.get('description', ''))}"
     if parameters:
         text += ",parameters:{"
         if parameters.get("properties"):
-            text += f"properties:{_properties(parameters['properties'])},"
+            text += f"properties:{_properties(parameters['properties'], in_order)},"
         if parameters.get("required"):
             text += f"required:{value(parameters['required'])},"
         text += f"type:{_type(parameters)}}}"
-    return f"<start_function_declaration>declaration:{text}}}<end_function_declaration>"
+    return wrapped(text + "}")
 
 
-def _properties(schemas: Mapping[str, Any]) -> str:
-    return "{" + ",".join(f"{name}:{_property(schema)}" for name, schema in by_key(schemas)) + "}"
+def wrapped(text: str) -> str:
+    """Put a tool's text, name first, between the tokens of a declaration."""
+    return f"<start_function_declaration>declaration:{text}<end_function_declaration>"
 
 
-def _property(schema: Mapping[str, Any]) -> str:
+def _properties(schemas: Mapping[str, Any], in_order: _Order) -> str:
+    return "{" + ",".join(f"{name}:{_property(schema, in_order)}" for name, schema in in_order(schemas)) + "}"
+
+
+def _property(schema: Mapping[str, Any], in_order: _Order) -> str:
     text = f"{{description:{value(schema.get('description', ''))}"
     kind = _type(schema)
     if kind == f"{ESCAPE}STRING{ESCAPE}" and schema.get("enum"):
         text += f",enum:{value(schema['enum'])}"
     elif kind == f"{ESCAPE}OBJECT{ESCAPE}":
-        text += f",properties:{_properties(schema.get('properties') or {})}"
+        text += f",properties:{_properties(schema.get('properties') or {}, in_order)}"
         if schema.get("required"):
             text += f",required:{value(schema['required'])}"
     elif kind == f"{ESCAPE}ARRAY{ESCAPE}" and schema.get("items") and isinstance(schema["items"], Mapping):
-        text += f",items:{_items(schema['items'])}"
+        text += f",items:{_items(schema['items'], in_order)}"
     return f"{text},type:{kind}}}"
 
 
-def _items(schema: Mapping[str, Any]) -> str:
+def _items(schema: Mapping[str, Any], in_order: _Order) -> str:
     pairs = []
     for key, item in by_key(schema):
         if item is None:
             continue
         if key == "properties":
-            text = _properties(item)
+            text = _properties(item, in_order)
         elif key == "type":
             text = _type(schema)
         else:
@@ -83,7 +94,7 @@ def tool_problems(tools: Any) -> list[str]:
 
 
 def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
-    """Everything in one tool that a declaration cannot say, each with its rule; `where` is how messages call the tool."""
+    """Everything in one tool that a declaration cannot say, with its rule; `where` is how messages call the tool."""
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         yield "T201", (f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
@@ -122,7 +133,8 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iter
         for name, inner in properties.items():
             wrong = name_problems(name, f"{where}.properties: name", PLAIN_NAME)
             yield from _each("T202", wrong)
-            yield from _property_problems(name, inner, f"{where}.properties.{shown(name) if wrong else name}", depth + 1)
+            place = f"{where}.properties.{shown(name) if wrong else name}"
+            yield from _property_problems(name, inner, place, depth + 1)
     if required is not None:
         yield from _strings_problems("T410", required, f"{where}.required")
 

@@ -22,6 +22,7 @@ from .files import replacing
 from .records import KINDS, Record, canonical
 
 METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match"}
+SHOWN_TOOLS = 20
 _NO_CALL = "(no call)"
 KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
 OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -73,7 +74,7 @@ def compare(named_scores: dict[str, dict]) -> str:
     for metric, label in METRICS.items():
         table.append([label, *(_percent(one[metric]) for one in named_scores.values())])
     for part, name, n in _parts(named_scores):
-        label = f"`{name}`" if part == "per_tool" else KIND_LABELS[name]
+        label = KIND_LABELS[name] if part == "per_kind" else f"style `{name}`" if part == "per_style" else f"`{name}`"
         for metric in ("tool_accuracy", "exact_match"):
             cells = (_percent(one.get(part, {}).get(name, {}).get(metric)) for one in named_scores.values())
             table.append([f"{label} ({n} rows): {METRICS[metric]}", *cells])
@@ -144,14 +145,17 @@ def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
 
 
 def _parts(named_scores: dict[str, dict]) -> list[tuple[str, str, int]]:
-    """What is shown on its own: (part of a score, name, most rows) of the kinds, where there are several, and tools."""
+    """What is shown on its own: (part of a score, name, most rows) of kinds and styles, where several, and of the tools
+    with most rows."""
     sizes: dict[tuple[str, str], int] = {}
-    for part in ("per_kind", "per_tool"):
+    for part in ("per_kind", "per_style", "per_tool"):
         for one in named_scores.values():
             for name, each in one.get(part, {}).items():  # scores of fgkit 0.1 have no kinds
                 sizes[part, name] = max(each["n"], sizes.get((part, name), 0))
     several = sum(part == "per_kind" for part, _ in sizes) > 1
     hidden = {("per_tool", _NO_CALL)} if several else {("per_kind", kind) for kind in KINDS}
+    tools = sorted((key for key in sizes if key[0] == "per_tool"), key=lambda key: -sizes[key])
+    hidden |= {*tools[SHOWN_TOOLS:]}
     return [(part, name, n) for (part, name), n in sizes.items() if (part, name) not in hidden]
 
 

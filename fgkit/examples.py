@@ -9,10 +9,12 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from . import prompts
-from .errors import DataError, ModelError
+from . import prompts, styles
+from .errors import DataError, ModelError, PromptError
 from .prefix_tree import Row
 from .records import Record
+
+SHOWN = 20  # problems named in one message
 
 
 def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: str = "",
@@ -23,10 +25,20 @@ def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: s
         records: rows; their own tools and developer message stand where they have them.
         tools: the tools declared in the prompts of all other rows.
         system_message: developer text of rows that have none; empty for the official trigger sentence.
-        style: which runtime's text, see `prompts.STYLES`.
+        style: which runtime's text, one of `prompts.STYLES`.
+    Raises:
+        DataError: the style cannot say a row; each is named with its line.
+        ToolError: it cannot say the tools.
     """
-    return [prompts.render(_with_developer(record.messages, system_message), _tools_of(record, tools),
-                           add_generation_prompt=True, style=style) for record in records]
+    texts, problems = [], []
+    for record in records:
+        try:
+            texts.append(prompts.render(_with_developer(record.messages, system_message), _tools_of(record, tools),
+                                        add_generation_prompt=True, style=style))
+        except PromptError as error:
+            problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
+    _raise(problems, style)
+    return texts
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -35,7 +47,7 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 
 def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, max_length: int,
-                     system_message: str = "", style: str = "template") -> list[Row]:
+                     system_message: str = "", style: str = "template", seed: int = 0) -> list[Row]:
     """Turn records into token rows with the answer marked.
 
     Args:
@@ -44,20 +56,25 @@ def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: An
         tokenizer: the base model's.
         max_length: longest row allowed, in tokens.
         system_message: developer text; empty for the official trigger sentence.
-        style: which runtime's prompt text.
+        style: which runtime's prompt text; of several with commas between, each row gets one, see `styles.of_row`.
+        seed: the run's, for that choice.
     Raises:
-        DataError: rows are longer than `max_length`; all are named, none is cut.
+        DataError: rows are longer than `max_length`, or a style cannot say them; all are named, none is cut.
     """
+    names = styles.split(style)
+    texts = {name: prompt_texts(records, tools, system_message, name) for name in names}
+    answers = {name: _answers(records, name) for name in names}
     rows, too_long = [], []
-    for record, text in zip(records, prompt_texts(records, tools, system_message, style), strict=True):
-        prompt = encode(tokenizer, text)
-        row = Row(tuple(prompt + encode(tokenizer, prompts.answer(record.calls, record.text))), len(prompt))
+    for index, record in enumerate(records):
+        name = styles.of_row(texts[names[0]][index], names, seed)
+        prompt = encode(tokenizer, texts[name][index])
+        row = Row(tuple(prompt + encode(tokenizer, answers[name][index])), len(prompt))
         rows.append(row)
         if len(row.tokens) > max_length:
             too_long.append(f"line {record.line}: {len(row.tokens)} tokens")
     if too_long:
-        raise DataError(f"{len(too_long)} rows are longer than max_length ({max_length}): " + ", ".join(too_long[:20])
-                        + (f" and {len(too_long) - 20} more" if len(too_long) > 20 else "")
+        raise DataError(f"{len(too_long)} rows are longer than max_length ({max_length}): " + ", ".join(too_long[:SHOWN])
+                        + (f" and {len(too_long) - SHOWN} more" if len(too_long) > SHOWN else "")
                         + ". Shorten the tools or the rows, or raise max_length (`-p max_length ...`).")
     return rows
 
@@ -86,6 +103,23 @@ def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict],
             raise ModelError(f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
                              "Nothing was trained. Report this with the tools file: the model's template has changed.")
     return len(records)
+
+
+def _answers(records: Sequence[Record], style: str) -> list[str]:
+    answers, problems = [], []
+    for record in records:
+        try:
+            answers.append(prompts.answer(record.calls, record.text, style=style))
+        except PromptError as error:
+            problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
+    _raise(problems, style)
+    return answers
+
+
+def _raise(problems: Sequence[str], style: str) -> None:
+    if problems:
+        more = [f"... and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
+        raise DataError("\n".join([f"prompt style {style!r} cannot say these rows:", *problems[:SHOWN], *more]))
 
 
 def _with_developer(messages: Sequence[dict], system_message: str) -> list[dict]:

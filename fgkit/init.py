@@ -31,12 +31,15 @@ def init(folder: str | Path) -> str:
         FgkitError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise FgkitError(f"{folder}: is a file, expected a new or empty folder. Choose another name.")
-    present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    try:
+        present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except NotADirectoryError as error:
+        raise FgkitError(f"{folder}: is a file, expected a new or empty folder. Choose another name.") from error
+    except OSError as error:
+        raise FgkitError(f"{folder}: cannot be read: {error.strerror}. Choose a folder of your own.") from error
     if present:
-        raise FgkitError(f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, expected a new or empty "
-                         "folder: nothing is overwritten. Choose another name.")
+        raise FgkitError(f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, expected a new or "
+                         "empty folder: nothing is overwritten. Choose another name.")
     run = run_command(folder)
     for name in FILES:
         text = files.shipped("starter", name).read_text(encoding="utf-8")

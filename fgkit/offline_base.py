@@ -29,7 +29,7 @@ MODIFICATIONS = (
     "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
     "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
 )
-REVISION = 2  # raise when what build() writes changes, so that cached folders are made again
+REVISION = 3  # raise when what build() writes changes, so that cached folders are made again
 
 _CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4

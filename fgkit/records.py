@@ -23,7 +23,8 @@ from . import row_files
 from .arguments import name_complaint, short
 from .calls import Call
 from .errors import DataError, FgkitError
-from .formats import FORMATS, Row, call_message, content_text, detect, read_row
+from .formats import FORMATS, Row, detect, read_row
+from .messages import call_message, content_text
 from .tool_sets import ToolSet, ToolSets
 from .tools import nearest
 from .wire import shown
@@ -166,19 +167,20 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
             copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
             if twin is not record and _contradicts(record, twin):
                 problems.append(Problem(path, number, (
-                    f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here and "
-                    f"for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
+                    f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here "
+                    f"and for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
             elif copied != number:
-                warnings.append(Problem(path, number, f"is an exact duplicate of line {copied}, which is used. Delete it.",
-                                        "D102"))
+                warnings.append(Problem(path, number,
+                    f"is an exact duplicate of line {copied}, which is used. Delete it.", "D102"))
             else:
                 records.append(record)
     if not number:
         problems.append(Problem(path, 1, "the file is empty, expected one JSON object a line. Add rows."))
     if filled:
         warnings.append(Problem(path, filled[0], (
-            f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are read "
-            "without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence this."), "D104"))
+            f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are "
+            "read without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence "
+            "this."), "D104"))
     counts = {tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())}
     counts |= Counter(name for record in records for name in {call.name for call in record.calls})
     return Inspection(path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out))
@@ -246,20 +248,20 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
         text = content_text(message.get("content"))
         before = row.messages[index - 1]["role"] if index else "nothing"
         if before not in ("user", "tool"):
-            problems.append(f"messages[{index}]: an answer after {before}, expected one after what the user says or a tool "
-                            "responds. Join the two, or put the message in between.")
-        elif calls or text.strip():  # an empty one only closes the turn
+            problems.append(f"messages[{index}]: an answer after {before}, expected one after what the user says or a "
+                            "tool responds. Join the two, or put the message in between.")
+        elif (calls or text.strip()) and index not in row.untrained:  # an empty one only closes the turn
             found.append(Record(line, tuple(row.messages[:index]), tuple(calls), text, own.tools, row.group))
     if row.messages[-1]["role"] not in ("assistant", "model"):
-        problems.append(f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, or "
-                        "take the message out.")
+        problems.append(f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, "
+                        "or take the message out.")
     elif not found and not problems:
         problems.append("messages: holds no answer to learn, expected at least one call or text. Add it.")
     return found, problems, healed
 
 
 def _contradicts(record: Record, twin: Record) -> bool:
-    """Whether two texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
+    """Whether texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
     answer, other = canonical(record.calls), canonical(twin.calls)
     return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
 

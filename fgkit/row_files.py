@@ -79,7 +79,8 @@ def _lines(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, str, list[str
         try:
             yield number, raw.decode(), []
         except UnicodeDecodeError as error:
-            yield number, "", [f"byte {error.start + 1} is {raw[error.start]:#04x}, expected UTF-8. Save the file as UTF-8."]
+            yield number, "", [f"byte {error.start + 1} is {raw[error.start]:#04x}, expected UTF-8. Save the file "
+                               "as UTF-8."]
 
 
 def _json_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int, Any, list[str]]]:
@@ -114,15 +115,17 @@ def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list
         text, opened = rest, opened or bool(rest)
         if text.startswith("]"):
             if text[1:].strip() or handle.read(1000).strip():
-                yield line, None, ["something stands after the list's end, expected one list, or one row a line. Remove it."]
+                yield line, None, ["something stands after the list's end, expected one list, or one row a line. "
+                                   "Remove it."]
             return
         try:
             end = json.JSONDecoder().raw_decode(text)[1] if text else 0
             fault = "the list has no end, expected ']'"
         except json.JSONDecodeError as error:
             end, fault = 0, f"not JSON ({error.msg}, line {line + error.lineno - 1})"
-        except RecursionError:
-            end, fault = 0, "nested too deeply"
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits
+            deep = isinstance(error, RecursionError)
+            end, fault = 0, "nested too deeply" if deep else "not JSON (a number is too long)"
         if end:
             yield line, *_value(text[:end], "a row")
             line += text.count("\n", 0, end)
@@ -131,8 +134,8 @@ def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list
         piece = handle.read(_PIECE)
         progress.update(len(piece))
         if not piece or len(text) > MAX_LINE:
-            yield line, None, [f"{fault}: found {shown(text)}, expected rows of at most {MAX_LINE:,} characters between [ "
-                               "and ]. Correct it; the rest of the file was not read."]
+            yield line, None, [f"{fault}: found {shown(text)}, expected rows of at most {MAX_LINE:,} characters between "
+                               "[ and ]. Correct it; the rest of the file was not read."]
             return
         try:
             text += decode(piece)
@@ -163,9 +166,10 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         unknown = [name for name in names if name not in _COLUMNS]
         faults = [f"has no column {name!r}, expected the header prompt,tool,arguments. Add it."
                   for name in _COLUMNS[:3] if name not in names]
-        faults += [f"has the column {shown(name)}, expected only {', '.join(_COLUMNS)}{nearest(name, _COLUMNS)} Rename or "
-                   "remove it." for name in unknown]
-        faults += [f"has the column {name!r} twice. Remove one." for name in sorted(set(names)) if names.count(name) > 1]
+        faults += [f"has the column {shown(name)}, expected only {', '.join(_COLUMNS)}{nearest(name, _COLUMNS)} Rename "
+                   "or remove it." for name in unknown]
+        faults += [f"has the column {name!r} twice. Remove one." for name in sorted(set(names))
+                   if names.count(name) > 1]
         if faults:
             yield skipped + 1, None, faults
             return
@@ -175,7 +179,8 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield start, None, [f"is no CSV: {error}. Put quotes around cells that hold commas, and write \"\" for a quote."]
+            yield start, None, [f"is no CSV: {error}. Put quotes around cells that hold commas, and write "
+                               "\"\" for a quote."]
             continue
         for number, complaints in wrong:
             yield number, None, complaints

@@ -9,22 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import bundle, evaluation, examples, prompts
+from . import bundle, evaluation, examples, prompts, styles
 from .errors import ModelError
 from .evaluation import KIND_LABELS
 from .files import read_json, sha256, shipped
 from .records import KINDS, Record, canonical
-from .splits import held_out_records, load_data
+from .splits import Data, held_out_data, load_data
 from .tools import load_tools, tools_hash
 
 if TYPE_CHECKING:
     from .config import FinetuneConfig, TaskConfig, TfliteConfig
 
-STYLE = "template"
 SHOWN_TOOLS = 40
 
 
@@ -72,9 +72,7 @@ def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tools = load_tools(tools_file)
-    found = load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format)
-    for warning in found.warnings:
-        print(f"warning: {warning}")
+    found = _announced(load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format))
     return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out)
 
 
@@ -90,8 +88,14 @@ def load_held_out(data: str, tools: str, format: str = "auto") -> Rows:
     """
     _, path, tools_file = data_files(data, data, tools)
     declared = load_tools(tools_file)
-    held_out = held_out_records(path, declared, format=format)
-    return Rows(run_tools(held_out, declared, tools), (), held_out)
+    found = _announced(held_out_data(path, declared, format=format))
+    return Rows(run_tools(found.held_out, declared, tools), (), found.held_out)
+
+
+def _announced(data: Data) -> Data:
+    for warning in data.warnings:
+        print(f"warning: {warning}")
+    return data
 
 
 def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -> list[dict]:
@@ -119,13 +123,15 @@ def data_files(data: str = "", eval_data: str = "", tools: str = "") -> tuple[Pa
             Path(tools).expanduser() if tools else shipped("data", "tools.py"))
 
 
-def score_model(folder: Path, rows: Rows, *, system_message: str = "", description: str) -> dict[str, Any]:
+def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
+                description: str) -> dict[str, Any]:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
         folder: a model folder.
         rows: tools and held-out rows.
         system_message: developer text; empty for the official trigger sentence.
+        style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
         description: what the progress bar says.
     """
     from . import base_model, generation
@@ -134,19 +140,24 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", descripti
     if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
         model = model.float()
         model.set_attn_implementation("sdpa")
-    texts = generation.generate(
-        model, tokenizer, examples.prompt_texts(rows.held_out, rows.tools, system_message),
-        max_new_tokens=generation.longest_answer(tokenizer, rows.held_out), description=description)
-    return evaluation.score(rows.held_out, texts) | origin(folder / "model.safetensors", rows)
+    longest = generation.longest_answer(tokenizer, rows.held_out)
+
+    def answers(prompt_texts: list[str], name: str) -> list[str]:
+        return generation.generate(model, tokenizer, prompt_texts, max_new_tokens=longest,
+                                   description=f"{description}, {name}" if len(style) > 1 else description)
+
+    return _score(rows, system_message, style, answers) | origin(folder / "model.safetensors", rows)
 
 
-def score_bundle(path: Path, rows: Rows, *, system_message: str = "", tokenizer_folder: Path | None = None) -> dict[str, Any]:
+def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
+                 tokenizer_folder: Path | None = None) -> dict[str, Any]:
     """Score a `.task` or `.litertlm` in LiteRT-LM, each prompt sent whole.
 
     Args:
         path: the bundle.
         rows: tools and held-out rows.
         system_message: developer text; empty for the official trigger sentence.
+        style: prompt styles, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer counts the longest answer; without one characters do.
     """
     from .runtime import Runtime
@@ -159,48 +170,66 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", tokenizer_
 
         longest = longest_answer(AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True), rows.held_out)
     with Runtime(path) as runtime:
-        texts = runtime.generate_all(examples.prompt_texts(rows.held_out, rows.tools, system_message), longest)
-        score = evaluation.score(rows.held_out, texts, end_tag_cut=runtime.end_tag_cut)
+        score = _score(rows, system_message, style, lambda texts, _: runtime.generate_all(texts, longest),
+                       end_tag_cut=runtime.end_tag_cut)
     return score | origin(path, rows)
 
 
+def _score(rows: Rows, system_message: str, style: Sequence[str], answers: Callable[[list[str], str], list[str]], *,
+           end_tag_cut: bool = False) -> dict[str, Any]:
+    """The score under the first style, with its name; under `per_style` the rates under each, where there are several."""
+    texts = {name: examples.prompt_texts(rows.held_out, rows.tools, system_message, name) for name in style}
+    scores = {name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut) for name in style}
+    score = scores[style[0]] | {"style": style[0]}
+    if len(style) > 1:
+        score["per_style"] = {name: {key: value for key, value in each.items() if key != "rows"}
+                              for name, each in scores.items()}
+    return score
+
+
 def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[str, Any]:
-    """Score any whole model folder, with the developer text and the prompt style stored in it."""
+    """Score any whole model folder, with the developer text and the prompt style stored in it.
+
+    Args:
+        folder: the model.
+        rows: tools and held-out rows.
+        style: one of the styles it was trained in; None for the first.
+    """
     from .base_model import check_folder
 
     check_folder(folder)
     require_same_tools(folder, rows)
     facts = model_facts(folder)
-    require_same_style(folder, facts.get("style"), style)
-    return score_model(folder, rows, system_message=facts.get("system_message", ""), description=folder.name)
+    return score_model(folder, rows, system_message=facts.get("system_message", ""), description=folder.name,
+                       style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1])
 
 
 def score_file(path: Path, rows: Rows, *, style: str | None = None) -> dict[str, Any]:
-    """Score any finished bundle, with what the JSON beside it says about its prompts."""
-    return score_bundle(path, rows, system_message=bundle_prompt(path, rows.tools, style))
+    """Score any finished bundle, with what the JSON beside it says about its prompts; `style` as in `score_folder`."""
+    system_message, style = bundle_prompt(path, rows.tools, style)
+    return score_bundle(path, rows, system_message=system_message, style=(style,))
 
 
-def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> str:
-    """Developer text a bundle was trained with; checks that tools and style are its own, or says what is assumed."""
+def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str, str]:
+    """How a bundle is prompted: developer text and style; checks that tools and style are its own.
+
+    Args:
+        path: a `.task`, with the JSON beside it, or a `.litertlm`.
+        tools: what the prompts declare.
+        style: one of the styles it was trained in; None for the first, or for the assumed one, which is said then.
+    Raises:
+        ModelError: it was trained with other tools or in another style.
+    """
     facts = bundle.read_task(path).sidecar if path.suffix == ".task" else None
     if facts is None:
         if style is None:
-            print(f"{path.name}.json is not there: the prompt style is assumed to be {STYLE!r}.")
-        return ""
-    require_same_style(path, facts.get("style"), style)
-    if facts.get("tools_hash") not in (None, tools_hash(tools)):
+            print(f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}.")
+        return "", styles.chosen(path, None, style, tools)[0]
+    names = styles.chosen(path, facts.get("style"), style, tools)
+    if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
         raise ModelError(f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
                          "tools file it was trained with (--tools).")
-    return facts.get("system_message") or ""
-
-
-def require_same_style(where: Path, stored: str | None, asked: str | None) -> None:
-    """Refuse a prompt style that is unknown or not the stored one (ModelError)."""
-    for style in filter(None, (stored, asked)):
-        if style not in prompts.STYLES:
-            raise ModelError(f"{where}: prompt style {style!r} is unknown, expected one of {', '.join(prompts.STYLES)}.")
-    if stored and asked and stored != asked:
-        raise ModelError(f"{where}: was trained with prompt style {stored!r}, not {asked!r}. Leave --style out.")
+    return facts.get("system_message") or "", names[0]
 
 
 def origin(path: Path, rows: Rows) -> dict[str, str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, FgkitError
-from .formats import content_text
-from .records import Record, by_mark, inspect_records, prompt_key, require
+from .messages import content_text
+from .records import Inspection, Record, by_mark, inspect_records, prompt_key, require
 
 _MASK = "*"
 
@@ -29,12 +29,12 @@ class Data:
     warnings: tuple[str, ...]
 
 
-def held_out_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> tuple[Record, ...]:
-    """The records of a file to score on: those that it marks for evaluation, or all; else as `read_records`."""
+def held_out_data(path: str | Path, tools: list[dict], *, format: str = "auto") -> Data:
+    """Read a file that is only scored on: the rows it marks for evaluation, or all; arguments as for `load_data`."""
     inspection = inspect_records(path, tools, format=format)
     require(inspection.problems)
     rest, marked = by_mark(inspection)
-    return marked or rest
+    return Data((), marked or rest, _warnings(inspection))
 
 
 def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto") -> Data:
@@ -42,7 +42,7 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
 
     Args:
         data: rows to train on; those that the file marks for evaluation are left out.
-        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, or else a tenth.
+        eval_data: rows to score on, only the marked ones if any are; "" takes the marked ones of `data`, else a tenth.
         tools: declarations from `load_tools`.
         seed: decides the split.
         format: of both files, one of `formats.FORMATS`.
@@ -59,12 +59,7 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
         except DataError as error:
             problems.append(error)
     require(problems)
-    warnings = []
-    for inspection in inspections:
-        if copies := [warning.line for warning in inspection.warnings if warning.rule == "D102"]:
-            warnings.append(f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. "
-                            "Delete them to silence this.")
-        warnings += [str(warning) for warning in inspection.warnings if warning.rule != "D102"]
+    warnings = [warning for inspection in inspections for warning in _warnings(inspection)]
     train, marked = by_mark(inspections[0])
     if str(eval_data):
         unmarked, held_out = by_mark(inspections[1])
@@ -89,6 +84,14 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
     return Data(train, held_out, tuple(warnings))
 
 
+def _warnings(inspection: Inspection) -> tuple[str, ...]:
+    """What a user of the data should see; duplicates are counted."""
+    copies = [warning.line for warning in inspection.warnings if warning.rule == "D102"]
+    counted = [f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them "
+               "to silence this."] if copies else []
+    return *counted, *(str(warning) for warning in inspection.warnings if warning.rule != "D102")
+
+
 def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -> tuple[list[Record], list[Record]]:
     """Divide records into training and held-out rows, each group of paraphrases whole.
 
@@ -111,8 +114,8 @@ def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -
     sizes = Counter(groups)
     if len(sizes) < 2:
         what = f"all {len(records)} rows are one group ({next(iter(sizes))!r})" if sizes else "found no rows"
-        raise DataError(f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only in "
-                        "their values, case or spacing belong together. Add other sentences, or give an eval file.")
+        raise DataError(f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only "
+                        "in their values, case or spacing belong together. Add other sentences, or give an eval file.")
     order = sorted(sizes, key=lambda group: hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=16).digest())
     wanted = max(1, min(round(len(records) * eval_fraction), len(records) - 1))
     chosen: set[str] = set()
@@ -139,7 +142,8 @@ def template(record: Record) -> str:
     said = next((content_text(message.get("content")) for message in messages if message["role"] == "user"), "")
     answer = next((message for message in messages if message["role"] in ("assistant", "model")), {})
     text = said.casefold()
-    values = {value.casefold() for call in answer.get("tool_calls") or () for value in _leaves(call["function"]["arguments"])}
+    calls = answer.get("tool_calls") or ()
+    values = {value.casefold() for call in calls for value in _leaves(call["function"]["arguments"])}
     for value in sorted(values, key=lambda value: (-len(value), value)):
         text = _masked(text, value)
     return "".join(sign for sign in text if sign.isalnum() or sign == _MASK) or " ".join(said.split())

@@ -19,14 +19,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, checks, evaluation, examples, progress, prompts, report, summary, tflite
+from . import bundle, checks, evaluation, examples, progress, prompts, report, styles, summary, tflite
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
-from .scoring import (STYLE, Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle, score_model,
-                      system_message_of)
+from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle,
+                      score_model, system_message_of)
 from .tools import lint_tools, load_tools
 
 __all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "report_data",
@@ -43,7 +43,8 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tokenizer = load_tokenizer(base.folder)
     found = report.inspect(data, load_tools(tools_file), eval_data, tokenizer=tokenizer, max_length=settings.max_length,
-                           system_message=settings.system_message, seed=settings.seed, format=settings.data_format,
+                           system_message=settings.system_message, style=styles.split(settings.style)[0],
+                           seed=settings.seed, format=settings.data_format,
                            tool_report=lint_tools(tools_file, tokenizer))
     for line in found.lines():
         print(line)
@@ -56,7 +57,8 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
-    score = score_model(base.folder, rows, system_message=settings.system_message, description="base model")
+    score = score_model(base.folder, rows, system_message=settings.system_message, style=styles.split(settings.style),
+                        description="base model")
     summary.update(settings.folder, base=score, versions=summary.versions())
     return score
 
@@ -68,15 +70,16 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     """
     from . import training
 
-    tokenizer = load_tokenizer(base.folder)
-    compared = examples.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
-    progress.note(f"{compared} prompts equal the text of the model's own chat template.")
+    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
+    if "template" in names:
+        compared = examples.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
+        progress.note(f"{compared} prompts equal the text of the model's own chat template.")
     train_rows, held_out = (examples.tokenize_records(part, rows.tools, tokenizer, max_length=settings.max_length,
-                                                      system_message=settings.system_message)
-                            for part in (rows.train, rows.held_out))
+                                                      system_message=settings.system_message, style=settings.style,
+                                                      seed=settings.seed) for part in (rows.train, rows.held_out))
     recipe = settings.recipe(base.offline)
     facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
-             "rows_sha256": rows_hash(rows.train), "style": STYLE, "tools_hash": hash_of(rows.tools),
+             "rows_sha256": rows_hash(rows.train), "style": styles.join(names), "tools_hash": hash_of(rows.tools),
              "settings": asdict(settings) | asdict(recipe), "versions": summary.versions()}
     target = settings.model_folder
     if _is_whole_result(target, facts):
@@ -97,11 +100,12 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
 
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
-    folder = settings.model_folder
+    folder, names = settings.model_folder, _styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
-    if known and origin(folder / "model.safetensors", rows).items() <= known.items():
+    same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
+    if known and same.items() <= known.items() and set(names) <= {names[0], *known.get("per_style", {})}:
         return known
-    score = score_model(folder, rows, system_message=system_message_of(folder), description="tuned model")
+    score = score_model(folder, rows, system_message=system_message_of(folder), style=names, description="tuned model")
     summary.update(settings.folder, tuned=score, versions=summary.versions())
     return score
 
@@ -144,7 +148,8 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     from . import base_model, generation
 
     model, tokenizer = base_model.load(settings.model_folder)
-    text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder))[0]
+    text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
+                                 _styles(settings, rows)[0])[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = tflite.compare_logits(reference, tflite.first_token_logits(path, examples.encode(tokenizer, text)))
     if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
@@ -158,10 +163,15 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     folder = settings.model_folder
     facts = model_facts(folder)
     require_same_tools(folder, rows)
+    names, profile = _styles(settings, rows), _profile(settings, rows)
+    if profile == "flutter_gemma" and profile not in names:
+        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model was "
+              f"trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
+              f"bundle as the app will prompt it, or train with style {profile!r}.")
     path = bundle.create_task(
         _tflite_of(settings), folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-        profile=_profile(settings, rows),
-        sidecar={"style": facts.get("style", STYLE), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
+        profile=profile,
+        sidecar={"style": styles.join(names), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
                  "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
                  "modifications": facts.get("modifications"), "versions": summary.versions()})
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
@@ -173,7 +183,7 @@ def score_task(settings: TaskConfig, rows: Rows, path: Path) -> dict[str, Any]:
     """Run the finished bundle in LiteRT-LM on the held-out rows."""
     with _timed(settings.folder, "bundle on the held-out rows"):
         score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
-                             tokenizer_folder=settings.model_folder)
+                             style=_styles(settings, rows), tokenizer_folder=settings.model_folder)
     summary.update(settings.folder, task=score)
     return score
 
@@ -252,12 +262,19 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
 def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
     """Check that the longest prompt and its answer fit the KV cache."""
     tokenizer = load_tokenizer(settings.model_folder)
-    rows_in_tokens = examples.tokenize_records(rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize,
-                                               system_message=system_message_of(settings.model_folder))
+    rows_in_tokens = [row for name in _styles(settings, rows) for row in examples.tokenize_records(
+        rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
+        system_message=system_message_of(settings.model_folder))]
     longest, limit = max(len(row.tokens) for row in rows_in_tokens), settings.kv_cache_max_len
     return checks.Check(0, "fits the KV cache", "pass" if longest <= limit else "fail",
                         f"longest row {longest} tokens, KV cache {limit}.",
                         f"Set kv_cache_max_len to {1 << (longest - 1).bit_length()}, or shorten tools or rows.")
+
+
+def _styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
+    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
+    folder = settings.model_folder
+    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
 
 
 def _profile(settings: TaskConfig, rows: Rows) -> str:
@@ -269,8 +286,8 @@ def _profile(settings: TaskConfig, rows: Rows) -> str:
             "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
             else "every answer is one call or plain text."))
     elif rows.parallel and "<end_function_call>" in bundle.PROFILES[profile].stop_tokens:
-        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers with "
-                          "several calls: only the first would survive. Choose 'google', or leave profile empty.")
+        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers "
+                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
     return profile
 
 

@@ -7,9 +7,9 @@ In: what a JSON file of tools holds. Out: the tools in it, each as {"type": "fun
 ...     "far": {"anyOf": [{"type": "BOOLEAN"}, {"type": "null"}]}}}})["function"]["parameters"]["properties"]
 {'far': {'type': 'boolean', 'nullable': True}}
 
-Read are OpenAI's two forms, Hugging Face's, MCP's `tools/list` (its answer, or the JSON-RPC message around it), Google's
-upper-case declarations and their `functionDeclarations`, and {"tools": [...]} around any of them. Only what says the
-same in both forms is rewritten; whatever has no counterpart stays as it is, for `tool_lint` to name.
+Read are OpenAI's two forms, Hugging Face's, MCP's `tools/list` (its answer, or the JSON-RPC message around it),
+Anthropic's, Google's upper-case declarations and `functionDeclarations`, and {"tools": [...]} around any of them. Only
+what says the same in both forms is rewritten; whatever has no counterpart stays as it is, for `tool_lint` to name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null
 COMPOSED = ("anyOf", "oneOf", "allOf")
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 DEFINITIONS = ("$defs", "definitions")
-UNNAMED = ("additionalProperties", "patternProperties", "propertyNames")  # what an object may hold beside its properties
+UNNAMED = ("additionalProperties", "patternProperties", "propertyNames")  # an object's members beside its properties
 # Entries of a tool that speak to the runtime or to people, and are no part of what any prompt shows.
 _SILENT = ("type", "return", "strict", "title", "annotations", "icons", "outputSchema", "output_schema", "response",
            "responseJsonSchema", "execution", "cache_control", "_meta")
@@ -181,7 +181,7 @@ def _string_enum(schema: dict) -> dict:
 
 
 def _open_object(schema: dict) -> dict:
-    """An object that names no properties but has other keywords: without `properties` the template shows these as such."""
+    """An object with keywords but no `properties`, with empty ones: the template would show its keywords as such."""
     keywords = [key for key in schema if key not in RESERVED_NAMES]
     if schema.get("type") != "object" or not keywords or any(isinstance(schema.get(key), Mapping) for key in UNNAMED):
         return schema

@@ -3,7 +3,7 @@
 >>> tool = {"function": {"name": "go", "description": "Goes.", "parameters": {"type": "object", "properties": {
 ...     "type": {"type": "string", "description": "How."}}}}}
 >>> print(*lint([tool], ["tools.json: tool 1"]))
-tools.json: tool 1: T206 go.parameters.properties.type: a parameter called 'type' is left out by the model's template. ...
+tools.json: tool 1: T206 go.parameters.properties.type: a parameter called 'type' is left out by the model's ...
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOWN = {"parameters": ("type", "properties", "required"), "object": ("type", "
           "array": ("type", "description", "items"), "string": ("type", "description", "enum")}
 # Reported by rules of their own, or of no interest to a model.
 _UNREPORTED = (*REFERENCES, *DEFINITIONS, *COMPOSED, "enum", "nullable")
-# A composition whose options say any of these is a union; others only restrict, as `anyOf: [{required: ...}, ...]` does.
+# A composition whose options say any of these is a union; others only restrict: `anyOf: [{required: ...}, ...]`.
 _TYPING = ("type", "properties", "items", "enum", "const", *REFERENCES, *COMPOSED)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
@@ -44,8 +44,8 @@ def lint(tools: Sequence[Any], places: Sequence[str]) -> list[Finding]:
         problems = [*declaration_problems(tool, ""), *_tool_problems(tool), *beside.problems(tool, place)]
         found += [Finding(rule, place, text.lstrip(" :.")) for rule, text in problems]
     if len(tools) > MAX_TOOLS:
-        found.append(Finding("T207", places[MAX_TOOLS], f"this is tool {MAX_TOOLS + 1} of {len(tools)}, and the model gets "
-                             "weak at choosing among so many. Offer fewer on each screen or step."))
+        found.append(Finding("T207", places[MAX_TOOLS], f"this is tool {MAX_TOOLS + 1} of {len(tools)}, and the model "
+                             "gets weak at choosing among so many. Offer fewer on each screen or step."))
     return found
 
 
@@ -70,14 +70,14 @@ class _Neighbours:
         if name in self.places:
             yield "T203", f"{name}: two tools are called {name!r}, the other one at {self.places[name]}. Rename one."
         elif alike != name:
-            yield "T204", (f"{name}: differs from {alike!r} at {self.places[alike]} only in case, separators or a plural s, "
-                           "which a small model confuses. Give one a name that differs in a word.")
+            yield "T204", (f"{name}: differs from {alike!r} at {self.places[alike]} only in case, separators or a "
+                           "plural s, which a small model confuses. Give one a name that differs in a word.")
         self.places.setdefault(name, place)
         if isinstance(description, str) and description.strip():
             other = self.described.setdefault(description.strip(), name)
             if other != name:
-                yield "T303", (f"{name}.description: repeats that of {other}, so it does not tell the model which of the "
-                               "two to call. Say what sets this one apart.")
+                yield "T303", (f"{name}.description: repeats that of {other}, so it does not tell the model which of "
+                               "the two to call. Say what sets this one apart.")
 
 
 def _words(name: str) -> tuple[str, ...]:
@@ -94,9 +94,11 @@ def _tool_problems(tool: Any) -> Iterator[Problem]:
     try:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        yield "T413", f"{name}: cannot be written as JSON: {error}. Use texts, finite numbers, booleans, lists and dicts."
+        yield "T413", (f"{name}: cannot be written as JSON: {error}. Use texts, finite numbers, booleans, lists and "
+                       "dicts.")
     if isinstance(description, str) and not description.strip():
-        yield "T301", f"{name}.description: is empty, but the model is shown it. Say in one sentence what the tool does."
+        yield "T301", (f"{name}.description: is empty, but the model is shown it. Say in one sentence what the tool "
+                       "does.")
     yield from _length_problems(description, f"{name}.description")
     yield from _left_out(body, ("name", "description", "parameters"), f"{name}")
     if not isinstance(parameters, dict) or not parameters:
@@ -156,16 +158,16 @@ def _schema_problems(schema: dict, where: str, *, in_array: bool = False) -> Ite
     if enum == []:
         yield "T404", f"{where}.enum: is empty, so no value fits. Name the values or drop the enum."
     elif kind != "string" and not in_array and (enum is not None or "const" in schema):
-        yield "T403", (f"{where}.enum: is left out of the prompt, which shows enums of strings only. Make the type string, "
-                       "or name the values in the description and drop the enum.")
+        yield "T403", (f"{where}.enum: is left out of the prompt, which shows enums of strings only. Make the type "
+                       "string, or name the values in the description and drop the enum.")
     if kind == "object":
         unnamed = [key for key in UNNAMED if isinstance(schema.get(key), Mapping)]
         if not schema.get("properties") and unnamed and in_array:  # elsewhere `declaration_problems` says so
-            yield "T407", (f"{where}: an object without 'properties' would show {', '.join(unnamed)} to the model as it "
-                           "stands. Name the object's properties.")
+            yield "T407", (f"{where}: an object without 'properties' would show {', '.join(unnamed)} to the model as "
+                           "it stands. Name the object's properties.")
         elif not schema.get("properties") and not unnamed:
-            yield "T408", (f"{where}: names no properties, so the model cannot know what goes in. Name them, or take the "
-                           "data as separate parameters.")
+            yield "T408", (f"{where}: names no properties, so the model cannot know what goes in. Name them, or take "
+                           "the data as separate parameters.")
         yield from _member_problems(schema, where)
     elif kind == "array" and isinstance(schema.get("items"), dict) and schema["items"]:
         yield from _schema_problems(schema["items"], f"{where}.items", in_array=True)
@@ -174,16 +176,16 @@ def _schema_problems(schema: dict, where: str, *, in_array: bool = False) -> Ite
 
 
 def _composed_problems(schema: dict, where: str) -> Iterator[Problem]:
-    if any(key in schema for key in REFERENCES):
-        yield "T414", (f"{where}: refers to {shown(next(schema[key] for key in REFERENCES if key in schema))}, which leads "
-                       "to itself, to nothing or out of the tool, so the prompt cannot show it. Write the schema out in "
-                       "its place.")
+    for key in REFERENCES:
+        if key in schema:
+            yield "T414", (f"{where}: refers to {shown(schema[key])}, which leads to itself, to nothing or out of the "
+                           "tool, so the prompt cannot show it. Write the schema out in its place.")
     for key in COMPOSED:
         options = [option for option in schema.get(key, ()) if isinstance(option, dict)]
         if any(word in option for option in options for word in _TYPING):
             kinds = ", ".join(dict.fromkeys(str(option.get("type", "no type")) for option in options))
-            yield "T402", (f"{where}.{key}: is a union of {len(schema[key])} schemas ({kinds}), which the prompt cannot "
-                           "show. Choose one, or make it several parameters.")
+            yield "T402", (f"{where}.{key}: is a union of {len(schema[key])} schemas ({kinds}), which the prompt "
+                           "cannot show. Choose one, or make it several parameters.")
         elif key in schema:
             yield from _left_out({key: None}, (), where)
 
@@ -198,8 +200,8 @@ def _left_out(schema: Mapping[str, Any], visible: Sequence[str], where: str) -> 
         misspelt = [key for key in lost if isinstance(key, str) and key not in Draft202012Validator.VALIDATORS
                     and key not in ("title", "default", "example", "examples", "deprecated")]
         hint = nearest(misspelt[0], visible) if misspelt else "."
-        yield "T501", (f"{where}: is shown to the model without {', '.join(map(shown, lost))}{hint} Say in the description "
-                       "what the model must know.")
+        yield "T501", (f"{where}: is shown to the model without {', '.join(map(shown, lost))}{hint} Say in the "
+                       "description what the model must know.")
 
 
 def _length_problems(description: Any, where: str) -> Iterator[Problem]:
@@ -214,5 +216,5 @@ def _name_problems(name: Any, where: str) -> Iterator[Problem]:
                        f"Rename it, to {'make_call' if name == 'call' else name + '_'!r} for example.")
     # A declaration can hold more names than a call; the others are reported by `declaration_problems`.
     if isinstance(name, str) and PLAIN_NAME.fullmatch(name) and not NAME.fullmatch(name):
-        yield "T202", (f"{where}: is {shown(name)}, which cannot be written in a call: names start with an ASCII letter "
-                       "or _ and go on with these, digits, . and -. Rename it.")
+        yield "T202", (f"{where}: is {shown(name)}, which cannot be written in a call: names start with an ASCII "
+                       "letter or _ and go on with these, digits, . and -. Rename it.")

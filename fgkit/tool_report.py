@@ -8,6 +8,7 @@ change_background_color         335  color: string
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class ToolReport:
     Args:
         source: the file, or "tools".
         tools: one entry a tool, in order.
-        findings: every broken rule, those of one tool together.
+        findings: every broken rule, errors first, each in the order of the file.
     """
 
     source: str
@@ -55,11 +56,12 @@ class ToolReport:
         for tool in tools:
             function = tool.get("function") if isinstance(tool, Mapping) else None
             name = function.get("name") if isinstance(function, Mapping) else tool
-            text = None if any(declaration_problems(tool, "")) else declaration(tool)
-            tokens = None if text is None or tokenizer is None else len(tokenizer(text, add_special_tokens=False).input_ids)
+            text = "" if any(declaration_problems(tool, "")) else declaration(tool)
+            counted = bool(text) and tokenizer is not None
+            tokens = len(tokenizer(text, add_special_tokens=False).input_ids) if counted else None
             costs.append(ToolCost(name if isinstance(name, str) else shown(name), _signature(function),
-                                  None if text is None else len(text), tokens))
-        return cls(source, tuple(costs), tuple(findings))
+                                  len(text) or None, tokens))
+        return cls(source, tuple(costs), tuple(sorted(findings, key=_order)))
 
     @property
     def errors(self) -> list[Finding]:
@@ -89,6 +91,10 @@ class ToolReport:
                 "tools": [vars(tool) for tool in self.tools],
                 "findings": [{"rule": finding.rule, "severity": finding.severity, "place": finding.place,
                               "message": finding.message} for finding in self.findings]}
+
+
+def _order(finding: Finding) -> tuple[str, int]:
+    return finding.severity, int(re.search(r"([0-9]*)\]?$", finding.place)[1] or 0)  # the line, or the tool's number
 
 
 def _signature(function: Any) -> str:

@@ -70,10 +70,10 @@ _ALL = [
     *_errors(
         ("T001", "a tools file that cannot be read or is neither `.py` nor `.json`", "correct the path"),
         ("T002", "a `.py` file that is not Python", "correct the line"),
-        ("T003", "a `.py` file that stops with an error when it is read", "keep it free of side effects and imports "
-                                                                          "that are not installed"),
+        ("T003", "a `.py` file that stops with an error when it is read",
+         "keep it free of side effects and of imports that are not installed"),
         ("T004", "a `.json` file that is not JSON in UTF-8, or has a key twice in one object", "correct the file"),
-        ("T005", "a file without tools, or with none where they are looked for", "write functions, or a list of tools")),
+        ("T005", "a file without tools, or with none where they are looked for", "write functions, or tools")),
     *_warnings(
         ("T006", "an MCP `tools/list` answer with a `nextCursor`: more tools follow on other pages",
          "put all pages into one list")),
@@ -83,24 +83,24 @@ _ALL = [
         ("T103", "an argument without a type hint", "add one"),
         ("T104", "a type hint with no declaration, such as `datetime`, `tuple` or a class",
          "use str, int, float, bool, Literal, a string Enum, list, TypedDict or dataclass"),
-        ("T105", "an argument that the docstring does not describe", "add a line to `Args:`, or Annotated[..., \"text\"]"),
+        ("T105", "an argument that the docstring does not describe", "describe it under `Args:`, or with `Annotated`"),
         ("T106", "a function that is defined twice", "rename one")),
     *_warnings(
         ("T107", "a docstring that describes an argument which does not exist", "correct its name or delete the line")),
     *_errors(
         ("T201", "something that is no tool", "write {'type': 'function', 'function': {...}}"),
-        ("T202", "a name of a tool or parameter that a call cannot hold", "use ASCII letters, digits, `_`, `.` and `-`; "
-                                                                         "start with a letter or `_`"),
+        ("T202", "a name of a tool or parameter that a call cannot hold",
+         "use ASCII letters, digits, `_`, `.` and `-`; start with a letter or `_`"),
         ("T203", "two tools with one name", "rename one")),
     *_warnings(
-        ("T204", "two tool names that differ only in case, separators or a plural s", "give names that differ in a word")),
+        ("T204", "two tool names that differ only in case, separators or a plural s", "let names differ in a word")),
     *_errors(
         ("T205", "a tool or parameter called `call`, `true`, `false` or `null`: LiteRT-LM reads them as its own words",
          "rename it, to `make_call` for example"),
         ("T206", "a parameter called `description`, `type`, `properties`, `required` or `nullable`, at any level: the "
                  "model's template leaves it out", "rename it")),
     *_warnings(
-        ("T207", f"more than {MAX_TOOLS} tools: the model gets weak at choosing", "offer fewer tools a screen or step")),
+        ("T207", f"more than {MAX_TOOLS} tools: the model gets weak at choosing", "offer fewer on each screen")),
     *_errors(
         ("T301", "a tool without a description", "say in one sentence what it does")),
     *_warnings(
@@ -112,16 +112,16 @@ _ALL = [
         ("T305", f"a description of more than {MAX_DESCRIPTION} characters: every prompt carries it", "shorten it")),
     *_errors(
         ("T401", "a parameter without a type", "name one type"),
-        ("T402", "a union of types (anyOf, oneOf, allOf or a list of types)", "choose one type, or split the parameter"),
-        ("T403", "an enum whose values are not all strings: the prompt would not show it", "make them strings, or name "
-                                                                                         "them in the description"),
+        ("T402", "a union of types (anyOf, oneOf, allOf or a list of types)", "choose one, or split the parameter"),
+        ("T403", "an enum whose values are not all strings: the prompt would not show it",
+         "make them strings, or name them in the description"),
         ("T404", "an enum without values", "name the values or drop the enum"),
         ("T405", "an array of arrays", "use an array of objects or of strings")),
     *_warnings(
         ("T406", "an array that does not say what it holds", "add `items`, in Python `list[str]` or such")),
     *_errors(
-        ("T407", "an object of unnamed properties, such as `dict[str, int]`", "name the properties, or use an array of "
-                                                                             "objects with a key and a value")),
+        ("T407", "an object of unnamed properties, such as `dict[str, int]`",
+         "name the properties, or use an array of objects with a key and a value")),
     *_warnings(
         ("T408", "an object that names no properties: the model cannot know what goes in", "name the properties")),
     *_errors(

@@ -51,8 +51,8 @@ def function_tool(function: Callable) -> tuple[dict | None, list[Problem]]:
     reader = _Reader(f"function {function.__name__!r}")
     documentation = inspect.getdoc(function)
     if not documentation:
-        reader.refuse("T101", "", "has no docstring, but the model is shown it. Say what the function does, and describe "
-                                  "each argument under `Args:`.")
+        reader.refuse("T101", "", "has no docstring, but the model is shown it. Say what the function does, and "
+                                  "describe each argument under `Args:`.")
     description, described = _docstring(documentation or "")
     parameters = reader.parameters(function, described)
     for name, schema in parameters["properties"].items():
@@ -154,13 +154,13 @@ class _Reader:
         if isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__"):  # a TypedDict
             members = {name: name in hint.__required_keys__ for name in hint.__annotations__}
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            members = {field.name: field.default is field.default_factory for field in dataclasses.fields(hint)  # MISSING
-                       if field.init}
+            members = {field.name: field.default is field.default_factory  # both are MISSING
+                       for field in dataclasses.fields(hint) if field.init}
             if documentation.startswith(f"{hint.__name__}("):  # its signature, for want of a docstring
                 documentation = ""
         else:
-            return self.refuse("T104", where, f"has the type hint {_shown(hint)}, which has no declaration. Use {_HINTS}; "
-                                              "take dates, times and identifiers as text.")
+            return self.refuse("T104", where, f"has the type hint {_shown(hint)}, which has no declaration. Use "
+                                              f"{_HINTS}; take dates, times and identifiers as text.")
         if hint in self.open:
             return self.refuse("T412", where, f"is a {hint.__name__}, which contains itself. Flatten it.")
         description, described = _docstring(inspect.cleandoc(documentation))

@@ -96,4 +96,5 @@ def without_nulls(schema: Any) -> Any:
         return [without_nulls(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: without_nulls(value) for key, value in schema.items() if value is not None or key in ("default", "const")}
+    return {key: without_nulls(value) for key, value in schema.items()
+            if value is not None or key in ("default", "const")}

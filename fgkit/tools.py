@@ -43,7 +43,7 @@ def load_tools(path: str | Path) -> list[dict]:
         the tools in file order as {"type": "function", "function": {"name", "description", "parameters"}}, types in
         lower case.
     Raises:
-        ToolError: the file is missing, broken or empty, or a tool breaks a rule of severity error; all problems at once.
+        ToolError: the file is missing, broken or empty, or a tool breaks a rule of severity error; all are named.
     """
     tools, found = _read(Path(path))
     _raise(found)
@@ -134,8 +134,8 @@ def _read(path: Path) -> tuple[list, list[Finding]]:
 def _from_value(value: Any, where: str) -> tuple[list, list[Finding]]:
     tools = tools_in(value)
     if tools is None:
-        raise ToolError(f"{where}: T005 holds a {type(value).__name__}, expected a list of tools. Put [ and ] around it, "
-                        "or give the object that holds the list under 'tools'.")
+        raise ToolError(f"{where}: T005 holds a {type(value).__name__}, expected a list of tools. Put [ and ] around "
+                        "it, or give the object that holds the list under 'tools'.")
     places = [f"{where}: tool {number}" for number in range(1, len(tools) + 1)]
     found = [Finding("T006", where, "has a 'nextCursor', so it is one page of an MCP server's tools. Ask the server "
                      "for the other pages and put all tools into one list.")] if has_more_pages(value) else []
@@ -179,8 +179,8 @@ def _run(code: types.CodeType, module: types.ModuleType, path: Path) -> None:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        raise ToolError(f"{path}:{lines[-1]}: T003 stopped with {type(error).__name__}: {error}. The file is run once to "
-                        "read its functions: keep it self-contained and free of side effects.") from error
+        raise ToolError(f"{path}:{lines[-1]}: T003 stopped with {type(error).__name__}: {error}. The file is run once "
+                        "to read its functions: keep it self-contained and free of side effects.") from error
 
 
 def _python_tools(module: types.ModuleType, tree: ast.Module, path: Path) -> tuple[list, list[str], list[Finding]]:
@@ -191,9 +191,11 @@ def _python_tools(module: types.ModuleType, tree: ast.Module, path: Path) -> tup
     if listed is None:
         listed = [item for name, item in vars(module).items() if inspect.isfunction(item) and not name.startswith("_")
                   and item.__module__ == module.__name__ and item.__name__ == name]
-    names = collections.Counter(node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    found = [Finding("T106", str(path), f"function {name!r} is defined twice and only the last would count. Rename one.")
-             for name, count in names.items() if count > 1 and not name.startswith("_")]
+    names = collections.Counter(node.name for node in tree.body
+                                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    twice = [name for name, count in names.items() if count > 1 and not name.startswith("_")]
+    found = [Finding("T106", str(path), f"function {name!r} is defined twice and only the last counts. Rename one.")
+             for name in twice]
     tools, places = [], []
     for number, item in enumerate(listed):
         place = f"{path}: TOOLS[{number}]"

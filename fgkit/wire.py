@@ -7,7 +7,7 @@ In: one Python value as JSON knows it. Out: its text, or the list of what cannot
 
 The format has no way to escape anything, so a text that holds a control token cannot be told from the format itself.
 fgkit refuses such text everywhere (contents, descriptions, values, keys) instead of changing it in silence: whoever
-owns the text decides what to put in its place.
+owns the text decides what to put in its place, or calls `neutralise`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from .errors import PromptError
 
 CONTROL_TOKENS = {
     "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3,
@@ -31,9 +33,17 @@ IMAGE_TOKENS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
 STOP_TOKENS = ("<eos>", "<start_function_response>", "<end_of_turn>")
 STOP_IDS = tuple(CONTROL_TOKENS[token] for token in STOP_TOKENS)
 ESCAPE = "<escape>"
+# Google calls this sentence essential: it is what makes the model answer with calls. No full stop, no newline.
+DEFAULT_SYSTEM_MSG = "You are a model that can do function calling with the following functions"
 
 # What no text may hold.
 CONTROL = re.compile("|".join(map(re.escape, (*CONTROL_TOKENS, *IMAGE_TOKENS))))
+# A control token, or what may become one when the next part of a message is joined on.
+_BREAKABLE = re.compile("|".join([f"<(?={re.escape(token[1:])})" for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)]
+                                 + [rf"<(?={re.escape(part)}\Z)" for part in sorted({
+                                     token[1:end] for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)
+                                     for end in range(1, len(token))})]))
+BREAK = "\u200b"  # zero-width space: not seen, and no runtime trims it off
 # Names in trained and generated calls: LiteRT-LM's rule, and what `calls.parse` reads.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # Names that can at least be told from the format's own signs: what the model's template writes as it is.
@@ -45,7 +55,7 @@ _NAME_RULES = {
     NAME: "start with an ASCII letter or '_' and go on with these, digits, '.' and '-'",
     PLAIN_NAME: "are not empty and hold no space and none of {}[],:<>",
 }
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def value(item: Any, *, escape_keys: bool = False) -> str:
@@ -114,6 +124,24 @@ def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None
             "Convert it first, dates to ISO strings for example."]
 
 
+def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
+    """Give every key and every leaf of a nested value: where it stands, what it is, and whether it is a key.
+
+    Args:
+        item: what `value_problems` accepts.
+        where: how messages call it.
+    """
+    if isinstance(item, Mapping):
+        for key, inner in item.items():
+            yield f"{where}: key {shown(key)}", key, True
+            yield from walk(inner, f"{where}.{key}")
+    elif isinstance(item, (list, tuple)):
+        for index, inner in enumerate(item):
+            yield from walk(inner, f"{where}[{index}]")
+    else:
+        yield where, item, False
+
+
 def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:
     """List what keeps a function or argument from being called `name`; `rule` is `NAME` or `PLAIN_NAME`."""
     problems = text_problems(name, where)
@@ -130,10 +158,28 @@ def text_problems(text: Any, where: str) -> list[str]:
     if tokens := sorted(set(CONTROL.findall(text))):
         problems.append(f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
                         "cannot be escaped. Remove it or spell it differently, such as "
-                        f"{tokens[0].replace('<', '< ')!r}.")
-    if _SURROGATE.search(text):
+                        f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
+                        "`fgkit.prompts.neutralise`.")
+    if SURROGATE.search(text):
         problems.append(f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source.")
     return problems
+
+
+def neutralise(text: str) -> str:
+    """Break every control token in a text, so that it can stand in a prompt as plain text.
+
+    For apps whose users type what they like; fgkit itself never does this unasked. A zero-width space goes in after the
+    "<" of each token, and of a token's beginning at the end of the text, so that no token arises when parts are joined.
+    Nothing else is changed, and a second pass changes nothing.
+
+    Args:
+        text: what the user typed.
+    Raises:
+        PromptError: it is no string.
+    """
+    if not isinstance(text, str):
+        raise PromptError(f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own.")
+    return _BREAKABLE.sub("<" + BREAK, text)
 
 
 def shown(item: Any) -> str:

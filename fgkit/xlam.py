@@ -1,8 +1,10 @@
-"""Salesforce xLAM's tools, whose parameter types are Python's words, as the JSON schemas that FunctionGemma reads.
+"""Salesforce xLAM's rows: one request, its calls, and tools whose parameter types are Python's words.
 
->>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional", "description": "N."}}}])
+    {"query": "Wait 5", "answers": '[{"name": "wait", "arguments": {"s": 5}}]', "tools": '[{"name": "wait", ...}]'}
+
+>>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional"}}}])
 ([{'name': 'f', 'description': 'Does.', 'parameters': {'type': 'object', 'properties':
-  {'n': {'type': 'integer', 'description': 'N.'}}, 'required': []}}], [])
+  {'n': {'type': 'integer', 'description': ''}}, 'required': []}}], [])
 """
 
 from __future__ import annotations
@@ -11,12 +13,45 @@ import json
 import re
 from typing import Any
 
-from .wire import shown
+from .messages import call_message, json_text
+from .wire import shown, text_problems
 
 _TYPES = {"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number",
           "number": "number", "bool": "boolean", "boolean": "boolean", "list": "array", "array": "array",
           "tuple": "array", "set": "array", "dict": "object", "object": "object"}
 _GENERIC = re.compile(r"(list|tuple|set|dict|optional)\[(.*)\]", re.IGNORECASE)
+
+
+def read(row: dict) -> tuple[dict | None, list[str]]:
+    """The fields of a `formats.Row`, or what is wrong with the row."""
+    problems = []
+    query, answers, tools = row.get("query"), row.get("answers"), row.get("tools")
+    if "query" in row:
+        problems += text_problems(query, "query")
+        if isinstance(query, str) and not query.strip():
+            problems.append("query: found an empty text, expected a request. Fill it in or delete the line.")
+    if isinstance(answers, str):
+        answers, more = json_text(answers, list, "answers", "a list of calls. Write one.")
+        problems += more
+    if isinstance(tools, str):
+        tools, more = json_text(tools, list, "tools", "a list of tools. Write one.")
+        problems += more
+    tools, more = tools_of(tools) if isinstance(tools, list) else (None, [])
+    problems += more
+    calls = []
+    for index, call in enumerate(answers if isinstance(answers, list) else []):
+        name, arguments = (call.get("name"), call.get("arguments")) if isinstance(call, dict) else (None, None)
+        if isinstance(name, str) and isinstance(arguments, dict):
+            calls.append((name, arguments))
+        else:
+            problems.append(f"answers[{index}]: found {shown(json.dumps(call))}, expected "
+                            '{"name": ..., "arguments": {...}}. Write it so.')
+    if answers == []:
+        problems.append("answers: found no call, and the format has no place for a text. Delete the row, or write it "
+                        "in the format messages with what the model should say.")
+    if problems or any(key not in row for key in ("query", "answers", "tools")):
+        return None, problems
+    return {"messages": [{"role": "user", "content": query}, call_message(calls)], "tools": tools}, []
 
 
 def tools_of(tools: list) -> tuple[list[dict], list[str]]:
@@ -38,7 +73,7 @@ def tools_of(tools: list) -> tuple[list[dict], list[str]]:
             schema = _schema(kind) if isinstance(kind, str) else None
             if schema is None:
                 problems.append(f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
-                                f"{', '.join(('str', 'int', 'float', 'bool', 'list', 'dict'))}, such as \"int, optional\" "
+                                f"str, int, float, bool, list, dict, such as \"int, optional\" "
                                 "or \"List[str]\". Choose one type.")
                 continue
             properties[name] = schema | {"description": parameter.get("description", "")}

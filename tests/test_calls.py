@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.calls import Call, parse
-from fgkit.errors import CallSyntaxError
+from fgkit.errors import CallSyntaxError, PromptError
 from fgkit.prompts import CONTROL_TOKENS, completion
 from fgkit.wire import CONTROL, MAX_DEPTH
 
@@ -24,10 +24,25 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 # Hypothesis takes constants from the code under test, control tokens too.
 STRINGS = st.one_of(st.text(max_size=12).filter(lambda text: not CONTROL.search(text)),
                      st.sampled_from(["true", "42", "None", "{a:1}", "],", "<escape", "\n \t", "call:f{}"]))
+NUMBERS = st.one_of(
+    st.integers(), st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(1, 4290).map(lambda digits: 10**digits - 7), st.integers(300, 4290).map(lambda digits: -(10**digits)),
+    st.sampled_from([-0.0, 1e-05, 1e-4, 1.5e-07, 1e15, 1e16, 5e-324, -1.7976931348623157e308, 2**63, -2**63, 2**64]))
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), STRINGS),
+    st.one_of(st.none(), st.booleans(), NUMBERS, STRINGS),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
-CALLS = st.lists(st.builds(Call, NAMES, st.dictionaries(NAMES, VALUES, max_size=4)), min_size=1, max_size=3)
+
+
+@st.composite
+def deep(draw):
+    """A value under some dozens of lists and dicts."""
+    value = draw(VALUES)
+    for wrap in draw(st.lists(NAMES | st.none(), max_size=MAX_DEPTH - 12)):
+        value = [value] if wrap is None else {wrap: value}
+    return value
+
+
+CALLS = st.lists(st.builds(Call, NAMES, st.dictionaries(NAMES, VALUES | deep(), max_size=4)), min_size=1, max_size=3)
 
 
 def typed(item):
@@ -66,7 +81,7 @@ def test_error_vector(vector):
     assert "expected" in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CALLS)
 def test_completion_comes_back_typed(calls):
     text = completion(calls)
@@ -87,6 +102,13 @@ def test_any_text_survives(text):
     assert parse(completion(calls)) == calls
 
 
+@pytest.mark.parametrize("key", ["", " ", "a b", "1", "é", "a:b", "-a"])
+def test_a_key_that_could_not_be_read_is_not_written(key):
+    for arguments in ({key: 1}, {"a": [{key: 1}]}):
+        with pytest.raises(PromptError, match="key "):
+            completion([Call("f", arguments)])
+
+
 def test_key_order_is_free():
     assert parse(call_text("{b:1,a:2}")) == [Call("f", {"b": 1, "a": 2})]
 
@@ -94,6 +116,7 @@ def test_key_order_is_free():
 @pytest.mark.parametrize("word, value", [
     ("0", 0), ("-0", 0), ("-7", -7), ("1.0", 1.0), ("-0.0", -0.0), ("1e5", 1e5), ("1.5e-07", 1.5e-07), ("2E+3", 2000.0),
     ("true", True), ("false", False), ("None", None), ("null", None), ("1e-999", 0.0),
+    ("9" * 309, 10**309 - 1), ("-" + "9" * 4300, 1 - 10**4300),  # more than a float holds
 ])
 def test_bare_values_keep_their_type(word, value):
     assert typed(parse(call_text(f"{{a:{word}}}"))[0].arguments) == typed({"a": value})
@@ -112,6 +135,7 @@ def test_bare_values_keep_their_type(word, value):
     (call_text("{a:1e999}"), "expected a number that a float can hold, found '1e999}", 30),
     (call_text("{a:-1e999}"), "expected a number that a float can hold, found '-1e999}", 30),
     (call_text("{a:" + "9" * 5000 + "}"), "expected a shorter integer, found '9999", 30),
+    (call_text("{a:<escape>x\ud800<escape>}"), "expected Unicode text without halves of surrogate pairs, found ", 39),
     (call_text("{a:٣}"), "expected a value: a number", 30),
     (call_text("{ключ:1}"), "expected an argument name", 28),
     (call_text("{}") + " and", "expected '<start_function_call>', found ' and'", 48),
@@ -179,7 +203,7 @@ def test_rubbish_is_refused_never_a_crash(text, end_tag_cut):
         assert not CONTROL.match(text) or text.startswith(("<eos>", STOP, "<end_of_turn>"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(CALLS, st.data())
 def test_damaged_answers_are_refused_or_still_calls(calls, data):
     text = completion(calls)

@@ -40,7 +40,8 @@ def test_the_schema_here_is_one_that_fgkit_accepts() -> None:
 
 CHANGED = [
     ("count", "42", 42), ("count", "0", 0), ("count", 7.0, 7), ("ratio", 1, 1.0), ("ratio", "0.5", 0.5),
-    ("ratio", "-2", -2.0), ("ratio", "1e3", 1000.0), ("on", "true", True), ("on", "False", False), ("shade", "RED", "red"),
+    ("ratio", "-2", -2.0), ("ratio", "1e3", 1000.0), ("on", "true", True), ("on", "False", False),
+    ("shade", "RED", "red"),
     ("shade", "blue", "Blue"), ("counts", ["1", 2, 3.0], [1, 2, 3]), ("place", {"city": "Rom", "floor": "2"},
                                                                     {"city": "Rom", "floor": 2}),
     ("place", {"city": "Rom", "floor": None}, {"city": "Rom"}),
@@ -58,20 +59,25 @@ def test_what_is_coerced(name: str, written: Any, expected: Any) -> None:
 
 
 def test_null_is_left_out_where_nothing_is_required_and_kept_where_it_is_allowed() -> None:
-    assert coerce(Call("go", {"text": "a", "count": None, "note": None}), TOOLS).arguments == {"text": "a", "note": None}
+    assert coerce(Call("go", {"text": "a", "count": None, "note": None}), TOOLS).arguments == {"text": "a",
+                                                                                               "note": None}
 
 
 REFUSED = [
     ("count", "4 2", "'count': found \"4 2\", expected type integer"), ("count", "42.0", "expected type integer"),
-    ("count", " 42", "expected type integer"), ("count", "007", "expected type integer"), ("count", 1.5, "expected type integer"),
-    ("count", True, "expected type integer"), ("count", "9" * 5000, "expected type integer"), ("count", -1, "expected minimum 0"),
+    ("count", " 42", "expected type integer"), ("count", "007", "expected type integer"),
+    ("count", 1.5, "expected type integer"),
+    ("count", True, "expected type integer"), ("count", "9" * 5000, "expected type integer"),
+    ("count", -1, "expected minimum 0"),
     ("count", "-1", "expected minimum 0"), ("count", "١", "expected type integer"),
-    ("ratio", "half", "expected type number"), ("ratio", "1e999", "expected type number"), ("ratio", "nan", "expected type number"),
+    ("ratio", "half", "expected type number"), ("ratio", "1e999", "expected type number"),
+    ("ratio", "nan", "expected type number"),
     ("ratio", True, "expected type number"), ("on", 1, "expected type boolean"), ("on", "yes", "expected type boolean"),
     ("shade", "On", "expected one of"), ("shade", "reddish", "did you mean 'red'?"),
     ("text", 3, "expected type string"), ("text", None, "expected type string"), ("counts", 3, "expected type array"),
     ("counts", "[1]", "expected type array"), ("counts", [None], "'counts[0]': found null"),
-    ("place", {"floor": 2}, "'place': "), ("place", {"city": "Rom", "flor": 2}, "'place': has 'flor', expected only city, "
+    ("place", {"floor": 2}, "'place': "), ("place", {"city": "Rom", "flor": 2},
+                                           "'place': has 'flor', expected only city, "
                                            "floor; did you mean 'floor'? Rename or remove it."),
     ("colour", "red", "unknown argument 'colour'"), ("counnt", 3, "did you mean 'count'?"),
 ]
@@ -99,7 +105,8 @@ def test_all_problems_at_once_and_unknown_tools() -> None:
 
 VALID = st.fixed_dictionaries({"text": st.text()}, optional={
     "count": st.integers(0, 10**20), "ratio": st.floats(allow_nan=False, allow_infinity=False), "on": st.booleans(),
-    "shade": st.sampled_from(PROPERTIES["shade"]["enum"]), "note": st.none() | st.text(), "counts": st.lists(st.integers()),
+    "shade": st.sampled_from(PROPERTIES["shade"]["enum"]), "note": st.none() | st.text(),
+    "counts": st.lists(st.integers()),
     "place": st.fixed_dictionaries({"city": st.text()}, optional={"floor": st.integers()})})
 LOOSE = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(
     ["1", "-2.5", "TRUE", "RED", "1e400", "0" * 3, "9" * 4400]), lambda inner: st.lists(inner, max_size=3)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fgkit import examples, prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import PromptError
-from fgkit.formats import call_message
+from fgkit.messages import call_message
 from fgkit.records import Record, inspect_records, read_records
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=12).filter(str.strip)

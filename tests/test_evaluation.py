@@ -125,6 +125,14 @@ def test_compare_is_a_markdown_table_side_by_side() -> None:
     ]
 
 
+def test_only_the_tools_with_most_rows_are_shown() -> None:
+    records = [request(n, "x", [Call(f"f{n % 30}", {})]) for n in range(45)]
+    result = score(records, [answer(*record.calls) for record in records])
+    lines = compare({"one": result}).splitlines()
+    assert len(result["per_tool"]) == 30 and len(lines) == 6 + 2 * 20
+    assert all(f"`f{n}` (2 rows)" in "\n".join(lines) for n in range(15))
+
+
 def test_plot_writes_a_whole_png(tmp_path: Path) -> None:
     scores = {"base": score(RECORDS, ["no"] * 4), "tuned": score(RECORDS, perfect())}
     path = plot(scores, tmp_path / "scores.png")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from hypothesis import strategies as st
 from fgkit import row_files
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.formats import FORMATS
+from fgkit.formats import FORMATS, detect, read_row
 from fgkit.records import Inspection, Record, inspect_records, read_records
-from fgkit.splits import held_out_records, load_data
+from fgkit.splits import held_out_data, load_data
 from fgkit.xlam import tools_of
 
 STRING = {"type": "string", "description": "A text."}
@@ -84,6 +86,13 @@ def test_openai_messages(tmp_path: Path) -> None:
     assert (text.calls, text.text, text.kind, text.line) == ((), "All done.", "no_call", 1)
 
 
+def test_an_answer_of_weight_0_is_read_but_not_trained(tmp_path: Path) -> None:
+    row = {"parallel_tool_calls": False, "messages": [USER, RED | {"weight": 0}, {"role": "tool", "name": "paint", "content": "ok"},
+                                                      {"role": "assistant", "content": "Done.", "weight": 1}]}
+    record = one(tmp_path, row)
+    assert record.text == "Done." and len(record.messages) == 3 and "weight" not in record.messages[1]
+
+
 def test_mobile_actions_brings_tools_and_marks_what_is_held_out(tmp_path: Path) -> None:
     own = {"function": {"name": "show_map", "description": "Shows.", "parameters": {
         "type": "OBJECT", "properties": {"query": {"type": "STRING", "description": "Where."}}, "required": ["query"]}}}
@@ -93,7 +102,7 @@ def test_mobile_actions_brings_tools_and_marks_what_is_held_out(tmp_path: Path) 
     path = write(tmp_path, *rows)
     data = load_data(path, "", TOOLS, seed=0)
     assert [record.line for record in data.train] == [1, 3] and [record.line for record in data.held_out] == [2]
-    assert [record.line for record in held_out_records(path, TOOLS)] == [2]
+    assert [record.line for record in held_out_data(path, TOOLS).held_out] == [2]
     first, second = data.train
     assert first.tools is second.tools and first.messages[0]["content"] == "Today is Monday."
     assert first.tools[0]["function"]["parameters"]["properties"]["query"]["type"] == "string"
@@ -169,7 +178,7 @@ def test_one_json_list(tmp_path: Path, indent: int | None, separators: tuple[str
     ("[" + json.dumps(GUIDE) + "]\nx", ":1: something stands after the list's end"),
     ('[{"a": 1, "a": 2}]', ":1: the key 'a' occurs twice"), ("[" * 5000, ":1: the list has no end"),
     ("[{" + '"a":{' * 100_000, ":1: nested too deeply"), ("[]", ":1: the file is empty"),
-    ('[{"a": "' + "x" * 1_100_000, ":1: not JSON (Unterminated string"), (b'[{"a":\n"\xff"}]', ":2: holds the byte 0xff")])
+    ('[{"a": "' + "x" * 1_100_000, ":1: not JSON (Unterminated string"), ('[{"a": ' + "9" * 5000 + "}]", ":1: not JSON (a number is too long)"), (b'[{"a":\n"\xff"}]', ":2: holds the byte 0xff")])
 def test_broken_list(tmp_path: Path, text: str | bytes, found: str) -> None:
     path = tmp_path / "data.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -188,6 +197,14 @@ def test_lines_over_the_bound_are_refused_by_length(tmp_path: Path, monkeypatch:
         f"{line}: has {len(long) + 1:,} bytes, expected at most 200. Is it one row a line?" for line in (1, 3)]
 
 
+def test_the_rows_in_the_page_are_read() -> None:
+    page = (Path(__file__).parents[1] / "data" / "README.md").read_text(encoding="utf-8")
+    rows = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S)]
+    assert [detect(row) for row in rows] == ["guide", "messages", "guide"]
+    assert [read_row(row, detect(row))[1] for row in rows] == [[], [], []]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.M)) - {"--format"} == {*FORMATS} - {"auto"}
+
+
 # ---- nulls that Arrow fills in
 
 def test_calls_filled_with_nulls_lose_them_and_say_so(tmp_path: Path) -> None:
@@ -199,6 +216,20 @@ def test_calls_filled_with_nulls_lose_them_and_say_so(tmp_path: Path) -> None:
     assert warning.line == 1 and "2 rows with such calls are read without the nulls" in warning.message
     (shown,) = load_data(tmp_path / "data.jsonl", "", TOOLS, seed=0).warnings
     assert shown == str(warning)
+
+
+def test_rows_that_went_through_arrow_read_as_before(tmp_path: Path) -> None:
+    """What `datasets.load_dataset` makes of google/mobile-actions, see trl #5307: every struct has every key of all."""
+    arrow = pytest.importorskip("pyarrow")
+    tools = [tool("paint", color=STRING), tool("wait", [], seconds={"type": "integer", "description": "How long."})]
+    rows = [{"metadata": "train", "tools": tools, "messages": [USER, RED]},
+            {"metadata": "train", "tools": tools[::-1], "messages": [
+                {"role": "developer", "content": "Act."}, USER | {"content": "wait 3 and paint"},
+                called(("wait", {"seconds": 3}), ("paint", {"color": "red"}), ("wait", {}))]}]
+    filled = arrow.Table.from_pylist(rows).to_pylist()
+    assert filled != rows and filled[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]["seconds"] is None
+    before, after = (read_records(write(tmp_path, *each), []) for each in (rows, filled))
+    assert after == before and len(before) == 2
 
 
 def test_nulls_that_are_meant_stay(tmp_path: Path) -> None:
@@ -241,6 +272,13 @@ BAD_ROWS = [
      "answers 'pain', which was not called, expected one of paint; did you mean 'paint'?"),
     ({"messages": [USER, {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "wait", "arguments": "{}"}}]},
                    {"role": "tool", "tool_call_id": "c2", "content": "x"}, ANSWER]}, "tool_call_id 'c2' is the id of no call"),
+    ({"messages": [USER | {"name": "Ann"}, ANSWER]}, "messages[0]: has the key 'name', which would not reach the model"),
+    ({"messages": [USER, ANSWER | {"tool_cals": []}]}, "has the key 'tool_cals', which would not reach the model, expected only "
+                                                       "role, content, tool_calls, weight; did you mean 'tool_calls'?"),
+    ({"messages": [USER, ANSWER | {"weight": 0.5}]}, "messages[1]: weight is 0.5, expected 0 (not trained) or 1"),
+    ({"messages": [USER, ANSWER | {"weight": 0}]}, "messages: holds no answer to learn"),
+    ({"messages": [USER, RED, {"role": "tool", "name": "paint", "tool_call_id": ["x"], "content": 3}, ANSWER]},
+     "tool_call_id: found a list, expected a text"),
     ({"messages": [USER, called(("paint", "{color"))]}, "tool_calls[0].function.arguments: not JSON"),
     ({"messages": [USER, called(("paint", "[1]"))]}, "found a list, '[1]', expected an object"),
     ({"messages": [USER, called(("paint", [1]))]}, "arguments is of type list, expected a mapping"),
@@ -253,6 +291,7 @@ BAD_ROWS = [
     ({"messages": [USER, RED], "tools": []}, "tool_name: found 'paint', expected one of no tool at all"),
     ({"messages": [USER, RED], "tools": TOOLS + TOOLS[:1]}, "tools[2]: 'paint' is there twice"),
     ({"messages": [USER, RED], "tools": [tool("paint", color={"type": "string", "description": 1})]}, "tools[0]: "),
+    ({"messages": [USER, called(("paint", '{"color": ' + "9" * 5000 + "}"))]}, "arguments: Exceeds the limit"),
     ({"messages": [USER, RED], "group": 3}, "group: found a number, expected a text"),
     ({"messages": [USER, RED], "metadata": "test"}, "metadata: found 'test', expected \"train\" or \"eval\""),
     (GUIDE | {"answer": "no"}, "has the key 'tool_name', expected only user_content, answer"),
@@ -290,6 +329,22 @@ def test_bad_csv(tmp_path: Path, lines: list[str], found: str) -> None:
     assert found in str(caught.value)
 
 
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<\x00\r"), min_size=1).filter(str.strip)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CELLS, min_size=1, max_size=4, unique_by=lambda text: text.casefold().split().__repr__()), st.sampled_from(",;\t"))
+def test_any_text_comes_through_csv(tmp_path: Path, texts: list[str], delimiter: str) -> None:
+    path = tmp_path / "data.csv"
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, delimiter=delimiter)
+        writer.writerow(["prompt", "tool", "arguments"])
+        writer.writerows([text, "paint", json.dumps({"color": text})] for text in texts)
+    records = read_records(path, TOOLS)
+    assert [record.user_content for record in records] == texts
+    assert [record.calls[0].arguments["color"] for record in records] == texts
+
+
 def test_a_csv_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(b"prompt,tool,arguments\nfine,wait,\ncaf\xe9,wait,\n")
@@ -309,7 +364,7 @@ def test_a_named_format_holds_every_row_to_it(tmp_path: Path) -> None:
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
                         st.sampled_from(["role", "content", "tool_calls", "function", "name", "arguments", "type", "text",
-                                         "parameters", "properties"]) | st.text(max_size=3), inner, max_size=4), max_leaves=12)
+                                         "parameters", "properties", "tool_call_id", "id", "weight"]) | st.text(max_size=3), inner, max_size=4), max_leaves=12)
 KEYS = ("messages", "tools", "metadata", "query", "answers", "user_content", "tool_name", "tool_arguments", "answer", "group")
 
 

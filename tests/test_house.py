@@ -20,6 +20,7 @@ from packaging.version import Version
 
 import fgkit
 from fgkit import __main__ as command_line
+from fgkit import init
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "fgkit").glob("*.py"))
@@ -198,6 +199,7 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     assert {f"fgkit/{name}.py" for name in MODULES} | {"fgkit/chat_template.jinja"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
     assert {f"fgkit/data/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+    assert {f"fgkit/starter/{name}" for name in init.FILES} <= names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE-GEMMA.txt"} <= names
     assert {name.split("/")[0] for name in names} == {"fgkit", info}
 

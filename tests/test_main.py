@@ -13,7 +13,7 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, environment, pipeline, scoring
+from fgkit import checks, environment, evaluation, pipeline, scoring, summary
 from fgkit.errors import CheckFailed, FgkitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,6 +159,22 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
     assert main("evaluate", tmp_path / "x.litertlm")[0] == 0  # without --data: the example's held-out rows
     assert len(seen["rows"].held_out) >= 150
+
+
+def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
+    (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
+    seen = []
+    monkeypatch.setattr(scoring, "score_file", lambda path, rows, style: seen.append(rows) or evaluation.score(
+        rows.held_out, ["no"] * len(rows.held_out)))
+    (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
+    assert main("evaluate", tmp_path / "x.litertlm", "--data", tmp_path / "rows.csv")[0] == 0
+    assert seen[0].held_out[0].user_content == "make it red" and seen[0].held_out[0].line == 2
+    for command in (("evaluate", tmp_path / "x.litertlm", "--data"), ("lint",)):
+        code, out, err = main(*command, rows, "--format", "messages")
+        assert code > 0 and "has no 'messages', expected the keys messages" in out + err
+    monkeypatch.setattr(pipeline, "run", lambda parameters: seen.append(parameters) or summary.read(tmp_path))
+    assert main("run", "--data", rows, "--format", "guide", "--output", tmp_path)[0] == 0
+    assert seen[1]["data_format"] == "guide"
 
 
 @pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])

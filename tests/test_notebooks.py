@@ -151,7 +151,9 @@ def test_guide_values():
 def test_shared_parameters_have_one_default(name):
     mine, first = pipeline.declared_parameters(name), pipeline.declared_parameters("finetune")
     assert {"output", "data", "eval_data", "tools", "seed"} <= set(mine)
-    assert all(mine[key] == first[key] for key in mine if key in first)
+    # The style is chosen once, in finetune; later notebooks take the model's own unless told which to insist on.
+    assert all(mine[key] == first[key] for key in mine if key in first and key != "style")
+    assert mine["style"] == ("template" if name == "finetune" else "")
     if name != "finetune":
         assert mine["name"] == pipeline.declared_parameters("to_tflite")["name"] and mine["model"] == ""
 

@@ -180,7 +180,7 @@ def test_facts_have_one_home():
     assert prompts.STOP_IDS == (1, 50, 106)
     assert [prompts.CONTROL_TOKENS[token] for token in prompts.STOP_TOKENS] == [1, 50, 106]
     assert sorted(prompts.CONTROL_TOKENS.values()) == [0, 1, 2, 3, *range(46, 53), 105, 106]
-    assert prompts.STYLES == ("template",)
+    assert prompts.STYLES == ("template", "flutter_gemma", "litert_lm")
 
 
 # --- refusals: conversations ---
@@ -243,7 +243,7 @@ def test_generation_prompt_after_a_call_is_refused():
 
 
 def test_unknown_style_names_the_known():
-    with pytest.raises(PromptError, match="style: is 'chatml', expected one of template. Choose one"):
+    with pytest.raises(PromptError, match="style: is 'chatml', expected one of template, flutter_gemma, litert_lm. Choose one"):
         render([USER], [], style="chatml")
 
 
@@ -437,7 +437,7 @@ def test_jinja_template_writes_what_render_writes(messages, tools, add_generatio
 
 def test_jinja_template_keeps_to_plain_jinja():
     template = prompts.chat_template()
-    for word in (".items(", ".strip(", ".keys(", ".split(", ".upper(", ".get(", "bos_token", "raise_exception"):
+    for word in (".items(", ".strip(", ".keys(", ".split(", ".upper(", ".get(", "raise_exception"):
         assert word not in template
     assert template.count("{%") > 50
 

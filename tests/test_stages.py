@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import sys
@@ -16,9 +17,9 @@ from fgkit import (base_model, chat, evaluation, files, generation, runtime, sco
                    training)
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.errors import CheckFailed, DataError, FgkitError, ModelError
+from fgkit.errors import CheckFailed, ConfigError, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
-from fgkit.records import request
+from fgkit.records import Record, request
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
@@ -50,9 +51,10 @@ def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
-    def score_model(folder, asked, *, system_message="", description):
-        done.append((folder, system_message))
-        return fake_score(asked) | scoring.origin(folder / "model.safetensors", asked)
+    def score_model(folder, asked, *, system_message="", style=("template",), description):
+        done.append((folder, system_message, *style))
+        score = fake_score(asked) | scoring.origin(folder / "model.safetensors", asked) | {"style": style[0]}
+        return score | ({"per_style": {name: {"n": len(asked.held_out)} for name in style}} if len(style) > 1 else {})
 
     monkeypatch.setattr(stages, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
@@ -120,6 +122,48 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
         f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'b.jsonl'}:1"]
 
 
+def test_rows_count_kinds_where_there_are_several():
+    plain = Record(9, request(9, "hi").messages, (), "Hello.")
+    asked = stages.Rows(TOOLS, (*rows(3).train, request(4, "both", (RED, BLUE)), plain), rows(2).held_out)
+    table = [re.split("  +", line) for line in str(asked).splitlines()]
+    assert table[1] == ["change_background_color", "4", "2"]
+    assert table[4:] == [["rows: one call", "3", "2"], ["rows: several calls", "1", "0"], ["rows: no call", "1", "0"],
+                         ["rows", "5", "2"]]
+    assert "one call" not in str(rows()) and asked.parallel and not rows().parallel
+    many = stages.Rows([], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ())
+    assert "... and 10 more tools" in str(many) and len(str(many).splitlines()) == 43
+
+
+OWN = {"name": "ping", "description": "Pings."}
+
+
+def own_row(text, *tools, call="ping"):
+    return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "tool_calls": [
+        {"function": {"name": call, "arguments": {}}}]}], "tools": list(tools)}
+
+
+def test_tools_that_every_row_brings_are_the_runs_own(tmp_path):
+    def load(*written, **options):
+        (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
+        return stages.load_rows(FinetuneConfig(output=str(tmp_path), data=str(tmp_path / "own.jsonl"), **options))
+
+    same = [own_row(text, OWN) for text in ("a", "b", "c")]
+    assert [tool["function"]["name"] for tool in load(*same).tools] == ["ping"]
+    tools_file = str(files.shipped("data", "tools.py"))
+    assert load(*same, tools=tools_file).tools == TOOLS  # named by the user, for rows without
+    other = own_row("d", {"name": "pong", "description": "Pongs."}, call="pong")
+    found = load(*same, other)
+    assert found.tools == [] and scoring.hash_of(found.tools) is None
+    assert [line.split()[0] for line in str(found).splitlines()[1:3]] == ["ping", "pong"]
+    scoring.require_same_tools(model(tmp_path / "model", tools_hash=tools_hash(TOOLS)), found)  # nothing to compare
+    guide = {"user_content": "red", "tool_name": "change_app_title", "tool_arguments": '{"title": "x"}'}
+    assert load(*same, guide).tools == TOOLS
+    held_out = scoring.load_held_out(str(tmp_path / "own.jsonl"), "", "auto")
+    assert len(held_out.held_out) == 4 and held_out.train == ()
+    with pytest.raises(DataError, match="has no 'user_content'"):
+        load(*same, data_format="guide")
+
+
 # ---- refusals
 
 def test_other_tools_than_the_trained_ones_are_refused(tmp_path):
@@ -131,30 +175,19 @@ def test_other_tools_than_the_trained_ones_are_refused(tmp_path):
     scoring.require_same_tools(model(tmp_path / "elsewhere"), rows())  # without a record nothing is known against it
 
 
-def test_styles(tmp_path):
-    for stored, asked in ((None, None), ("template", None), (None, "template"), ("template", "template")):
-        scoring.require_same_style(tmp_path, stored, asked)
-    for stored, asked in (("gguf", None), (None, "gguf"), ("template", "gguf")):
-        with pytest.raises(ModelError, match="prompt style 'gguf' is unknown, expected one of .*template"):
-            scoring.require_same_style(tmp_path, stored, asked)
-
-
-def test_two_styles_that_differ_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring.prompts, "STYLES", ("template", "litert_lm"))
-    with pytest.raises(ModelError, match="trained with prompt style 'litert_lm', not 'template'. Leave --style out"):
-        scoring.require_same_style(tmp_path, "litert_lm", "template")
-
-
 def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused(tmp_path, monkeypatch, capsys):
     class Info:
         sidecar = None
 
     monkeypatch.setattr(scoring.bundle, "read_task", lambda path: Info)
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ""
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
     assert "x.task.json is not there: the prompt style is assumed to be 'template'" in capsys.readouterr().out
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == "" and capsys.readouterr().out == ""
-    Info.sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == "Do it."
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma") and capsys.readouterr().out == ""
+    Info.sidecar = {"style": "litert_lm,template", "tools_hash": tools_hash(TOOLS), "system_message": "Do it."}
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
+    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == ("Do it.", "template")
+    with pytest.raises(ModelError, match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked"):
+        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
         scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
 
@@ -179,7 +212,7 @@ def test_score_base_starts_a_new_summary(tmp_path, scored):
     score = stages.score_base(FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows())
     found = summary.read(tmp_path)
     assert found["base"] == score and found["tuned"] is None and found["gate"] is None and found["seconds"] == {}
-    assert "python" in found["versions"] and scored == [(tmp_path / "base", "Act.")]
+    assert "python" in found["versions"] and scored == [(tmp_path / "base", "Act.", "template")]
 
 
 @pytest.mark.parametrize("kind", [FinetuneConfig, TfliteConfig, TaskConfig])
@@ -187,7 +220,7 @@ def test_the_tuned_score_is_measured_once_for_the_same_model_and_rows(tmp_path, 
     settings = kind(output=str(tmp_path))
     folder = model(tmp_path / "model", system_message="Act.")
     first = stages.score_tuned(settings, rows())
-    assert scored == [(folder, "Act.")] and summary.read(tmp_path)["tuned"] == first
+    assert scored == [(folder, "Act.", "template")] and summary.read(tmp_path)["tuned"] == first
     assert stages.score_tuned(settings, rows()) == first and len(scored) == 1
     stages.score_tuned(settings, rows(5))
     assert len(scored) == 2 and summary.read(tmp_path)["tuned"]["n"] == 5
@@ -288,7 +321,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(training, "save", save)
-    settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048)
+    settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048,
+                              style="template, litert_lm")
     asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
     target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
     assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
@@ -296,7 +330,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     assert (seen["recipe"].num_train_epochs, seen["recipe"].learning_rate) == (2, 5e-5)
     record = seen["record"]
     assert (record["base"], record["style"], record["tools"], record["tools_hash"], record["rows"]) == (
-        "offline", "template", TOOLS, tools_hash(TOOLS), 6)
+        "offline", "template,litert_lm", TOOLS, tools_hash(TOOLS), 6)
     assert record["base_sha256"] == files.sha256(folder / "model.safetensors")
     assert record["settings"]["learning_rate"] == 5e-5 and record["settings"]["warmup_ratio"] == 0.1
     assert "all weights fine-tuned with fgkit on 6 rows" in record["modifications"] and "; " in record["modifications"]
@@ -400,6 +434,23 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
         stages.validate(settings, rows())
 
 
+def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatch):
+    tokenizer_folder(tmp_path / "model")
+    whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
+    monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
+    plain = tuple(Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3))
+
+    def score_model(folder, asked, **_):
+        texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
+        return evaluation.score(asked.held_out, texts)
+
+    monkeypatch.setattr(stages, "score_model", score_model)
+    settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
+    assert len(stages.validate(settings, stages.Rows(TOOLS, (), rows(2).held_out + plain))) == 6
+    (tmp_path / summary.NAME).unlink()
+    assert len(stages.validate(settings, stages.Rows(TOOLS, (), plain))) == 2  # files and budget
+
+
 @pytest.mark.parametrize(("agrees", "cosine", "passes"), [(True, 0.5, True), (False, 0.99, True), (False, 0.9, False)])
 def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
     """A near tie may fall the other way by rounding; other logits altogether may not."""
@@ -466,6 +517,21 @@ def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
     assert summary.read(tmp_path)["files"]["mine.task"]["bytes"] == 6
 
 
+@pytest.mark.parametrize(("asked", "parallel", "found"), [
+    ("", False, "guide"), ("", True, "google"), ("google", True, "google"), ("google", False, "google"),
+    ("guide", False, "guide"), ("flutter_gemma", False, "flutter_gemma"), ("guide", True, None),
+    ("flutter_gemma", True, None)])
+def test_the_profile_follows_the_rows_and_never_cuts_a_call(tmp_path, capsys, asked, parallel, found):
+    settings = TaskConfig(output=str(tmp_path), profile=asked)
+    data = stages.Rows(TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),))
+    if found is None:
+        with pytest.raises(ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"):
+            stages._profile(settings, data)
+        return
+    assert stages._profile(settings, data) == found
+    assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
+
+
 class FakeRuntime:
     """A runtime that gives one answer to everything and notes what it was asked."""
 
@@ -496,7 +562,7 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
     for module in (chat, scoring):
-        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: "Act.")
+        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: ("Act.", "litert_lm" if style is None else style))
     return FakeRuntime
 
 
@@ -547,9 +613,11 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     folder = tiny.model_folder(tmp_path / "model")
     files.write_json(folder / "fgkit.json",
                      {"system_message": "Act.", "style": "template", "tools_hash": tools_hash(TOOLS)})
-    assert scoring.score_folder(folder, rows())["n"] == 4 and scored == [(folder, "Act.")]
-    with pytest.raises(ModelError, match="prompt style 'other' is unknown"):
+    assert scoring.score_folder(folder, rows())["n"] == 4 and scored == [(folder, "Act.", "template")]
+    with pytest.raises(ConfigError, match="'other' is none of template, flutter_gemma, litert_lm"):
         scoring.score_folder(folder, rows(), style="other")
+    with pytest.raises(ModelError, match="trained with prompt style 'template', but 'litert_lm' is asked for. They part at"):
+        scoring.score_folder(folder, rows(), style="litert_lm")
     with pytest.raises(ModelError, match="other tools"):
         scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
     assert len(scored) == 1

@@ -72,7 +72,8 @@ class Loop(TypedDict):
 
 Minutes = NewType("Minutes", int)
 ADDRESS = {"type": "object", "properties": {"street": {"type": "string", "description": "Street and number"},
-                                            "zip": {"type": "integer", "description": "Five digits"}}, "required": ["street"]}
+                                            "zip": {"type": "integer", "description": "Five digits"}},
+           "required": ["street"]}
 
 
 def tool_of(hint: Any, doc: str = "X", **more: Any) -> tuple[dict | None, list[tuple[str, str]]]:
@@ -116,11 +117,13 @@ def test_hints_that_are_read(hint: Any, expected: dict) -> None:
 
 
 REFUSED = [
-    (dict[str, int], "T407", "`dict[str, int]`, which does not name its keys. Write a TypedDict"), (dict, "T407", "`dict`"),
+    (dict[str, int], "T407", "`dict[str, int]`, which does not name its keys. Write a TypedDict"),
+    (dict, "T407", "`dict`"),
     (int | str, "T402", "(`int | str`)"), (Any, "T401", "may be anything"), (object, "T401", "may be anything"),
     (Literal[1, 2], "T403", "allows 1, 2, but the prompt shows choices of texts only"), (Size, "T403", "allows 1"),
     (Literal["a", True], "T403", "'a', True"), (enum.Enum("Empty", {}), "T403", "allows no value"),
-    (tuple[int, int], "T104", "`tuple[int, int]`"), (datetime.date, "T104", "take dates, times"), (set[str], "T104", "`set[str]`"),
+    (tuple[int, int], "T104", "`tuple[int, int]`"), (datetime.date, "T104", "take dates, times"),
+    (set[str], "T104", "`set[str]`"),
     (bytes, "T104", "`bytes`"), (None, "T104", "None"), ([int], "T104", "[<class 'int'>]"),
     (collections.namedtuple("P", "x"), "T104", "P`"), (Loop, "T412", "'x.inner' is a Loop, which contains itself"),
     ("Nope", "T104", "gives no type: name 'Nope' is not defined"), ("int |", "T104", "gives no type: "),
@@ -138,7 +141,8 @@ def test_hints_that_are_refused(hint: Any, rule: str, text: str) -> None:
 def test_defaults_make_an_argument_optional_and_are_not_shown() -> None:
     for default in (None, "a", 0):
         tool, _ = tool_of(str, default=default)
-        assert tool["function"]["parameters"] == {"type": "object", "properties": {"x": {"type": "string", "description": "X"}}}
+        assert tool["function"]["parameters"] == {"type": "object",
+                                                  "properties": {"x": {"type": "string", "description": "X"}}}
 
 
 def rules(function: Any) -> list[str]:
@@ -175,7 +179,8 @@ def test_docstrings() -> None:
         """
 
     assert rules(silent) == ["T101"]
-    assert function_tool(vague)[1][0] == ("T105", "function 'vague': parameter 'colour' is not described in the docstring; did "
+    assert function_tool(vague)[1][0] == ("T105",
+                                          "function 'vague': parameter 'colour' is not described in the docstring; did "
                                                   "you mean 'color'? Write a line `colour: ...` under `Args:`.")
     assert rules(vague) == ["T105", "T107"]
     body = function_tool(annotated)[0]["function"]
@@ -212,12 +217,15 @@ def test_methods_and_wrapped_functions() -> None:
 
 
 PLAIN = st.recursive(st.sampled_from([str, int, float, bool, Shade, Literal["a", "b"], list]),
-                     lambda inner: inner.map(lambda hint: list[hint]) | inner.map(lambda hint: Optional[hint]), max_leaves=4)
+                     lambda inner: inner.map(lambda hint: list[hint]) | inner.map(lambda hint: Optional[hint]),
+                     max_leaves=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(["a", "b", "Count", "last_one"]), st.tuples(PLAIN, st.booleans()), max_size=4), st.booleans())
-def test_transformers_says_the_same_for_every_hint_it_knows(members: dict[str, tuple[Any, bool]], returns: bool) -> None:
+@given(st.dictionaries(st.sampled_from(["a", "b", "Count", "last_one"]), st.tuples(PLAIN, st.booleans()), max_size=4),
+       st.booleans())
+def test_transformers_says_the_same_for_every_hint_it_knows(members: dict[str, tuple[Any, bool]],
+                                                            returns: bool) -> None:
     from transformers.utils import chat_template_utils, get_json_schema
 
     names = sorted(members, key=lambda name: members[name][1])  # those with a default come last

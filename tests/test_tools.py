@@ -135,9 +135,11 @@ BAD_FILES = [
     ("a.py", "TOOLS = [3]\n", "TOOLS[0]: T201 has no 'function' mapping"),
     ("a.py", "\n\ndef f(x: int):\n    pass\n", "a.py:3: T101 function 'f': has no docstring"),
     ("a.py", 'def f(x):\n    """F."""\n', "a.py:1: T103 function 'f': parameter 'x' has no type hint"),
-    ("a.py", 'def f(x: int):\n    """F."""\n', "a.py:1: T105 function 'f': parameter 'x' is not described in the docstring"),
+    ("a.py", 'def f(x: int):\n    """F."""\n',
+     "a.py:1: T105 function 'f': parameter 'x' is not described in the docstring"),
     ("a.py", 'def f(**x: int):\n    """F."""\n', "the parameter '**x: int', expected named ones"),
-    ("a.py", 'def f(x: "Nope"):\n    """F.\n\n    Args:\n        x: X\n    """\n', "a.py:1: T104 function 'f': has a type hint that gives no type: name 'Nope'"),
+    ("a.py", 'def f(x: "Nope"):\n    """F.\n\n    Args:\n        x: X\n    """\n',
+     "a.py:1: T104 function 'f': has a type hint that gives no type: name 'Nope'"),
     ("a.py", 'def f():\n    """F."""\ndef f():\n    """G."""\n', "function 'f' is defined twice"),
     ("a.json", "[{]", "a.json: T004 cannot be read: not JSON"),
     ("a.json", b"\xff\xff", "a.json: T004 cannot be read: 'utf-8'"),
@@ -158,67 +160,13 @@ def test_bad_file(tmp_path: Path, name: str, content: str | bytes | None, expect
 
 
 STRING = {"type": "string", "description": "X"}
-BAD_TOOLS = [
-    (3, "has no 'function' mapping"),
-    (tool(name="two words"), "name: is 'two words'"),
-    (tool(name="größe"), "name: is 'größe', which cannot be written in a call"),
-    (tool(name=""), "name: is ''"),
-    ({"function": {"name": "go"}}, "go.description: is empty"),
-    ({"function": {"name": "go", "description": " "}}, "go.description: is empty"),
-    ({"function": {"name": "go", "description": None}}, "go.description: is None"),
-    ({"function": {"name": "go", "description": "Say <escape>."}}, "go.description: holds <escape>"),
-    (tool({"x": {**STRING, "enum": ["<eos>"]}}), "holds <eos>"),
-    ({"function": {"name": "go", "description": "half \ud83d"}}, "go.description: "),
-    ({"function": {"name": "go", "description": "G", "parameters": {"properties": {}}}}, "go.parameters: "),
-    ({"function": {"name": "go", "description": "G", "parameters": {"type": "string"}}},
-     "go.parameters.type: is 'string', expected \"object\""),
-    ({"function": {"name": "go", "description": "G", "parameters": True}}, "go.parameters: is"),
-    (tool({"x": {"type": "text"}}), "go.parameters.properties.x.type: is no valid JSON Schema"),
-    (tool({"x": {"type": "string", "pattern": "("}}), "properties.x.pattern: is no valid JSON Schema: '(' is not a"),
-    (tool({"\ud83d": {"type": 5}}), "go.parameters.properties.\\ud83d.type: is no valid JSON Schema"),
-    (tool(required=["x", "x"]), "go.parameters.required: is no valid JSON Schema"),
-    (tool({"x": STRING}, required=["y"]), "go.parameters.required: names 'y', which is no property."),
-    (tool({"x": {"type": "object", "properties": {"city": STRING}, "required": ["citi"]}}),
-     "properties.x.required: names 'citi', which is no property; did you mean 'city'?"),
-    (tool({"a b": STRING}), "name: is 'a b'"),
-    (tool({"1a": STRING}), "go.parameters.properties.1a: is '1a', which cannot be written in a call"),
-    (tool({"x": {"type": "array", "items": {"type": "object", "properties": {"type": STRING}}}}),
-     "x.items.properties.type: "),
-    (tool({"x": {"type": "object", "properties": {"nullable": STRING}}}), "x.properties.nullable: "),
-    (tool({"x": {"type": ["string", "null"]}}), "go.parameters.properties.x.type: "),
-    (tool({"x": {"anyOf": [STRING, {"type": "integer"}]}}), "go.parameters.properties.x.anyOf: is a union of 2 schemas (string, integer)"),
-    (tool({"x": True}), "go.parameters.properties.x: is True"),
-    (tool({"x": {"type": "integer", "enum": [1, 2]}}), "properties.x.enum: is left out of the prompt"),
-    (tool({"x": {"type": "object", "properties": {"y": {"type": "number", "enum": [1]}}}}),
-     "x.properties.y.enum: is left out"),
-    (tool({"x": {"type": "string", "enum": ["a", 1]}}), "x.enum[1]: is 1"),
-    (tool({"x": {"type": "string", "enum": []}}), "properties.x.enum: is empty"),
-    (tool({"x": {"type": "object", "additionalProperties": {"type": "integer"}}}),
-     "go.parameters.properties.x: an object without"),
-    (tool({"x": {"type": "array", "items": {"type": "object", "properties": {"y": {"description": "Y"}}}}}),
-     "go.parameters.properties.x.items.properties.y: has no type"),
-    (tool({"x": {**STRING, "default": Path()}}), "go: cannot be written as JSON: Object of type"),
-    (tool({"x": {**STRING, "default": "\ud83d"}}), "go: cannot be written as JSON: "),
-    (tool({"x": {"type": "array", "items": {"$ref": "http://example.com/s"}}}), "go.parameters.properties.x.items: refers to 'http://example.com/s'"),
-    *[(tool({name: STRING}), f"go.parameters.properties.{name}: ")
-      for name in ("description", "type", "properties", "required", "nullable")],
-]
 
 
-@pytest.mark.parametrize(("bad", "expected"), BAD_TOOLS)
-def test_bad_tool(bad: dict, expected: str) -> None:
-    text = message(check_tools, [bad], "here")
-    assert expected in text and text.startswith("here: ")
-
-
-def test_what_the_prompt_shows_is_accepted() -> None:
-    check_tools([
-        tool({"a": {**STRING, "enum": ["x"], "nullable": True}, "b": {"type": "object", "description": "free form"},
-              "c": {"type": "array", "items": {"type": "integer", "enum": [1, 2]}}, "Type": STRING,
-              "d": {"type": "object", "properties": {"e.f-g": {"type": "boolean"}}, "required": ["e.f-g"]}},
-             required=["a"]),
-        {"type": "function", "function": {"name": "no_parameters", "description": "None."}},
-        {"type": "function", "function": {"name": "empty", "description": "None.", "parameters": {}}}], "here")
+def test_check_tools_takes_the_normal_form_and_nothing_else() -> None:
+    check_tools([tool({"x": STRING})], "here")
+    assert message(check_tools, [tool({"x": {"type": ["string", "null"]}})], "here").startswith(
+        "here: T402 go.parameters.properties.x.type: is a union")
+    assert message(check_tools, {"tools": []}, "here") == "here: T005 found a dict, expected a list of tools."
 
 
 def test_all_problems_of_all_tools_at_once(tmp_path: Path) -> None:
