@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from . import styles
+from . import prompts, styles
 from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
@@ -110,8 +110,8 @@ class FinetuneConfig(_DataConfig):
     precision: str | None = _setting(None, "bf16 (fp32 master weights under bfloat16 autocast) or fp32. Never fp16: "
                                            "the model was trained in bfloat16 and overflows.")
     system_message: str = _setting("", "Developer text in front of the tools; empty: the official trigger sentence.")
-    style: str = _setting(styles.DEFAULT, f"Whose prompt text is trained and scored: {', '.join(styles.prompts.STYLES)}; "
-                                          "several with commas between are mixed, and scored one by one (docs/prompts.md).")
+    style: str = _setting(styles.DEFAULT, f"Whose prompt text is trained and scored: {', '.join(prompts.STYLES)}; several "
+                                          "with commas between are mixed, and scored one by one (docs/prompts.md).")
 
     def _problems(self) -> Iterable[str]:
         yield from super()._problems()
@@ -124,8 +124,8 @@ class FinetuneConfig(_DataConfig):
         if wrong := styles.problems(self.style):
             yield from wrong
         elif "flutter_gemma" in styles.split(self.style) and self.system_message not in ("", DEFAULT_SYSTEM_MSG):
-            yield ("system_message is set, but style flutter_gemma always sends the official trigger sentence; leave it "
-                   "empty, or choose another style")
+            yield ("system_message is set, but style flutter_gemma always sends the official trigger sentence; leave "
+                   "it empty, or choose another style")
         yield from _choice("lr_scheduler_type", self.lr_scheduler_type, ("cosine", "linear", "constant_with_warmup"))
         if self.precision in ("fp16", "float16"):
             yield ("precision is 'fp16', which this model overflows in (answers turn to <pad>); use bf16, "
@@ -150,7 +150,8 @@ class TfliteConfig(_DataConfig):
 
     model: str = _setting("", "Folder of a tuned model; empty: `model` in the output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
-    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Another is refused.")
+    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Others are "
+                              "refused.")
     prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
     kv_cache_max_len: int = _setting(1024, "Longest context in tokens, prompt and answer; 2048 if yours do not fit.")
     quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZE)}. dynamic_int8 halves "
@@ -175,7 +176,8 @@ class TaskConfig(_DataConfig):
     model: str = _setting("", "Folder of the tuned model that the `.tflite` was made from; empty: `model` in the "
                               "output folder.")
     name: str = _setting("functiongemma-flutter", "First part of the file names.")
-    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Another is refused.")
+    style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Others are "
+                              "refused.")
     profile: str = _setting("", "Start, stop and prompt strings in the bundle: guide (one call an answer), google (several "
                                 "calls survive) or flutter_gemma (the plugin sends the whole text); empty: guide, or "
                                 "google where rows have answers with several calls.")

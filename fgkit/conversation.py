@@ -1,7 +1,7 @@
 """A conversation in the form of `apply_chat_template`: what it says, and whether the prompt format can say it.
 
-In: messages, dicts with "role", "content" and perhaps "tool_calls". Out: their texts and responses, or one line for each
-problem.
+In: messages, dicts with "role", "content" and perhaps "tool_calls". Out: their texts and responses, or one line for
+each problem.
 
 >>> conversation_problems([{"role": "user", "content": "hi"}, {"role": "tool", "content": "15"}], False)[0]
 "messages[1] (tool): answers no call. Put the assistant message with its 'tool_calls' before it."

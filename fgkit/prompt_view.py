@@ -56,7 +56,8 @@ def view(record: Record, tools: list[dict], style: str, *, other: str = "", toke
 def _text(record: Record, tools: list[dict], style: str) -> dict[str, Any]:
     names = styles.split(style)
     if len(names) > 1:
-        raise FgkitError(f"style is {style!r}, expected one style: a prompt has one text. Name one, and --diff another.")
+        raise FgkitError(f"style is {style!r}, expected one style: a prompt has one text. Name one, and "
+                         "--diff another.")
     text = examples.prompt_texts([record], tools, style=names[0])[0]
     return {"style": names[0], "text": text, "characters": len(text), "bytes": len(text.encode())}
 

@@ -173,8 +173,8 @@ _RUNTIMES = {
                               style_flutter_gemma.message_problems, style_flutter_gemma.call_problems),
     "litert_lm": _Runtime(
         partial(_turns, declaration=style_litert_lm.declaration, strip=style_litert_lm.strip,
-                response=style_litert_lm.response), style_litert_lm.litert_tool_problems, style_litert_lm.message_problems,
-        style_litert_lm.call_problems),
+                response=style_litert_lm.response),
+        style_litert_lm.litert_tool_problems, style_litert_lm.message_problems, style_litert_lm.call_problems),
 }
 STYLES = tuple(_RUNTIMES)
 

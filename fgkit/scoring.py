@@ -131,7 +131,7 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
         folder: a model folder.
         rows: tools and held-out rows.
         system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
+        style: prompt styles; the score is the first one's; those of all stand in `per_style`, where there are several.
         description: what the progress bar says.
     """
     from . import base_model, generation
@@ -177,9 +177,10 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
 
 def _score(rows: Rows, system_message: str, style: Sequence[str], answers: Callable[[list[str], str], list[str]], *,
            end_tag_cut: bool = False) -> dict[str, Any]:
-    """The score under the first style, with its name; under `per_style` the rates under each, where there are several."""
+    """The score under the first style, with its name; in `per_style` the rates under each, where there are several."""
     texts = {name: examples.prompt_texts(rows.held_out, rows.tools, system_message, name) for name in style}
-    scores = {name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut) for name in style}
+    scores = {name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut)
+              for name in style}
     score = scores[style[0]] | {"style": style[0]}
     if len(style) > 1:
         score["per_style"] = {name: {key: value for key, value in each.items() if key != "rows"}

@@ -165,8 +165,8 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     require_same_tools(folder, rows)
     names, profile = _styles(settings, rows), _profile(settings, rows)
     if profile == "flutter_gemma" and profile not in names:
-        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model was "
-              f"trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
+        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
+              f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
               f"bundle as the app will prompt it, or train with style {profile!r}.")
     path = bundle.create_task(
         _tflite_of(settings), folder / "tokenizer.model", settings.folder / f"{settings.name}.task",

@@ -2,7 +2,8 @@
 
 In: messages and tools as `prompts.render` takes them. Out: the whole prompt, or what the plugin has no text for.
 
->>> print(layout([{"role": "user", "content": "hi"}], [{"function": {"name": "now", "description": "The time."}}], True))
+>>> tool = {"function": {"name": "now", "description": "The time."}}
+>>> print(layout([{"role": "user", "content": "hi"}], [tool], True))
 <bos><start_of_turn>developer
 You are a model that can do function calling with the following functions
 <start_function_declaration>declaration:now{description:<escape>The time.<escape>}<end_function_declaration>
@@ -12,8 +13,8 @@ hi<end_of_turn>
 <start_of_turn>model
 <BLANKLINE>
 
-The plugin always writes the trigger sentence, ends it and every declaration with a newline, keeps parameters in the order
-in which they are declared, calls the top level OBJECT, trims nothing and starts again after every answer: one user
+The plugin always writes the trigger sentence, ends it and every declaration with a newline, keeps parameters in the
+order in which they are declared, calls the top level OBJECT, trims nothing and starts again after every answer: one user
 message and the model's header after it are all there is. The start token comes from the bundle.
 """
 
@@ -52,8 +53,8 @@ def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
         problems.append(f"messages: hold {' and '.join(others)} messages, but style flutter_gemma is single-turn: the "
                         "plugin forgets every turn. Leave one user message, or use another style.")
     elif len(users) != 1:
-        problems.append(f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: the plugin "
-                        "sends exactly one. Leave one user message, or use another style.")
+        problems.append(f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: the "
+                        "plugin sends exactly one. Leave one user message, or use another style.")
     for index, message in enumerate(messages):
         content = message.get("content")
         if message["role"] in ("system", "developer"):
@@ -105,7 +106,8 @@ def _as_read(tool: Any) -> Any:
 def _members(schemas: Any, depth: int) -> Any:
     if not isinstance(schemas, Mapping) or depth > MAX_DEPTH:
         return schemas
-    return {name: _property(schema, depth) if isinstance(schema, Mapping) else schema for name, schema in schemas.items()}
+    return {name: _property(schema, depth) if isinstance(schema, Mapping) else schema
+            for name, schema in schemas.items()}
 
 
 def _property(schema: Mapping[str, Any], depth: int) -> dict[str, Any]:

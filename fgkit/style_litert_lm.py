@@ -3,11 +3,12 @@ chat template in the bundle. tests/test_style_litert_lm.py compares it with the 
 
 In: one tool, or one number. Out: its text as LiteRT-LM writes it, or what it would write otherwise than it was meant.
 
->>> declaration({"function": {"name": "f", "parameters": {"type": "object", "properties": {"b": {"enum": [1, None]}}}}})
-'<start_function_declaration>declaration:f{parameters:{type:<escape>OBJECT<escape>,properties:{b:{enum:[1,null]}}}}<end_function_declaration>'
+>>> declaration({"function": {"name": "f", "parameters": {"type": "object", "x": [1, None]}}})
+'<start_function_declaration>declaration:f{parameters:{type:<escape>OBJECT<escape>,x:[1,null]}}<end_function_declaration>'
 
 LiteRT-LM turns tools into text before the template sees them: every key in the order of the source, nothing left out,
-null for None, numbers as nlohmann's JSON library prints them. A tool's response arrives sorted by code point. Calls of
+null for None, numbers as nlohmann's JSON library prints them (but for the last digits of one float in some thousand,
+see `number_problems`). A tool's response arrives sorted by code point. Calls of
 earlier turns stand there as the model wrote them. Texts are trimmed by MiniJinja, which keeps U+001C to U+001F. The
 runtime writes the start token itself and tells the template so with an empty `bos_token`.
 """
@@ -28,7 +29,7 @@ _TYPES = {"string", "number", "integer", "object", "array", "boolean", "null"}
 # LiteRT-LM's grammar of calls: words it does not read as names, and its other spellings of <escape>.
 _KEYWORDS = ("call", "true", "false", "null")
 _QUOTES = ("<ctrl46>", '<|"|>')
-_EXACT_DIGITS = 15  # with more, the library does not always find the shortest digits (34 of 18,024 floats tried)
+_EXACT_DIGITS = 15  # with more, the library often prints other digits than Python
 
 
 def declaration(tool: Mapping[str, Any]) -> str:
@@ -94,7 +95,7 @@ def litert_tool_problems(tools: Any) -> list[str]:
 
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
-    """List what LiteRT-LM's parser of calls does not read: its keywords as names, None, some numbers, its own quotes."""
+    """List what LiteRT-LM's parser of calls does not read: its keywords as names, None, some numbers, quotes."""
     places = [(f"{where}: name", name, True), *walk(arguments or {}, f"{where}: arguments")]
     return [f"{place}: {problem}" for place, item, is_key in places if (problem := _unread(item, is_key))]
 
@@ -106,8 +107,8 @@ def _unread(item: Any, is_name: bool) -> str:
     if item is None:
         return "is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."
     if isinstance(item, float) and {".", "e"} <= set(repr(item)):
-        return (f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or pass "
-                "it as a string.")
+        return (f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or "
+                "pass it as a string.")
     quotes = [mark for mark in _QUOTES if isinstance(item, str) and mark in item]
     return f"holds {quotes[0]}, which LiteRT-LM's parser takes for <escape>. Spell it differently." if quotes else ""
 
@@ -120,7 +121,10 @@ def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def number_problems(item: Any, where: str) -> list[str]:
-    """List the numbers in a value that LiteRT-LM's JSON library does not print as they were given.
+    """List the numbers in a value that LiteRT-LM's JSON library is likely to print otherwise than they were given.
+
+    Its algorithm, Grisu2, does not always find the shortest digits. Of everyday floats with up to 15 digits, between 1e-5
+    and 1e16, less than one in a thousand comes out longer (0.80756 does); that cannot be told without running it.
 
     Args:
         item: what `value_problems` accepts.
@@ -129,8 +133,8 @@ def number_problems(item: Any, where: str) -> list[str]:
     problems = []
     for place, leaf, is_key in walk(item, where):
         if not is_key and type(leaf) is int and not -2**63 <= leaf < 2**64:
-            problems.append(f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it as a "
-                            "string.")
+            problems.append(f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it "
+                            "as a string.")
         elif isinstance(leaf, float) and len(Decimal(repr(leaf)).normalize().as_tuple().digits) > _EXACT_DIGITS:
             problems.append(f"{place}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it to "
                             f"{_EXACT_DIGITS} digits, or pass it as a string.")

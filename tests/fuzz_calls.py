@@ -1,7 +1,7 @@
 """Throw arbitrary texts at `calls.parse`: it may refuse with CallSyntaxError, in time, and what it reads it reads again.
 
     .venv/bin/python tests/fuzz_calls.py --count 1000000             random texts near the format, seeded
-    python tests/fuzz_calls.py --count 1000000 --atheris             guided by the code reached; needs atheris and fgkit only
+    python tests/fuzz_calls.py --count 1000000 --atheris             guided by the code reached; needs atheris only
 
 A text that breaks the rule is shown and the script ends with 1; put it into tests/vectors/odd_calls.json, which
 tests/test_fuzz_calls.py reads on every run.
@@ -24,12 +24,13 @@ from fgkit.prompts import CONTROL_TOKENS, completion
 
 SLOW = 0.5  # seconds of this process for one text; the longest have some 100,000 characters
 NAMES = ["f", "a", "_", "x.y-z", "call", "true", "None", "null", "_9", "B", "b"]
-SCALARS = ["0", "-0", "1", "-7", "1.5", "-0.0", "1e5", "1e-05", "1.5e-07", "1E+40", "9" * 25, "5e-324", "true", "false", "None", "null"]
+SCALARS = ["0", "-0", "1", "-7", "1.5", "-0.0", "1e5", "1e-05", "1.5e-07", "1E+40", "9" * 25, "5e-324",
+           "true", "false", "None", "null"]
 STRINGS = ["", "x", " ", "\n", "{a:1}", "],", "<", "<escape", "escape>", "\x00", "\u2028", "🎌", "é" * 40, '<|"|>']
-ODD = ["é", "ключ", "1a", "01", "1.", ".5", "1E+400", "-", "--1", "1_0", "٣", "0x1f", "inf", "nan", "True", "none", "\ud800", " ",
-       "9" * 309, "9" * 4300, "9" * 4301, "1" + "0" * 400 + ".0"]
-PARTS = [*CONTROL_TOKENS, *NAMES, *SCALARS, *ODD[:-4], *STRINGS, "call:", "{", "}", "[", "]", ":", ",", "<start_of_image>",
-         "<start_function_call>call:f{", "}<end_function_call>", "a:<escape>", "[[", "]]", "{a:{a:"]
+ODD = ["é", "ключ", "1a", "01", "1.", ".5", "1E+400", "-", "--1", "1_0", "٣", "0x1f", "inf", "nan", "True", "none",
+       "\ud800", " ", "9" * 309, "9" * 4300, "9" * 4301, "1" + "0" * 400 + ".0"]
+PARTS = [*CONTROL_TOKENS, *NAMES, *SCALARS, *ODD[:-4], *STRINGS, "call:", "{", "}", "[", "]", ":", ",",
+         "<start_of_image>", "<start_function_call>call:f{", "}<end_function_call>", "a:<escape>", "[[", "]]", "{a:{a:"]
 MUTATIONS = ("drop", "double", "swap", "put", "cut", "case", "space")
 
 
