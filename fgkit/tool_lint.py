@@ -106,7 +106,7 @@ def _tool_problems(tool: Any) -> Iterator[Problem]:
     errors = list(_schema_of_schemas().iter_errors(parameters))
     for error in errors:
         place = ".".join(map(str, [name, "parameters", *error.path]))
-        yield "T411", f"{place}: is no valid JSON Schema: {error.message[:200]}. Correct it."
+        yield "T411", f"{place}: is no valid JSON Schema: {error.message[:200]}. Correct or remove it."
     if errors:
         return  # what follows needs a well-formed schema
     where = f"{name}.parameters"

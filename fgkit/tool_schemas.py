@@ -150,7 +150,7 @@ class _Reader:
             return {"type": _SCALARS[hint]}
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
             return self.choice([member.value for member in hint], where)
-        documentation = getattr(hint, "__doc__", None) or ""
+        documentation = hint.__doc__ if isinstance(hint.__doc__, str) else ""
         if isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__"):  # a TypedDict
             members = {name: name in hint.__required_keys__ for name in hint.__annotations__}
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -191,7 +191,8 @@ def _described(text: str) -> dict:
     choices = _CHOICES.search(text)
     if choices:
         try:
-            return {"enum": json.loads(choices[1]), "description": text[:choices.start()].strip()}
+            values = [value.strip() if isinstance(value, str) else value for value in json.loads(choices[1])]
+            return {"enum": values, "description": text[:choices.start()].strip()}
         except ValueError:
             pass  # the text is shown as it stands
     return {"description": text}

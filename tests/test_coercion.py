@@ -63,6 +63,10 @@ def test_null_is_left_out_where_nothing_is_required_and_kept_where_it_is_allowed
                                                                                                "note": None}
 
 
+def test_an_integer_that_no_float_holds_is_a_number_as_it_is() -> None:
+    assert same(coerce(Call("go", {"text": "a", "ratio": 2**53 + 1}), TOOLS).arguments["ratio"], 2**53 + 1)
+
+
 REFUSED = [
     ("count", "4 2", "'count': found \"4 2\", expected type integer"), ("count", "42.0", "expected type integer"),
     ("count", " 42", "expected type integer"), ("count", "007", "expected type integer"),

@@ -103,7 +103,7 @@ def test_what_means_the_same_is_rewritten(written: dict, expected: dict) -> None
 STAYS = [
     TEXT, ENUM, {"anyOf": [TEXT, {"type": "integer"}]}, {"type": ["string", "integer", "null"]}, {"const": 3},
     {"enum": ["a", 1]}, {"enum": [1, 2]}, {"enum": []}, {"type": "string", "enum": ["a", None]}, {"enum": [None]},
-    {"allOf": [TEXT, {"minLength": 1}]}, {"type": "array", "allOf": [{"type": "string"}]},
+    {"allOf": [TEXT, {"minLength": 1}]}, {"allOf": [TEXT, {"type": "null"}]}, {"type": "array", "allOf": [{"type": "string"}]},
     {"anyOf": [{"type": "null"}]},
     {"type": "object"}, {"type": "object", "additionalProperties": TEXT}, {"type": "text"},
     {"default": {"type": "STRING"}},
@@ -115,6 +115,11 @@ STAYS = [
 @pytest.mark.parametrize("written", STAYS, ids=str)
 def test_what_has_no_counterpart_stays(written: Any) -> None:
     assert parameter(written) == written
+
+
+def test_parameters_without_properties_stay_so() -> None:
+    assert normal_tool({**BODY, "parameters": {"type": "OBJECT", "title": "T"}})["function"]["parameters"] == {
+        "type": "object", "title": "T"}
 
 
 def test_references_are_written_out() -> None:

@@ -86,6 +86,8 @@ TOOLS = [
     ("T404", one({"type": "string", "enum": []}), "go.parameters.properties.x.enum: is empty"),
     ("T405", one({"type": "array", "items": {"type": "array", "items": STRING}}),
      "go.parameters.properties.x.items: arrays of arrays"),
+    ("T405", one({"type": "array", "items": {"type": "string", "items": STRING}}),
+     "go.parameters.properties.x.items: arrays of arrays"),
     ("T406", one({"type": "array"}), "go.parameters.properties.x: does not say what it holds"),
     ("T406", one({"type": "array", "items": {}}), "go.parameters.properties.x: does not say what it holds"),
     ("T406", one({"type": "array", "prefixItems": [STRING]}), "go.parameters.properties.x: does not say what it holds"),
@@ -204,6 +206,10 @@ def test_what_the_model_sees_in_full_gets_no_finding() -> None:
                          tool(name="turn_on", description="On."), tool(name="turn_off", description="Off."),
                          tool(name="set_timer", description="Sets."), tool(name="get_timer", description="Gets.")])
     assert report.findings == ()
+    short = [tool(name="run_gps", description="Runs."), tool(name="run_gp", description="Asks.")]
+    assert lint_tools(short).findings == ()  # no plural
+    free = one({"type": "object", "additionalProperties": True, "description": "X"})
+    assert [finding.rule for finding in lint_tools(free).findings] == ["T408"]
 
 
 def test_the_document_has_the_rules_and_the_coercions() -> None:

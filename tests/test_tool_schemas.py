@@ -171,7 +171,7 @@ def test_docstrings() -> None:
         and wide.
 
         Args:
-            x (str, optional): Which one (choices: ["a", "b"])
+            x (str, optional): Which one (choices: [" a", "b"])
             y: Left alone (choices: [a])
 
         Returns:
@@ -197,6 +197,18 @@ def test_all_problems_of_a_function_at_once() -> None:
     def go(a, b: bytes, *c: int, **d: int):
         """Goes."""
     assert rules(go) == ["T103", "T102", "T102", "T104", "T105"]
+
+
+def test_one_class_may_serve_several_arguments() -> None:
+    def go(start: Address, end: Address):
+        """Goes.
+
+        Args:
+            start: From
+            end: To
+        """
+    tool, problems = function_tool(go)
+    assert problems == [] and tool["function"]["parameters"]["properties"]["end"] == ADDRESS | {"description": "To"}
 
 
 def test_methods_and_wrapped_functions() -> None:
