@@ -161,10 +161,10 @@ def check_values(findings: Findings, path: str, arguments: dict[tuple[str, str],
 
 def check_shared_values(findings: Findings, path: str, held_out: dict[tuple[str, str], Argument],
                         trained: dict[tuple[str, str], Argument]) -> None:
-    """Note open arguments of which most held-out values are trained on."""
+    """Note open arguments (texts, not numbers or lists of choices) of which most held-out values are trained on."""
     for place, argument in held_out.items():
         known = trained.get(place, Argument())
-        if len(known.values) <= OPEN or len(argument.values) < 2:
+        if not argument.texts or len(known.values) <= OPEN or len(argument.values) < 2:
             continue
         shared = sum(value in known.values for value in argument.values)
         if 2 * shared > len(argument.values):

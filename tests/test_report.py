@@ -156,6 +156,7 @@ BROKEN: list[tuple[str | bytes, str, str]] = [
     # rows beside each other; {line} is where the twin stands
     (row("jot down Otter trip", title="Badger"), "D103", "contradicts line {otter}"),
     (row("jot down Otter trip", title="Otter"), "D102", "exact duplicate of line {otter}"),
+    (chat(user("a timer, 77 minutes"), call("timer", {"minutes": 77, "label": None})), "D104", "1 rows with such calls"),
     (row("jot down: OTTER trip!", title="Otter"), "D201", "line {otter} has 'jot down Otter trip'"),
     (row("new memo about the Badger reports", title="Badger"), "D202", "line {badger} has"),
     (row("jot down, Otter trip", title="trip"), "D203", "line {otter} has 'jot down Otter trip' -> note"),
