@@ -197,7 +197,9 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     info = f"fgkit-{fgkit.__version__}.dist-info"
     assert {f"fgkit/{name}.py" for name in MODULES} | {"fgkit/chat_template.jinja"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
-    assert {f"fgkit/data/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+    for folder in ("data", "data/home"):
+        assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+    assert "fgkit/notebooks/params/home.yaml" in names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE-GEMMA.txt"} <= names
     assert {name.split("/")[0] for name in names} == {"fgkit", info}
 
