@@ -55,7 +55,7 @@ def set_timer(minutes: int, label: str | None = None) -> str:
 
 
 def set_alarm(time: str, days: list[str] | None = None) -> str:
-    """Sets a wake-up alarm.
+    """Sets an alarm.
 
     Args:
         time: HH:MM
@@ -65,7 +65,7 @@ def set_alarm(time: str, days: list[str] | None = None) -> str:
 
 
 def add_to_shopping_list(products: list[str]) -> str:
-    """Puts products on the shopping list.
+    """Adds to the shopping list.
 
     Args:
         products: What to buy
@@ -84,7 +84,7 @@ def send_message(to: str, text: str) -> str:
 
 
 def water_garden(zones: list[int], minutes: int) -> str:
-    """Waters parts of the garden.
+    """Waters the garden.
 
     Args:
         zones: Zone numbers
