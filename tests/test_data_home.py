@@ -143,6 +143,8 @@ def test_every_line_has_the_one_form(name: str) -> None:
         else:
             assert answer == {"role": "assistant", "content": REFUSAL}, line
     assert f"`{REFUSAL}`" in README
+    (example,) = re.findall(r"^```json\n(.+)\n```$", README, re.M)
+    assert example in lines("training_data")
 
 
 @both_files

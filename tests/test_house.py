@@ -298,7 +298,8 @@ def test_readme_lists_the_options_of_each_command(command, capsys):
 
 
 def test_every_fgkit_command_in_the_pages_is_accepted():
-    pages = README + (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "data" / "README.md").read_text()
+    pages = README + "".join((ROOT / page).read_text() for page in ("CONTRIBUTING.md", "data/README.md",
+                                                                    "data/home/README.md"))
     commands = re.findall(r"^(?:\S*&& )*(?:.* && )?(?:\.venv/bin/)?python -m fgkit (.+)$", pages, re.M)
     assert len(commands) >= 5
     for command in commands:
