@@ -198,7 +198,8 @@ class TaskConfig(_DataConfig):
 def from_notebook(kind: type, names: dict[str, Any]) -> Any:
     """Build settings from a notebook's variables and refuse injected ones that it does not declare.
 
-    Papermill only warns about a misspelt parameter and runs with the default; this refuses it.
+    Papermill only warns about a misspelt parameter and runs with the default; this refuses it. What only another of the
+    three notebooks declares may be there: one parameter file serves them all.
 
     Args:
         kind: one of the settings classes.
@@ -207,10 +208,11 @@ def from_notebook(kind: type, names: dict[str, Any]) -> Any:
         ConfigError: a parameter is undeclared (the nearest name is given), missing or has a wrong value.
     """
     known = [item.name for item in fields(kind)]
+    somewhere = {item.name for other in (FinetuneConfig, TfliteConfig, TaskConfig) for item in fields(other)}
     injected = {target.id for source in names.get("In", []) if source.startswith("# Parameters\n")
                 for statement in ast.parse(source).body if isinstance(statement, ast.Assign)
                 for target in statement.targets if isinstance(target, ast.Name)}
-    problems = [unknown_parameter(name, known) for name in sorted(injected - set(known))]
+    problems = [unknown_parameter(name, known) for name in sorted(injected - somewhere)]
     problems += [f"{name} is gone from the parameters cell; put its line back" for name in known if name not in names]
     if problems:
         raise ConfigError("\n".join(problems))

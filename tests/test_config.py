@@ -209,6 +209,13 @@ def test_an_injected_parameter_that_does_not_exist_is_refused() -> None:
     assert "num_train_epochs, learning_rate" in second
 
 
+def test_a_parameter_of_another_notebook_may_be_injected() -> None:
+    names = notebook(FinetuneConfig, '# Parameters\nprofile = "google"\nseed = 3\n')
+    assert from_notebook(FinetuneConfig, names) == FinetuneConfig(seed=3)
+    with pytest.raises(ConfigError, match="'profil' does not exist"):
+        from_notebook(FinetuneConfig, notebook(FinetuneConfig, '# Parameters\nprofil = "google"\n'))
+
+
 def test_only_the_injected_cell_is_looked_at() -> None:
     names = notebook(FinetuneConfig, "learning_rat = 1e-4  # a variable of the user", "# Parameters of mine\nx = 1\n")
     assert from_notebook(FinetuneConfig, names) == FinetuneConfig()

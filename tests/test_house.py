@@ -198,7 +198,9 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     info = f"fgkit-{fgkit.__version__}.dist-info"
     assert {f"fgkit/{name}.py" for name in MODULES} | {"fgkit/chat_template.jinja"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
-    assert {f"fgkit/data/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+    for folder in ("data", "data/home"):
+        assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+    assert "fgkit/notebooks/params/home.yaml" in names
     assert {f"fgkit/starter/{name}" for name in init.FILES} <= names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE-GEMMA.txt"} <= names
     assert {name.split("/")[0] for name in names} == {"fgkit", info}
@@ -298,7 +300,8 @@ def test_readme_lists_the_options_of_each_command(command, capsys):
 
 
 def test_every_fgkit_command_in_the_pages_is_accepted():
-    pages = README + (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "data" / "README.md").read_text()
+    pages = README + "".join((ROOT / page).read_text() for page in ("CONTRIBUTING.md", "data/README.md",
+                                                                    "data/home/README.md"))
     commands = re.findall(r"^(?:\S*&& )*(?:.* && )?(?:\.venv/bin/)?python -m fgkit (.+)$", pages, re.M)
     assert len(commands) >= 5
     for command in commands:
