@@ -17,7 +17,7 @@ import pytest
 from test_data import normal
 
 from fgkit import pipeline, prompts
-from fgkit.arguments import argument_checker
+from fgkit.arguments import Checker
 from fgkit.calls import Call, parse
 from fgkit.tools import load_tools
 
@@ -149,11 +149,11 @@ def test_every_line_has_the_one_form(name: str) -> None:
 
 @both_files
 def test_arguments_fit_the_tools_and_survive_the_wire(name: str) -> None:
-    check, kinds = argument_checker(TOOLS), Counter()
+    checks, kinds = {tool["function"]["name"]: Checker(tool) for tool in TOOLS}, Counter()
     for row in ROWS[name]:
         calls = [Call(tool, arguments) for tool, arguments in row.calls]
         for call in calls:
-            assert not list(check(call.name, call.arguments)), row
+            assert not list(checks[call.name](call.arguments)), row
             assert type(call.arguments.get("celsius", 1.0)) is float, row
         if calls:
             assert parse(prompts.completion(calls)) == calls, row
