@@ -5,8 +5,8 @@
 
 Every configuration runs alone in a process of its own, on the same rows and the same offline base, one after the other.
 `ratio_vs_guide` is the guide's literal call over fgkit in bf16 autocast; `ratio_vs_best` is the fastest stock
-configuration over fgkit's; `fp32_ratio` compares fp32 with fp32. The floor is the step's multiplications at the matrix
-rate that the same process measures.
+configuration over fgkit's; `fp32_ratio` compares fp32 with fp32; `ratio_to_floor` is fgkit's step over its floor: the
+multiplications and the optimizer's bytes, at the rates that the same process measures.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ STOCK = {
     "guide": ("bfloat16", True, "eager", 4, 8, True),
     "stock fp32 sdpa": ("float32", False, "sdpa", 8, 4, False),
     "stock bf16 autocast sdpa": ("float32", True, "sdpa", 8, 4, False),
+    "stock bf16 weights sdpa": ("bfloat16", True, "sdpa", 8, 4, False),
 }
 OURS = {"fgkit fp32": "fp32", "fgkit bf16 autocast": "bf16"}
 
@@ -59,6 +60,9 @@ def main() -> int:
 
 def _report(results: dict[str, Any]) -> dict[str, Any]:
     report: dict[str, Any] = {"rows": ROWS, "cores": os.cpu_count(), "configurations": results}
+    for name in OURS:
+        if name in results:
+            results[name]["ratio_to_floor"] = round(results[name]["seconds"] / results[name]["floor_seconds"], 2)
     stock = {name: results[name]["seconds"] for name in STOCK if name in results}
     ours = {name: results[name]["seconds"] for name in OURS if name in results}
     if stock and ours:
@@ -101,7 +105,7 @@ def _measure(name: str) -> dict[str, Any]:
         trainer.train()
     timed = steps.seconds[1:] or steps.seconds  # the first step allocates; a stock step is too long to repeat
     log = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return {"seconds": round(min(timed), 2), "all_seconds": [round(value, 2) for value in steps.seconds],
+    return {"seconds": round(min(timed), 2), "rows_per_second": round(ROWS / min(timed), 2), "all_seconds": [round(value, 2) for value in steps.seconds],
             "first_loss": log[0], "peak_memory_gb": stages.peak_memory_gb(), **_floor(rows, model, name)}
 
 
@@ -144,24 +148,45 @@ class _Steps:
 
 
 def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
-    """Seconds that the shared-prefix step's multiplications need at the matrix rate of this process."""
+    """Seconds that the shared-prefix step needs at least, at the rates that this process measures.
+
+    Multiplications: forward once, backward twice, of shared tokens through the layers, of answer tokens through the
+    head, and of every token with its ancestors. Bytes: AdamW reads four fp32 numbers of every weight and writes three.
+    """
     import torch
 
-    from fgkit import prefix_tree
+    from fgkit import prefix_tree, tree_attention
 
-    tree = prefix_tree.build(rows)
+    tree, config = prefix_tree.build(rows), model.config
+    weights = sum(parameter.numel() for parameter in model.parameters())
     head = model.get_input_embeddings().weight.numel()
-    layers = sum(parameter.numel() for parameter in model.parameters()) - head
-    operations = 6 * (layers * len(tree.tokens) + head * len(tree.targets))  # forward 2, backward 4
+    pairs = sum(tree_attention.attended_pairs(tree.positions, config.sliding_window if kind.startswith("sliding") else None)
+                for kind in config.layer_types)
+    operations = 6 * ((weights - head) * len(tree.tokens) + head * len(tree.targets)
+                      + 2 * pairs * config.num_attention_heads * config.head_dim)
     kind = torch.bfloat16 if "bf16" in name or name == "guide" else torch.float32
     left = torch.randn(2048, 2048, device=model.device).to(kind)
-    left @ left
-    start = time.perf_counter()
-    for _ in range(8):
-        out = left @ left
-    float(out[0, 0])
-    rate = 8 * 2 * 2048**3 / (time.perf_counter() - start)
-    return {"gflops_rate": round(rate / 1e9), "floor_seconds": round(operations / rate, 2)}
+    rate = 2 * 2048**3 / _fastest(lambda: left @ left)
+    block = torch.empty(64 * 2**20, device=model.device)
+    bandwidth = 2 * block.nbytes / _fastest(lambda: block.add_(1))
+    multiply, move = operations / rate, 7 * 4 * weights / bandwidth
+    return {"gflops_rate": round(rate / 1e9), "gb_per_s": round(bandwidth / 1e9, 1), "tree_tokens": len(tree.tokens),
+            "row_tokens": sum(len(row.tokens) for row in rows), "floor_seconds": round(multiply + move, 2),
+            "floor_multiplications": round(multiply, 2)}
+
+
+def _fastest(work: Any, times: int = 8) -> float:
+    """Seconds of the fastest of some calls; the first one is not counted."""
+    import torch
+
+    seconds = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 
 if __name__ == "__main__":
