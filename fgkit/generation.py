@@ -14,6 +14,7 @@ from typing import Any
 from . import progress
 from . import prompts as wire
 from .examples import encode
+from .prefix_cache import Prefix, decoding
 from .prefix_tree import common_prefix_length
 
 BATCH_SIZE = 32
@@ -35,14 +36,17 @@ def generate(model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens
     """
     ids = [encode(tokenizer, text) for text in texts]
     answers: list[list[int]] = [[] for _ in ids]
-    by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    prefix = _shared_prefix(ids)
-    with progress.bar(total=len(ids), desc=description, unit="row", disable=not ids) as bar:
-        for start in range(0, len(ids), batch_size):
-            batch = by_length[start:start + batch_size]
-            for i, answer in zip(batch, _answer_batch(model, [ids[i] for i in batch], len(prefix), max_new_tokens)):
-                answers[i] = answer
-            bar.update(len(batch))
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i in sorted(range(len(ids)), key=lambda i: len(ids[i])):
+        groups.setdefault(_developer_turn(ids[i]), []).append(i)
+    with progress.bar(total=len(ids), desc=description, unit="row", disable=not ids) as bar, decoding(model):
+        for group in groups.values():
+            prefix = Prefix(model, _shared_prefix([ids[i] for i in group]))
+            for start in range(0, len(group), batch_size):
+                batch = group[start:start + batch_size]
+                for i, answer in zip(batch, _answer_batch(model, prefix, [ids[i] for i in batch], max_new_tokens)):
+                    answers[i] = answer
+                bar.update(len(batch))
     return [tokenizer.decode(answer, skip_special_tokens=False) for answer in answers]
 
 
@@ -60,40 +64,35 @@ def first_logits(model: Any, tokenizer: Any, text: str) -> Any:
         return model(input_ids=ids, logits_to_keep=1).logits[0, -1].float().cpu().numpy()
 
 
+def _developer_turn(ids: list[int]) -> tuple[int, ...]:
+    """What comes before the first <end_of_turn>: rows with the same tools have it in common."""
+    end = wire.CONTROL_TOKENS["<end_of_turn>"]
+    return tuple(ids[:ids.index(end)]) if end in ids else ()
+
+
 def _shared_prefix(ids: list[list[int]]) -> list[int]:
     """What all prompts begin with; the last token of each stays out, because its logits start the answer."""
-    if not ids:
-        return []
     length = min(common_prefix_length(ids[0], other[:-1]) for other in ids)
     return ids[0][:min(length, len(ids[0]) - 1)]
 
 
-def _answer_batch(model: Any, batch: list[list[int]], shared: int, max_new_tokens: int) -> list[list[int]]:
+def _answer_batch(model: Any, prefix: Prefix, batch: list[list[int]], max_new_tokens: int) -> list[list[int]]:
     import torch
-    from transformers import DynamicCache
 
-    device, width = model.device, max(map(len, batch)) - shared
+    device, shared = model.device, prefix.length
+    width = max(map(len, batch)) - shared
     with torch.inference_mode():
-        cache = DynamicCache()
-        if shared:
-            prefix = torch.tensor([batch[0][:shared]], device=device)
-            places = torch.arange(shared, device=device)[None]
-            model(input_ids=prefix, position_ids=places, attention_mask=_masks(model, places, places),
-                  past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(batch))
         # Left padding: the newest token of every row is last. Padding has a position no query may look at.
-        unseen = -1
         tokens = torch.tensor([[0] * (width + shared - len(row)) + row[shared:] for row in batch], device=device)
-        seen = torch.arange(shared, device=device).expand(len(batch), -1)
-        places = torch.tensor([[unseen] * (width + shared - len(row)) + list(range(shared, len(row)))
+        places = torch.tensor([[-1] * (width + shared - len(row)) + list(range(shared, len(row)))
                                for row in batch], device=device)
+        state = prefix.rows(len(batch), width + max_new_tokens)
         done = torch.zeros(len(batch), dtype=torch.bool, device=device)
         stops = torch.tensor(wire.STOP_IDS, device=device)
         steps: list[torch.Tensor] = []
         while True:
-            seen = torch.cat([seen, places], dim=1)
-            logits = model(input_ids=tokens, position_ids=places.clamp(min=0), use_cache=True, logits_to_keep=1,
-                           attention_mask=_masks(model, places, seen), past_key_values=cache).logits[:, -1]
+            logits = model(input_ids=tokens, position_ids=places.clamp(min=0), use_cache=False, logits_to_keep=1,
+                           attention_mask=state.step(places)).logits[:, -1]
             tokens = logits.argmax(-1, keepdim=True)
             steps.append(tokens[:, 0].masked_fill(done, -1))
             done |= torch.isin(tokens[:, 0], stops)
@@ -101,15 +100,3 @@ def _answer_batch(model: Any, batch: list[list[int]], shared: int, max_new_token
                 break
             places = places[:, -1:] + 1
     return [[token for token in row if token >= 0] for row in torch.stack(steps, dim=1).tolist()]
-
-
-def _masks(model: Any, queries: Any, keys: Any) -> dict[str, Any]:
-    """Additive masks (rows, 1, queries, keys) by position for Gemma 3's two kinds of layers."""
-    import torch
-
-    distance = queries[:, :, None] - keys[:, None, :]
-    seen = (distance >= 0) & (keys >= 0)[:, None, :]
-    lowest = torch.finfo(model.dtype).min
-    return {kind: torch.zeros(allowed.shape, dtype=model.dtype, device=allowed.device).masked_fill(~allowed, lowest)[:, None]
-            for kind, allowed in (("full_attention", seen),
-                                  ("sliding_attention", seen & (distance < model.config.sliding_window)))}
