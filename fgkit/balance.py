@@ -79,7 +79,7 @@ def values_of(records: Sequence[Record]) -> dict[tuple[str, str], Argument]:
 
 
 def count(records: Sequence[Record], tools: Sequence[dict] = ()) -> dict[str, Any]:
-    """Rows of each kind, in all and for each tool (a row counts for each tool it calls), tools without rows included."""
+    """Rows of each kind, in all and for each tool (a row counts for each tool it calls), also where there are none."""
     kinds: Counter[str] = Counter()
     per_tool: dict[str, Counter[str]] = {tool["function"]["name"]: Counter() for tool in tools}
     for record in records:

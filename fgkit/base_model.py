@@ -148,12 +148,12 @@ def _offline(reason: str) -> Base:
 def local_copy(name: str) -> Path | None:
     """The whole model of this name in the Hub's cache; an interrupted download is none: without a token it stays so."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=list(_FILES)))
         check_folder(folder)
-    except (LocalEntryNotFoundError, ModelError):
+    except (LocalEntryNotFoundError, HFValidationError, ModelError):
         return None
     return folder
 

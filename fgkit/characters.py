@@ -23,7 +23,8 @@ _CLASSES = (
     ("D248", re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]")),
 )
 # Joiners after a letter of a script beyond Latin, Greek and Cyrillic, or after an emoji, are spelling.
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]")
+_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
+                        "|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]")
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")  # of England, Scotland, Wales
 _DIRECTION_MARK = re.compile("[\u200e\u200f\u061c]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
@@ -32,7 +33,8 @@ _LOOK_ALIKE = re.compile("[АВЕЅІЈКМНОРСТУХаеѕіјорсухһ�
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _WORD = re.compile(r"[^\W\d_]+")
 # UTF-8 bytes read as Windows-1252: two bytes for accented Latin, three for punctuation, four for emoji.
-_MISREAD = re.compile("[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿")
+_MISREAD = re.compile("[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]"
+                      "|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿")
 
 
 def oddities(text: str) -> Iterator[tuple[str, str, str]]:
@@ -48,7 +50,8 @@ def oddities(text: str) -> Iterator[tuple[str, str, str]]:
     for rule, characters in _CLASSES:
         if found := characters.findall(text):
             yield rule, _named(found), ""
-    invisible = _INVISIBLE.findall(_FLAG.sub("", text)) + ([] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text))
+    marks = [] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text)
+    invisible = _INVISIBLE.findall(_FLAG.sub("", text)) + marks
     if invisible:
         yield "D242", _named(invisible), ""
     for word in _WORD.findall(text):

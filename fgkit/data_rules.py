@@ -43,8 +43,10 @@ class Rule:
 RULES = {rule.id: rule for rule in (
     Rule("D101", "error", "a row that cannot be used", "a row in the data format whose answer fits its tool",
          "Correct the line; the message says how."),
-    Rule("D102", "warning", "exact duplicate", "each request and answer once", "Delete one of the lines; only the first is used."),
-    Rule("D103", "error", "contradiction", "one answer to one text", "Keep one of them, or say the difference in the text."),
+    Rule("D102", "warning", "exact duplicate", "each request and answer once",
+         "Delete one of the lines; only the first is used."),
+    Rule("D103", "error", "contradiction", "one answer to one text",
+         "Keep one of them, or say the difference in the text."),
     Rule("D104", "warning", "nulls that Arrow filled in", "arguments that are absent where they have no value",
          "Export the data as text, one json.dumps a row; the nulls of optional arguments are left out."),
     Rule("D201", "warning", "same text but for case, spacing or punctuation", "other words for the same answer",
@@ -60,7 +62,8 @@ RULES = {rule.id: rule for rule in (
     Rule("D211", "warning", "held-out text is also trained on", "held-out texts that training never sees",
          "Remove or reword the line in one of the files: the score flatters."),
     Rule("D212", "warning", "held-out text is trained on but for case, spacing or punctuation",
-         "held-out texts that training never sees", "Remove or reword the line in one of the files: the score flatters."),
+         "held-out texts that training never sees",
+         "Remove or reword the line in one of the files: the score flatters."),
     Rule("D213", "warning", "held-out text nearly is a training text with the same answer",
          "held-out texts that training never sees", "Reword the line in one of the files: the score flatters."),
     Rule("D214", "warning", "held-out phrasings are trained on with other values",
@@ -91,21 +94,26 @@ RULES = {rule.id: rule for rule in (
          "The phone then takes several passes. Shorten the tools, or convert with `-p prefill_seq_len {enough}`."),
     Rule("D241", "warning", "control character", "text that a keyboard writes", "Delete it."),
     Rule("D242", "warning", "invisible character", "text that a keyboard writes", "Delete it."),
-    Rule("D243", "warning", "character that turns the writing direction", "text that reads as it is stored", "Delete it."),
+    Rule("D243", "warning", "character that turns the writing direction", "text that reads as it is stored",
+         "Delete it."),
     Rule("D244", "warning", "look-alike letter of another script inside a word", "words in one script",
          "Type the word again: the model sees other letters than you."),
-    Rule("D245", "note", "unusual space", "plain spaces", "Write a plain space, unless your users' keyboards type this one."),
+    Rule("D245", "note", "unusual space", "plain spaces",
+         "Write a plain space, unless your users' keyboards type this one."),
     Rule("D246", "warning", "replacement character U+FFFD", "the character that was lost in conversion",
          "Read the source again with the encoding it was written in."),
     Rule("D247", "warning", "text decoded with the wrong encoding", "{repaired}",
          "Read the source again as UTF-8, or correct the text."),
-    Rule("D248", "warning", "private-use character or noncharacter", "characters with a meaning", "Delete or replace it."),
+    Rule("D248", "warning", "private-use character or noncharacter", "characters with a meaning",
+         "Delete or replace it."),
     Rule("D249", "note", "letter with a separate accent", "composed characters (Unicode NFC), as keyboards write them",
          "Normalise the text to NFC: other characters are other tokens."),
-    Rule("D251", "note", "spaces around the text", "a text without them", "Delete them; the prompt leaves them out anyway."),
+    Rule("D251", "note", "spaces around the text", "a text without them",
+         "Delete them; the prompt leaves them out anyway."),
     Rule("D252", "warning", "spaces around an argument value", "a value without them",
          "Delete them, or the model learns to write them."),
-    Rule("D261", "note", "argument value that the text does not hold", "a copy: {share}% of this argument's values are one",
+    Rule("D261", "note", "argument value that the text does not hold",
+         "a copy: {share}% of this argument's values are one",
          "Write the value as the text has it, or the text as the value has it."),
     Rule("D262", "note", "argument value in another case than in the text",
          "a copy: {share}% of this argument's values are one", "Write both alike."),
@@ -160,7 +168,8 @@ class Findings:
         self.counts[rule] += 1
         if self.counts[rule] <= KEPT:
             own = RULES[rule]
-            self.kept.append(Finding(rule, path, line, found, own.expected.format(**values), own.remedy.format(**values)))
+            self.kept.append(Finding(rule, path, line, found, own.expected.format(**values),
+                                     own.remedy.format(**values)))
 
     def add_message(self, rule: str, path: str, line: int, message: str) -> None:
         """Note a finding whose message is whole already, as the reader's are."""

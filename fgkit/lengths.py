@@ -1,6 +1,6 @@
 """Rows in tokens against the three limits they meet: `max_length` in training, prefill and KV cache on the phone.
 
-In: records, tools and the base's tokenizer. Out: prompt and answer lengths, and a finding for each row that does not fit.
+In: records, tools and the base's tokenizer. Out: prompt and answer lengths; a finding for each row that does not fit.
 
 >>> lengths.prompt[:3], lengths.answer[:3]
 (array([241, 245, 242]), array([15, 24, 17]))
@@ -71,7 +71,7 @@ def measure(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, sys
 
 
 def _lengths(tokenizer: Any, texts: list[str]) -> list[int]:
-    """Token counts; what all texts begin with is counted once, up to a control token, where no token can reach across."""
+    """Token counts; what all texts begin with is counted once, up to a control token, which no other reaches across."""
     cut = max(os.path.commonprefix(texts).rfind(_TURN), 0)
     head = len(tokenizer(texts[0][:cut], add_special_tokens=False).input_ids) if cut else 0
     return [head + len(ids) for ids in tokenizer([text[cut:] for text in texts], add_special_tokens=False).input_ids]

@@ -10,7 +10,7 @@ my.jsonl:7: D101 error: argument 'color': found 7, expected type string. Put it 
 
 from __future__ import annotations
 
-from pathlib import Path
+from os.path import expanduser, isdir  # unlike Path's, they take any text
 from typing import Any
 
 from . import base_model, offline_base, report
@@ -41,10 +41,11 @@ def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto"
     tools_file = data_files(tools=tools)[2]
     tool_report = lint_tools(tools_file, tokenizer)
     if tool_report.errors:  # rows cannot be held against tools that are wrong
-        print("\n".join([*report.tool_lines(tool_report), "", "Correct the tools first; the rows are checked after that."]))
+        print("\n".join(report.tool_lines(tool_report)))
+        print("\nCorrect the tools first; the rows are checked after that.")
         return 1
-    found = report.inspect(Path(data).expanduser(), load_tools(tools_file), Path(eval_data).expanduser() if eval_data else "",
-                           tokenizer=tokenizer, without_lengths=without_lengths, max_length=max_length, format=format,
+    found = report.inspect(expanduser(data), load_tools(tools_file), expanduser(eval_data), tokenizer=tokenizer,
+                           without_lengths=without_lengths, max_length=max_length, format=format,
                            tool_report=tool_report)
     for line in found.lines():
         print(line)
@@ -64,13 +65,13 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
     Raises:
         ModelError: the named base is not on this machine, or its tokenizer cannot be read.
     """
-    if base == OFFLINE or base and Path(base).expanduser().is_dir():
+    if base == OFFLINE or base and isdir(expanduser(base)):
         folder = base_model.find_base(base).folder
     elif base:
         folder = base_model.local_copy(base)
         if folder is None:
-            raise ModelError(f"base is {base!r}: no such folder, and no whole copy of such a model on this machine; lint "
-                             "downloads nothing. Use `--base offline`, or run the finetune notebook with it first.")
+            raise ModelError(f"base is {base!r}: no such folder, and no whole copy of such a model on this machine; "
+                             "lint downloads nothing. Use `--base offline`, or run the finetune notebook with it first.")
     else:
         try:
             folder = offline_base.built(cache_dir("offline-base"))

@@ -85,7 +85,8 @@ def check_twins(findings: Findings, side: Side) -> None:
             if answer == side.answers[twin]:
                 findings.add("D201", side.path, side.records[place].line, _beside(side, place, side, twin))
             elif _plain(side.records[place].calls) != _plain(side.records[twin].calls):
-                findings.add("D203", side.path, side.records[place].line, _beside(side, place, side, twin, answers=True))
+                findings.add("D203", side.path, side.records[place].line,
+                             _beside(side, place, side, twin, answers=True))
         alike = phrasings.setdefault(group, place)
         names, others = (tuple(call.name for call in side.records[at].calls) for at in (place, alike))
         if names and others and names != others and twin == place and (group, names) not in told:
@@ -119,7 +120,8 @@ def check_leaks(findings: Findings, trained: Side, held_out: Side) -> None:
         told.add(place)
     held_out.shared_phrasings = len(shared)
     if len(shared) > SHARED * len(held_out.records):
-        lines = ", ".join(f"{held_out.records[place].line} (= {trained.records[twin].line})" for place, twin in shared[:10])
+        lines = ", ".join(f"{held_out.records[place].line} (= {trained.records[twin].line})"
+                          for place, twin in shared[:10])
         place, twin = shared[0]
         findings.add("D214", held_out.path, held_out.records[place].line,
                      f"{len(shared)} of {len(held_out.records)} rows, here {_beside(held_out, place, trained, twin)}; "

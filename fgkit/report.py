@@ -79,23 +79,29 @@ class Report:
         for rule, count in seen.items():
             shown_here = count if RULES[rule].severity == "error" else min(count, SHOWN)
             if self.counts[rule] > shown_here:
-                yield f"... and {self.counts[rule] - shown_here} more of {rule} ({RULES[rule].what}); --json lists up to {KEPT}"
+                yield (f"... and {self.counts[rule] - shown_here} more of {rule} ({RULES[rule].what}); "
+                       f"--json lists up to {KEPT}")
 
     def raise_errors(self) -> None:
         """Raise every error at once (DataError); warnings and notes pass."""
         if not self.passed:
-            raise DataError("\n".join(line for line in self.lines() if " error: " in line or line.startswith("... and")))
+            errors = [str(finding) for finding in self.findings if finding.severity == "error"]
+            more = self.total("error") - len(errors)
+            raise DataError("\n".join(errors + [f"... and {more} more errors."] * bool(more)))
 
     def table(self) -> str:
         """The counts as a Markdown table, then what was found."""
         rows = [["", *("held out" if place else "training" for place in range(len(self.sides)))]]
         facts = [_facts(side) for side in self.sides]
-        rows += [[name, *(str(fact.get(name, "–")) for fact in facts)] for name in dict.fromkeys(name for fact in facts for name in fact)]
+        names = dict.fromkeys(name for fact in facts for name in fact)
+        rows += [[name, *(str(fact.get(name, "–")) for fact in facts)] for name in names]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |" for row in rows]
+        lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"
+                 for row in rows]
         lines.insert(1, "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |")
         limits = ", ".join(f"{name} {limit}" for name, limit in self.limits.items())
-        tokens = f"Lengths are not checked: {self.without_lengths}" if self.without_lengths else f"Limits in tokens: {limits}."
+        tokens = (f"Lengths are not checked: {self.without_lengths}" if self.without_lengths else
+                  f"Limits in tokens: {limits}.")
         totals = ", ".join(f"{self.total(kind)} {kind}{'' if self.total(kind) == 1 else 's'}" for kind in SEVERITIES)
         return "\n".join([*lines, "", tokens, f"{totals}."])
 
@@ -105,8 +111,8 @@ class Report:
         return {
             "passed": self.passed, **{f"{kind}s": self.total(kind) for kind in SEVERITIES},
             "rules": dict(sorted(self.counts.items())),
-            "findings": [{"rule": finding.rule, "severity": finding.severity, "path": finding.path, "line": finding.line,
-                          "what": RULES[finding.rule].what, "found": finding.found, "expected": finding.expected,
+            "findings": [{"rule": finding.rule, "severity": finding.severity, "path": finding.path,
+                          "line": finding.line, "what": RULES[finding.rule].what, "found": finding.found, "expected": finding.expected,
                           "remedy": finding.remedy, "message": finding.message} for finding in self.findings],
             "files": {name: {"path": side.path, "duplicates": side.duplicates, **side.counts,
                              "phrasings": len(set(side.groups)), "shared_phrasings": side.shared_phrasings,
@@ -267,7 +273,8 @@ def _draw_tools(axes: Any, side: Side) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     more = len(order) - len(names)
-    axes.set_xlabel("training rows" + (f" (the {len(names)} most frequent tools, {more} more are not drawn)" if more else ""))
+    axes.set_xlabel("training rows" + (f" (the {len(names)} most frequent tools, {more} more are not drawn)"
+                                       if more else ""))
     axes.set_ylabel("tool")
 
 

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +119,9 @@ def data_files(data: str = "", eval_data: str = "", tools: str = "") -> tuple[Pa
     """The files a run reads: (training rows, held-out rows or "" to split them off, tools)."""
     if not data and not eval_data:
         eval_data = str(shipped("data", "eval_data.jsonl"))
-    return (Path(data).expanduser() if data else shipped("data", "training_data.jsonl"),
-            Path(eval_data).expanduser() if eval_data else "",
-            Path(tools).expanduser() if tools else shipped("data", "tools.py"))
+    return (Path(expanduser(data)) if data else shipped("data", "training_data.jsonl"),
+            Path(expanduser(eval_data)) if eval_data else "",
+            Path(expanduser(tools)) if tools else shipped("data", "tools.py"))
 
 
 def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),

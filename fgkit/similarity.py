@@ -33,7 +33,7 @@ def normal(text: str) -> str:
 
 
 def key(text: str) -> int:
-    """64 bits that stand for a text: among a million texts two different ones agree with a chance of 1 in 37 million."""
+    """64 bits that stand for a text: among a million texts two agree by accident with a chance of 1 in 37 million."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
@@ -61,7 +61,8 @@ def signatures(texts: Sequence[str], *, seed: int) -> numpy.ndarray:
     import numpy as np
 
     random = np.random.default_rng(seed)
-    factors, offsets = (random.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1) for _ in range(2))
+    factors, offsets = (random.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+                        for _ in range(2))
     found = np.empty((len(texts), _BANDS * _ROWS), dtype=np.uint32)
     for start in range(0, len(texts), _CHUNK):
         hashes, starts = _triples(texts[start:start + _CHUNK])
@@ -121,7 +122,7 @@ def near_pairs(signature: numpy.ndarray, answers: Sequence[int], texts: Sequence
 
 def _candidates(signature: numpy.ndarray, answers: numpy.ndarray, trained: int,
                 across: bool) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Pairs (row, earlier row) that share a band: with the first row of the band and with the last one before the row."""
+    """Pairs (row, earlier row) that share a band: with the first row of the band and the last one before the row."""
     import numpy as np
 
     count = len(signature)

@@ -145,6 +145,13 @@ def test_a_named_base_has_to_be_there(lint, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(base_model, "local_copy", lambda name: asked.append(name))
     code, _, out, err = lint(rows, "--base", "google/functiongemma-270m-it")
     assert (code, out) == (2, "") and "lint downloads nothing" in err and asked == ["google/functiongemma-270m-it"]
+    monkeypatch.undo()
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
+    for name in ("no such base", "~nobody-here/x", "x" * 5000, "nobody/nothing"):
+        code, _, out, err = lint(rows, "--base", name)
+        assert (code, out) == (2, "") and "lint downloads nothing" in err
+    for name in ("~nobody-here/rows.jsonl", "x" * 5000):
+        assert lint(name)[0] == lint(rows, "--eval", name)[0] == lint(rows, "--tools", name + ".py")[0] == 2
     assert lint(rows, "--base", base_folder(tmp_path / "model"), "--max-length", 4096)[0] == 0
     (tmp_path / "model" / "tokenizer.json").write_text('{"version": "1.0"}')
     code, _, _, err = lint(rows, "--base", tmp_path / "model")

@@ -450,7 +450,7 @@ def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
     text = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert "| exact match " in text and "change_background_color" in text and "12 " in text
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     assert not [output for output in outputs if output.output_type == "error"]
 
 
