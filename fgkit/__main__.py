@@ -53,11 +53,15 @@ def _run(options: argparse.Namespace) -> int:
 
     texts = {name for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
              for name, default in plan.items() if isinstance(default, str)}
-    parameters = {name: value if name in texts else _literal(value) for name, value in options.parameter}
+    given = pipeline.read_parameters(options.parameters) if options.parameters else {}
+    given |= dict(options.parameter)
+    parameters = {name: _literal(value) if isinstance(value, str) and name not in texts else value
+                  for name, value in given.items()}
     named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
              "tools": options.tools, "model": options.model, "data_format": options.format}
     if options.model and options.base:
-        raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: give one of them.")
+        raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: "
+                         "give one of them.")
     parameters |= {name: value for name, value in named.items() if value is not None}
     result = pipeline.run(parameters)
     print("\n" + summary.table(result))
@@ -195,12 +199,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
     run.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
     run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="set a notebook parameter, such as -p learning_rate 2e-5; goes to every notebook that has it")
+                     help="set a notebook parameter, such as -p learning_rate 2e-5, in every notebook that has it")
+    run.add_argument("-f", "--parameters", metavar="FILE", help="notebook parameters from a YAML file, as papermill "
+                     "takes it; every other option goes before what it says")
 
     evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
     evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
-    evaluate.add_argument("--data", metavar="FILE", default="", help="rows, .jsonl or .csv (default: the example's held-out rows)")
+    evaluate.add_argument("--data", metavar="FILE", default="",
+                          help="rows, .jsonl or .csv (default: the example's held-out rows)")
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
@@ -234,7 +241,8 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("--data", metavar="FILE", default="", help="rows (default: the example's training rows)")
     prompt.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     prompt.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
-    prompt.add_argument("--style", metavar="STYLE", default="template", help="template (default), flutter_gemma or litert_lm")
+    prompt.add_argument("--style", metavar="STYLE", default="template",
+                        help="template (default), flutter_gemma or litert_lm")
     prompt.add_argument("--diff", metavar="STYLE", default="", help="another style to compare with")
     prompt.add_argument("--tokens", metavar="DIR|offline", default="", help="show tokens, too: a model folder's or the "
                         "offline base's")

@@ -73,8 +73,8 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
         seconds = round(time.monotonic() - start, 1)
         if name != "finetune":  # training replaces its folder whole
             for path, written in earlier.items():
-                if path.is_file() and path.stat().st_mtime_ns == written:  # of another name or quantisation: exactly one is to remain
-                    path.unlink()
+                if path.is_file() and path.stat().st_mtime_ns == written:
+                    path.unlink()  # of another name or quantisation: exactly one is to remain
         outputs = _outputs(folder, name, settings)
         manifest[name] = {"fingerprint": fingerprint, "seconds": seconds,
                           "outputs": {str(path.relative_to(folder)): sha256(path) for path in outputs}}
@@ -104,6 +104,46 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
     if problems:
         raise ConfigError("\n".join(problems))
     return plans
+
+
+def read_parameters(path: str | Path) -> dict[str, Any]:
+    """Read a papermill parameter file: a YAML mapping of parameter names to values, such as `output: run_home`.
+
+    Args:
+        path: the file; paths in it are relative to the working directory, as they are for papermill.
+    Returns:
+        The values as YAML types them; `plan` checks names and values.
+    Raises:
+        ConfigError: the file cannot be read, is no YAML or no mapping of names, or says a name twice.
+    """
+    import yaml
+
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}. Name a YAML file of parameters.") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no UTF-8, a 31st of June
+        raise ConfigError(f"{path}: no YAML: {error}. Write lines such as `output: my_run`.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found {type(values).__name__}, expected a mapping: lines such as `output: my_run`.")
+    problems, seen = [], set()
+    for key, _ in tree.value:
+        place = f"{path}:{key.start_mark.line + 1}"
+        if key.tag != "tag:yaml.org,2002:str":
+            problems.append(f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there.")
+        elif key.value in seen:
+            problems.append(f"{place}: {key.value!r} stands there twice. Keep one of the lines.")
+        seen.add(str(key.value))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return values
 
 
 def declared_parameters(name: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def rows(tmp_path):
 # ---- help
 
 @pytest.mark.parametrize(("command", "options"), [
-    ("run", ["--output", "--base", "--model", "--data", "--eval", "--tools", "-p NAME VALUE"]),
+    ("run", ["--output", "--base", "--model", "--data", "--eval", "--tools", "-p NAME VALUE", "-f FILE, --parameters FILE"]),
     ("evaluate", ["path", "--data", "--tools", "--json", "--style"]),
     ("lint", ["DATA", "--eval", "--tools", "--format", "--base", "--max-length", "--json", "--plot"]),
     ("doctor", ["--step", "--output"]), ("chat", ["BUNDLE", "question", "--tools"])])
@@ -186,6 +186,63 @@ def test_chat_refuses_what_is_no_bundle(main, tmp_path, case, monkeypatch):
 
 
 # ---- run
+
+@pytest.fixture
+def parameters(monkeypatch, tmp_path):
+    """What `run` gives the pipeline, which itself is not started."""
+    seen = {}
+    monkeypatch.setattr(pipeline, "run", lambda values: seen.update(values) or summary.read(tmp_path))
+    return seen
+
+
+def test_run_takes_the_parameter_file_of_the_second_example(main, parameters, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, out, _ = main("run", "-f", "notebooks/params/home.yaml")
+    assert code == 0 and "everything is in" in out and "run_home" in out
+    assert parameters == {"output": "run_home", "data": "data/home/training_data.jsonl",
+                          "eval_data": "data/home/eval_data.jsonl", "tools": "data/home/tools.py",
+                          "name": "functiongemma-home", "profile": "google"}
+
+
+def test_options_go_before_the_parameter_file(main, parameters, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("output: a\nname: '5'\nlearning_rate: 2e-5\nnum_train_epochs: 3\nseed: 1\n")
+    assert main("run", "--parameters", path, "--output", tmp_path, "-p", "num_train_epochs", "2")[0] == 0
+    assert parameters == {"output": str(tmp_path), "name": "5", "learning_rate": 2e-5, "num_train_epochs": 2,
+                          "seed": 1}, "YAML itself reads 2e-5 as text"
+    parameters.clear()
+    path.write_text("# nothing yet\n")
+    assert main("run", "-f", path)[0] == 0 and parameters == {}
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"learning_rat: 1", "parameter 'learning_rat' does not exist"),
+    (b"learning_rat: 1", "did you mean 'learning_rate'"),
+    (b"seed: [1, 2]", "seed"),
+    (b"name: 2026-01-01", "name"),
+    (b"seed: 1\nname: x\nseed: 2\n", "my.yaml:3: 'seed' stands there twice"),
+    (b"seed: 1\n5: x\n", "my.yaml:2: the name is '5'"),
+    (b"- seed", "found list, expected a mapping"),
+    (b"just text", "found str, expected a mapping"),
+    (b"seed: 1\nname: [\n", "my.yaml:3: no YAML"),
+    (b"name: !!python/object/apply:os.getcwd []", "my.yaml:1: no YAML"),
+    (b"name: 2026-06-31", "no YAML"),
+    (b"name: \xff", "no YAML"),
+    (b"? [a]\n: 1", "no YAML"),
+    (b"name: " + 3000 * b"[", "no YAML"),
+])
+def test_a_bad_parameter_file_is_refused_before_anything(main, tmp_path, content, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_bytes(content)
+    code, out, err = main("run", "-f", "my.yaml")
+    assert (code, out) == (2, "") and message in err and err.startswith("fgkit: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.yaml"], "nothing is written"
+
+
+def test_a_parameter_file_that_is_not_there_is_named(main, tmp_path):
+    code, _, err = main("run", "-f", tmp_path / "none.yaml")
+    assert code == 2 and f"{tmp_path / 'none.yaml'}: cannot be read: No such file" in err
+
 
 def test_run_refuses_bad_parameters_before_anything(main, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
