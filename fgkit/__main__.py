@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
     evaluate.add_argument("--style", metavar="STYLE",
-                          help="prompt style, one that the model was trained in (default: the first one stored with it)")
+                          help="prompt style, one that the model was trained in (default: the first stored with it)")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")

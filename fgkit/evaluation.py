@@ -78,8 +78,9 @@ def compare(named_scores: dict[str, dict]) -> str:
         for metric in ("tool_accuracy", "exact_match"):
             cells = (_percent(one.get(part, {}).get(name, {}).get(metric)) for one in named_scores.values())
             table.append([f"{label} ({n} rows): {METRICS[metric]}", *cells])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]  # aligned, because terminals show it as it is
-    return "\n".join("| " + " | ".join(_filled(cell, width) for cell, width in zip(line, widths, strict=True)) + " |" for line in table)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]  # aligned: terminals show it as is
+    return "\n".join("| " + " | ".join(_filled(cell, width) for cell, width in zip(line, widths, strict=True)) + " |"
+                     for line in table)
 
 
 def plot(named_scores: dict[str, dict], path: str | Path) -> Path:

@@ -123,7 +123,7 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
         tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}. Name a YAML file of parameters.") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}. Name a parameter file.") from error
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`.") from error

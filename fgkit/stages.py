@@ -25,8 +25,8 @@ from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
-from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash, score_bundle,
-                      score_model, system_message_of)
+from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
+                      score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
 
 __all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "report_data",
