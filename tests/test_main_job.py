@@ -50,7 +50,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert (network.parent, network.name) == (out, "functiongemma-flutter_q8_ekv1024.tflite")
     assert (task.parent, task.name) == (out, "functiongemma-flutter.task")
     assert 270e6 < task.stat().st_size < 300e6 and 270e6 < network.stat().st_size < task.stat().st_size
-    for picture in ("loss.png", "scores.png"):
+    for picture in ("report.png", "loss.png", "scores.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     left_over = ("*checkpoint-*", "*.xnnpack_cache*", "*.part", "optimizer.pt", ".tflite-*")
     assert not [path for pattern in left_over for path in out.rglob(pattern)]
