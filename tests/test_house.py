@@ -292,9 +292,9 @@ def test_readme_lists_the_options_of_each_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main([command, "--help"])
     assert stop.value.code == 0
-    offered = set(re.findall(r"^  (?:-h, )?(-p|--[a-z]+)", capsys.readouterr().out, re.M)) - {"--help", "--debug"}
+    offered = set(re.findall(r"^  (?:-h, )?(-[fp]|--[a-z]+)", capsys.readouterr().out, re.M)) - {"--help", "--debug"}
     row = re.search(rf"^\| `{command}\b[^|]*\|[^|]*\|(.*)\|$", README, re.M)[1]
-    assert set(re.findall(r"`(-p|--[a-z]+)", row)) == offered
+    assert set(re.findall(r"`(-[fp]|--[a-z]+)", row)) == offered
     assert offered
     assert "`--debug`" in README and "0 fine; 1 a check found problems" in README and "2 could not run" in README
 
