@@ -45,3 +45,11 @@ def test_autocast_multiplies_in_bfloat16_and_gives_fp32_gradients() -> None:
                           strict=True):
         assert got.dtype == torch.float32
         assert (got - right).norm() < 0.02 * right.norm()
+
+
+def test_thousands_of_small_chances_are_not_rounded_away() -> None:
+    logits = torch.full((4096, 1), -17.0)
+    logits[0] = 0.0
+    exact = torch.nn.functional.cross_entropy(logits.double().T, torch.tensor([0]))  # 1.7e-4
+    loss = answer_loss.answer_loss(torch.ones(1, 1), logits, torch.tensor([0]))
+    assert abs(loss.double() - exact) < 0.01 * exact
