@@ -12,6 +12,7 @@ multiplications and the optimizer's bytes, at the rates that the same process me
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -91,9 +92,10 @@ def _measure(name: str) -> dict[str, Any]:
     model, tokenizer = base_model.load(base.folder)
     rows = examples.tokenize_records(records, tools, tokenizer, max_length=1024)
     steps = _Steps()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if name in OURS:
             model = model.float()
+            stack.enter_context(training.trained_in_trees(model))
             recipe = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
                             gradient_accumulation_steps=8, precision=OURS[name])
             trainer = training._trainer(model, tokenizer, rows, rows[:1], recipe,
