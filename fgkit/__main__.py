@@ -51,6 +51,26 @@ def _trace(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     from . import pipeline, summary
 
+    parameters = _parameters(options)
+    result = pipeline.run(parameters)
+    print("\n" + summary.table(result))
+    print(f"everything is in {Path(parameters.get('output', 'run')).expanduser().absolute()}")
+    return 0
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from . import devices, distributed
+
+    folder = distributed.finetune(_parameters(options))
+    if devices.main_process():
+        print(f"the tuned model is in {folder}; next: python -m fgkit run --output {folder.parent} --model {folder}")
+    return 0
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The notebooks' parameters from a file, from -p, and from the options that have their names."""
+    from . import pipeline
+
     texts = {name for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
              for name, default in plan.items() if isinstance(default, str)}
     given = pipeline.read_parameters(options.parameters) if options.parameters else {}
@@ -62,11 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.model and options.base:
         raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: "
                          "give one of them.")
-    parameters |= {name: value for name, value in named.items() if value is not None}
-    result = pipeline.run(parameters)
-    print("\n" + summary.table(result))
-    print(f"everything is in {Path(parameters.get('output', 'run')).expanduser().absolute()}")
-    return 0
+    return parameters | {name: value for name, value in named.items() if value is not None}
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -164,6 +180,21 @@ def _literal(text: str) -> Any:
     return text
 
 
+def _add_parameters(command: argparse.ArgumentParser) -> None:
+    """The options of commands that take the notebooks' parameters."""
+    command.add_argument("--output", metavar="DIR", help="folder for everything the run writes (default: run)")
+    command.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
+                     "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
+    command.add_argument("--data", metavar="FILE", help="training rows, .jsonl or .csv (default: the example's)")
+    command.add_argument("--eval", metavar="FILE", help="held-out rows, .jsonl or .csv (default: a tenth of --data)")
+    command.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
+    command.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
+    command.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="set a notebook parameter, such as -p learning_rate 2e-5, in every notebook that has it")
+    command.add_argument("-f", "--parameters", metavar="FILE", help="notebook parameters from a YAML file, as papermill "
+                     "takes it; every other option goes before what it says")
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=30, width=110)
@@ -190,18 +221,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "execute the three notebooks in order: data in, scored .task out",
                   "run --data my.jsonl --tools my.py -p num_train_epochs 5")
-    run.add_argument("--output", metavar="DIR", help="folder for everything the run writes (default: run)")
-    run.add_argument("--base", metavar="NAME|PATH|offline", help="base model: a Hub name, a folder, or `offline` "
-                     "(default: FunctionGemma if a token or a local copy gives access, the offline base otherwise)")
     run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
-    run.add_argument("--data", metavar="FILE", help="training rows, .jsonl or .csv (default: the example's)")
-    run.add_argument("--eval", metavar="FILE", help="held-out rows, .jsonl or .csv (default: a tenth of --data)")
-    run.add_argument("--tools", metavar="FILE", help="tools, .py or .json (default: the example's)")
-    run.add_argument("--format", choices=FORMATS, help="format of the rows (default: auto, told by their keys)")
-    run.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="set a notebook parameter, such as -p learning_rate 2e-5, in every notebook that has it")
-    run.add_argument("-f", "--parameters", metavar="FILE", help="notebook parameters from a YAML file, as papermill "
-                     "takes it; every other option goes before what it says")
+    finetune = command("finetune", _finetune, "the first notebook's steps without a notebook, on one device or several",
+                       "finetune --output my_run    (several: accelerate launch --num_processes 2 -m fgkit finetune)")
+    finetune.set_defaults(model=None)
+    for each in (run, finetune):
+        _add_parameters(each)
 
     evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")

@@ -13,11 +13,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import prompts, styles
+from . import devices, prompts, styles
 from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
@@ -41,9 +41,9 @@ class Recipe:
 
 # The table of Google's FunctionGemma cookbook; and what a model that has never seen a function call needs.
 GUIDE_RECIPE = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
-                      gradient_accumulation_steps=8, precision="bf16")
+                      gradient_accumulation_steps=8, precision="auto")
 OFFLINE_RECIPE = Recipe(num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=4,
-                        gradient_accumulation_steps=4, precision="fp32")
+                        gradient_accumulation_steps=4, precision="auto")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -101,14 +101,16 @@ class FinetuneConfig(_DataConfig):
     num_train_epochs: int | None = _setting(None, "Passes over the training rows. Both recipes: 3.")
     learning_rate: float | None = _setting(None, "Peak step size. FunctionGemma 1e-5, which keeps what it knows; "
                                                  "offline base 5e-5, which has to learn the format.")
-    per_device_train_batch_size: int | None = _setting(None, "Rows a device takes at a time.")
-    gradient_accumulation_steps: int | None = _setting(None, "Batches that make one step. FunctionGemma 4 x 8 = 32 "
-                                                             "rows, offline base 4 x 4 = 16.")
+    per_device_train_batch_size: int | None = _setting(None, "Rows of a step are this number times the next one, "
+                                                             "however many devices share them.")
+    gradient_accumulation_steps: int | None = _setting(None, "See above. FunctionGemma 4 x 8 = 32 rows, offline base "
+                                                             "4 x 4 = 16.")
     max_length: int = _setting(1024, "Longest row in tokens, prompt and answer; longer rows are named, never cut.")
     lr_scheduler_type: str = _setting("cosine", "How the step size falls: cosine, linear or constant_with_warmup.")
     warmup_ratio: float = _setting(0.1, "Share of the steps during which the step size rises.")
-    precision: str | None = _setting(None, "bf16 (fp32 master weights under bfloat16 autocast) or fp32. Never fp16: "
-                                           "the model was trained in bfloat16 and overflows.")
+    precision: str | None = _setting(None, "fp32, bf16 (fp32 weights, bfloat16 arithmetic) or bf16_weights (all bfloat16: "
+                                           "half the memory, docs/speed.md says what it costs); None: bf16 where the device "
+                                           "has it, else fp32. Never fp16: the model was trained in bfloat16 and overflows.")
     system_message: str = _setting("", "Developer text in front of the tools; empty: the official trigger sentence.")
     style: str = _setting(styles.DEFAULT, f"Whose prompt text is trained and scored: {', '.join(prompts.STYLES)}; several "
                                           "with commas between are mixed, and scored one by one (docs/prompts.md).")
@@ -131,7 +133,7 @@ class FinetuneConfig(_DataConfig):
             yield ("precision is 'fp16', which this model overflows in (answers turn to <pad>); use bf16, "
                    "or fp32 on a GPU without bfloat16 such as the T4")
         elif self.precision is not None:
-            yield from _choice("precision", self.precision, ("bf16", "fp32"))
+            yield from _choice("precision", self.precision, devices.PRECISIONS)
 
     def recipe(self, offline: bool) -> Recipe:
         """The hyperparameters of this run: the base's recipe with what the user set put over it.
@@ -140,8 +142,9 @@ class FinetuneConfig(_DataConfig):
             offline: whether training starts from the offline base.
         """
         start = OFFLINE_RECIPE if offline else GUIDE_RECIPE
-        return Recipe(**{f.name: getattr(start if getattr(self, f.name) is None else self, f.name)
-                         for f in fields(Recipe)})
+        found = Recipe(**{f.name: getattr(start if getattr(self, f.name) is None else self, f.name)
+                          for f in fields(Recipe)})
+        return replace(found, precision=devices.default_precision()) if found.precision == "auto" else found
 
 
 @dataclass(frozen=True, kw_only=True)

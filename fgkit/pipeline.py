@@ -43,7 +43,7 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     names = list(NOTEBOOKS)[1 if parameters.get("model") else 0:]
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
-    with _only_run(folder):
+    with only_run(folder):
         return _run_notebooks(folder, plans)
 
 
@@ -161,8 +161,14 @@ def notebook_path(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _only_run(folder: Path) -> Iterator[None]:
-    """Refuse a second run in one folder; the operating system frees the lock of a process that died."""
+def only_run(folder: Path) -> Iterator[None]:
+    """Refuse a second run in one folder; the operating system frees the lock of a process that died.
+
+    Args:
+        folder: the run's; it is made where it is missing.
+    Raises:
+        FgkitError: another run is writing there, or nobody can.
+    """
     from filelock import FileLock, Timeout
 
     try:

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, checks, evaluation, examples, progress, prompts, report, styles, summary, tflite
+from . import bundle, checks, devices, evaluation, examples, progress, prompts, report, styles, summary, tflite
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
@@ -66,7 +66,8 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
-    A run that was cut off goes on from its last epoch. Checkpoints are removed when the model is saved.
+    A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
+    have had. Checkpoints are removed when the model is saved. Of several processes only the main one writes.
     """
     from . import training
 
@@ -84,10 +85,14 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     target = settings.model_folder
     if _is_whole_result(target, facts):
         progress.note(f"{target} was tuned from the same inputs with the same settings: it is kept.")
+        if not devices.main_process():
+            return target
     else:
         with _timed(settings.folder, "training"):
             model, log = training.train(base.folder, train_rows, held_out, recipe=recipe, config=settings,
                                         checkpoints=_checkpoints_for(settings.folder, facts))
+        if not devices.main_process():
+            return target
         training.save(model, base.folder, target, facts | {
             "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
             "modifications": _modifications(base, len(rows.train)), "log": log})
@@ -226,6 +231,8 @@ def show_table(markdown: str) -> None:
 def _timed(folder: Path, what: str) -> Iterator[None]:
     start = time.monotonic()
     yield
+    if not devices.main_process():
+        return
     summary.update(folder, seconds={what: round(time.monotonic() - start, 1)}, peak_memory_gb={what: peak_memory_gb()})
 
 
@@ -254,7 +261,7 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
     """The checkpoint folder of exactly this training; others of the same run folder are removed."""
     key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
     for other in (folder / "checkpoints").glob("*"):
-        if other.name != key:
+        if other.name != key and devices.main_process():
             shutil.rmtree(other)
     return folder / "checkpoints" / key
 

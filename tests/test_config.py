@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 
 import pytest
 
+from fgkit import devices
 from fgkit.config import (
-    GUIDE_RECIPE,
     OFFLINE_RECIPE,
     FinetuneConfig,
     Recipe,
@@ -52,7 +52,7 @@ def test_defaults_are_fine_and_frozen(kind) -> None:
 
 
 def test_the_guides_table() -> None:
-    assert FinetuneConfig().recipe(offline=False) == GUIDE_RECIPE == recipe(3, 1e-5, 4, 8, "bf16")
+    assert FinetuneConfig().recipe(offline=False) == recipe(3, 1e-5, 4, 8, devices.default_precision())
     config = FinetuneConfig()
     assert (config.max_length, config.lr_scheduler_type, config.warmup_ratio) == (1024, "cosine", 0.1)
     assert (TfliteConfig().prefill_seq_len, TfliteConfig().kv_cache_max_len) == (256, 1024)
@@ -64,7 +64,7 @@ def test_the_guides_table() -> None:
 def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:
     config = FinetuneConfig(num_train_epochs=1, precision="fp32")
     assert config.recipe(offline=False) == recipe(1, 1e-5, 4, 8, "fp32")
-    assert FinetuneConfig().recipe(offline=True) == OFFLINE_RECIPE != GUIDE_RECIPE
+    assert FinetuneConfig(precision="fp32").recipe(offline=True) == replace(OFFLINE_RECIPE, precision="fp32")
     own = {"num_train_epochs": 7, "learning_rate": 3e-4, "per_device_train_batch_size": 2,
            "gradient_accumulation_steps": 3, "precision": "bf16"}
     assert FinetuneConfig(**own).recipe(True) == FinetuneConfig(**own).recipe(False) == Recipe(**own)
@@ -113,7 +113,7 @@ def test_a_choice_names_the_nearest() -> None:
     (line,) = problems(TaskConfig, profile="gide")
     assert "did you mean 'guide'" in line
     (line,) = problems(FinetuneConfig, precision="bfloat16")
-    assert line.startswith("precision is 'bfloat16', expected one of bf16, fp32")
+    assert line.startswith("precision is 'bfloat16', expected one of fp32, bf16, bf16_weights")
 
 
 @pytest.mark.parametrize(("name", "value", "kind"), [

@@ -254,7 +254,7 @@ def test_files_of_the_user_in_the_output_folder_stay(fake, asked):
 
 
 def test_a_second_run_in_the_same_folder_is_refused(fake, asked):
-    with pipeline._only_run(Path(asked["output"])):
+    with pipeline.only_run(Path(asked["output"])):
         with pytest.raises(FgkitError, match="another run is writing here. Wait for it, or choose another --output"):
             pipeline.run(asked)
     assert fake.again() == []

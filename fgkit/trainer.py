@@ -1,0 +1,159 @@
+"""TRL's trainer with batches that share prefixes, the loss of a token tree, and checkpoints by the clock.
+
+In: a model, rows and the settings. Out: a trainer whose steps have the loss and the gradients of stock TRL: the mean over
+the answer tokens of the whole batch, however it is cut into trees and however many processes share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import batches, devices, progress
+from .config import FinetuneConfig, Recipe
+from .prefix_tree import Row
+from .tree_model import collate
+
+SAVE_SECONDS = 60.0  # least time between two checkpoints
+_SAVE_SHARE = 0.05  # most of the time that goes into checkpoints
+
+
+def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe,
+          config: FinetuneConfig, checkpoints: Path) -> Any:
+    """Make the trainer; `train(resume_from_checkpoint=newest_whole(checkpoints))` runs it.
+
+    Args:
+        model: in a block of `tree_model.trained_in_trees`, in the precision of its weights.
+        tokenizer: the model's.
+        rows, held_out: rows to train on, and rows whose loss is logged after each epoch.
+        recipe: hyperparameters; rows a device times accumulation are the rows of a step, over all processes together.
+        config: `warmup_ratio`, `lr_scheduler_type` and `seed`.
+        checkpoints: folder for them.
+    """
+    import torch
+    from datasets import Dataset
+    from torch.utils.data import DataLoader
+    from transformers import PrinterCallback, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class Loader(DataLoader):
+        def set_epoch(self, epoch: int) -> None:
+            self.batch_sampler.set_epoch(epoch)
+
+    class PrefixTreeTrainer(SFTTrainer):
+        """Every process sees the whole batch of a step and takes its share of the trees."""
+
+        def get_train_dataloader(self) -> Any:
+            return Loader(rows, batch_sampler=batches.Batches(rows, size, config.seed), collate_fn=lambda rows: {"rows": rows})
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """Checkpoints are for the next start, not for readers."""
+
+        def floating_point_ops(self, inputs: Any) -> int:
+            return 0  # transformers counts tokens of `input_ids`, which a batch of rows does not have
+
+        def training_step(self, model: Any, inputs: dict, num_items_in_batch: Any = None) -> Any:
+            model.train()
+            total = torch.zeros((), device=self.args.device)
+            trees = batches.packs(inputs["rows"], self.args.process_index, self.args.world_size)
+            # A process without rows has to take part in averaging the gradients, with zeros.
+            weight = self.args.world_size / _answers(inputs["rows"]) if trees else 0.0
+            trees = trees or [inputs["rows"][:1]]
+            for number, tree in enumerate(trees, 1):
+                with contextlib.nullcontext() if number == len(trees) else self.accelerator.no_sync(model):
+                    loss = self.tree_loss(model, tree) * weight
+                    self.accelerator.backward(loss)
+                total += loss.detach()
+            return total  # the trainer logs the mean over the processes
+
+        def tree_loss(self, model: Any, tree: Sequence[Row]) -> Any:
+            with self.compute_loss_context_manager():
+                return model(**self._prepare_inputs(collate(tree)))
+
+        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+            self.model.eval()
+            total = torch.zeros((), device=self.args.device)
+            with torch.inference_mode():
+                for tree in batches.packs(held_out, self.args.process_index, self.args.world_size):
+                    total += self.tree_loss(self.model, tree)
+            metrics = {"eval_loss": float(self.accelerator.reduce(total)) / _answers(held_out)}
+            self.log(metrics)
+            return metrics
+
+        def _save_checkpoint(self, *arguments: Any) -> None:
+            start = time.monotonic()
+            super()._save_checkpoint(*arguments)
+            clock.saved(time.monotonic() - start)
+
+    class Clock(TrainerCallback):
+        """Asks for a checkpoint when a minute has passed, or longer where writing one takes long."""
+
+        def __init__(self) -> None:
+            self.saved(0.0)
+
+        def saved(self, seconds: float) -> None:
+            self.due = time.monotonic() + max(SAVE_SECONDS, seconds / _SAVE_SHARE)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
+            if state.global_step % len(train_dataloader):  # an epoch's last step waits for the loss of held-out rows
+                self.on_epoch_end(args, state, control)
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            due = devices.from_main(time.monotonic() >= self.due)
+            control.should_save = due and state.global_step < state.max_steps
+
+    class Progress(TrainerCallback):
+        """One bar for the whole training, where fgkit shows its bars."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = progress.bar(total=state.max_steps, initial=state.global_step, desc="training", unit="step",
+                                    disable=not devices.main_process())
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
+            self.bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("loss", "eval_loss") if key in (logs or {})})
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    size = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated")  # its new name is unknown to older releases
+    arguments = SFTConfig(
+        output_dir=str(checkpoints), max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True},
+        num_train_epochs=recipe.num_train_epochs, learning_rate=recipe.learning_rate, per_device_train_batch_size=size,
+        lr_scheduler_type=config.lr_scheduler_type, warmup_steps=config.warmup_ratio, optim="adamw_torch_fused",
+        bf16=recipe.precision != "fp32", fp16=False, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False,
+        eval_strategy="epoch", save_strategy="no", save_total_limit=1, logging_steps=1, remove_unused_columns=False,
+        report_to="none", seed=config.seed, disable_tqdm=True)
+
+    def dataset(rows: Sequence[Row]) -> Any:
+        return Dataset.from_dict({"input_ids": [list(row.tokens) for row in rows]})
+
+    clock = Clock()
+    trainer = PrefixTreeTrainer(model=model, args=arguments, processing_class=tokenizer, train_dataset=dataset(rows),
+                                eval_dataset=dataset(held_out), callbacks=[clock, Progress()])
+    trainer.remove_callback(PrinterCallback)  # it prints a line a step where tqdm is off
+    return trainer
+
+
+def newest_whole(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was written to its end, whose last file can be read; None where there is none."""
+    def steps(path: Path) -> int:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))["global_step"]
+        except ValueError:  # cut off while it was written
+            return 0
+
+    found = max(checkpoints.glob("checkpoint-*/trainer_state.json"), key=steps, default=None)
+    return str(found.parent) if found and steps(found) else None
+
+
+def _answers(rows: Sequence[Row]) -> int:
+    return sum(len(row.tokens) - row.prompt_length for row in rows)

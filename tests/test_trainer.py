@@ -1,0 +1,138 @@
+"""A training that is cut off anywhere, and run again, ends with the weights of one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from separate_rows import ROWS
+
+from fgkit import trainer, training, tree_model
+from fgkit.config import FinetuneConfig, Recipe
+
+torch = pytest.importorskip("torch")
+CONFIG = FinetuneConfig(base="offline")
+RECIPE = Recipe(num_train_epochs=2, learning_rate=1e-3, per_device_train_batch_size=3, gradient_accumulation_steps=1,
+                precision="fp32")  # 8 rows: three steps an epoch
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.model_folder(tmp_path_factory.mktemp("model") / "base")
+
+
+@pytest.fixture(scope="module")
+def wanted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list]:
+    return train(folder, tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.fixture
+def saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "_SAVE_SHARE", float("inf"))
+
+
+def train(folder: Path, checkpoints: Path) -> tuple[Any, list]:
+    return training.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints)
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, folder: Path, checkpoints: Path, call: int) -> None:
+    """Train until the forward pass of that number, from 1; each epoch has three of steps and one of held-out rows."""
+    calls, loss = [], tree_model.tree_loss
+
+    def interrupted(*arguments: Any, **inputs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return loss(*arguments, **inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree_model, "tree_loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, checkpoints)
+
+
+def assert_same(got: tuple[Any, list], wanted: tuple[Any, list]) -> None:
+    (model, log), (other, other_log) = got, wanted
+    state = other.state_dict()
+    assert len(state) > 20
+    assert [name for name, value in model.state_dict().items() if not torch.equal(value, state[name])] == []
+    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, STEPS + 1))
+    assert losses(log) == losses(other_log)
+
+
+def losses(log: list) -> list:
+    return [(entry["step"], entry.get("loss"), entry.get("eval_loss")) for entry in log]
+
+
+@pytest.mark.usefixtures("saved_at_every_step")
+@pytest.mark.parametrize("call", [3, 4, 7])  # within an epoch, while held-out rows are looked at, in the next epoch
+def test_a_run_cut_off_at_any_step_ends_the_same(folder: Path, wanted: Any, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    cut_off(monkeypatch, folder, tmp_path, call)
+    steps = {3: 2, 4: 2, 7: 5}[call]  # an epoch's checkpoint is written when its held-out rows have been looked at
+    assert [path.name for path in tmp_path.iterdir()] == [f"checkpoint-{steps}"]  # one is kept
+    for name, state in (("checkpoint-8", None), ("checkpoint-9", '{"global_step": 9, "ep')):  # cut off while written
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"half")
+        if state:
+            (tmp_path / name / "trainer_state.json").write_text(state, encoding="utf-8")
+    assert_same(train(folder, tmp_path), wanted)
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_what_the_next_one_goes_on_from(folder: Path, wanted: Any, tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(f"""
+import os, signal, sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(trainer.__file__).parents[1])]!r}
+import test_trainer
+from pathlib import Path
+from fgkit import trainer
+from transformers import TrainerState
+trainer.SAVE_SECONDS, trainer._SAVE_SHARE = 0.0, float("inf")
+save = TrainerState.save_to_json
+
+def killed(state, path):  # the weights of the fourth checkpoint are there, its end is not
+    if state.global_step == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(state, path)
+
+TrainerState.save_to_json = killed
+test_trainer.train(Path({str(folder)!r}), Path({str(tmp_path)!r}) / "checkpoints")
+""", encoding="utf-8")
+    ended = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
+    if os.name == "posix":
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-3", "checkpoint-4"]
+    assert_same(train(folder, tmp_path / "checkpoints"), wanted)
+
+
+def test_checkpoints_take_their_share_of_the_time_and_no_more(folder: Path, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerState
+
+    now, saved = [0.0], []
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
+    loss, save = tree_model.tree_loss, TrainerState.save_to_json
+
+    def slow_step(*arguments: Any, **inputs: Any) -> Any:
+        now[0] += 40.0
+        return loss(*arguments, **inputs)
+
+    def slow_save(state: Any, path: str) -> None:
+        saved.append(state.global_step)
+        now[0] += 6.0  # 20 times as long until the next: 120 s, three steps
+        save(state, path)
+
+    monkeypatch.setattr(tree_model, "tree_loss", slow_step)
+    monkeypatch.setattr(TrainerState, "save_to_json", slow_save)
+    train(folder, tmp_path)
+    assert saved == [2, 4]  # after 80 s; after 120 s more, of which held-out rows take 40; the last step needs none
