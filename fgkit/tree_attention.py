@@ -100,15 +100,20 @@ def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Ten
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
+    from torch.utils.checkpoint import checkpoint
+
+    def in_blocks(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        key, value = (each.repeat_interleave(module.num_key_value_groups, 1) for each in (key, value))
+        out = []
+        for block in attention_mask:
+            seen = (_seen(each, block) for each in (key, value))
+            out.append(scaled_dot_product_attention(query[:, :, block.start:block.stop], *seen, dropout_p=dropout,
+                                                    attn_mask=block.bias.to(value.dtype), scale=scaling))
+        return torch.cat(out, 2).transpose(1, 2)
 
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves what was rotated in fp32
-    key, value = (each.repeat_interleave(module.num_key_value_groups, 1) for each in (key, value))
-    out = []
-    for block in attention_mask:
-        seen = (_seen(each, block) for each in (key, value))
-        out.append(scaled_dot_product_attention(query[:, :, block.start:block.stop], *seen, dropout_p=dropout,
-                                                attn_mask=block.bias.to(value.dtype), scale=scaling))
-    return torch.cat(out, 2).transpose(1, 2), None
+    # Each block's copy of the keys and values before it would take most of the memory; it is made again instead.
+    return checkpoint(in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=dropout > 0), None
 
 
 def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:

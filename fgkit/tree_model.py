@@ -17,6 +17,7 @@ from typing import Any
 from . import prefix_tree, tree_attention
 from .answer_loss import answer_loss
 from .errors import ModelError
+from .lean_layers import lean
 from .prefix_tree import Row
 
 
@@ -39,7 +40,7 @@ def trained_in_trees(model: Any) -> Iterator[None]:
     model.set_attn_implementation(tree_attention.IMPLEMENTATION)
     model.forward = types.MethodType(tree_loss, model)
     try:
-        with _memory_kept():
+        with _memory_kept(), lean(model):
             yield
     finally:
         model.__dict__.pop("forward")
