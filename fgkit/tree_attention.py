@@ -100,25 +100,24 @@ def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Ten
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
-    from torch.utils.checkpoint import checkpoint
-
-    def in_blocks(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        key, value = (each.repeat_interleave(module.num_key_value_groups, 1) for each in (key, value))
-        out = []
-        for block in attention_mask:
-            seen = (_seen(each, block) for each in (key, value))
-            out.append(scaled_dot_product_attention(query[:, :, block.start:block.stop], *seen, dropout_p=dropout,
-                                                    attn_mask=block.bias.to(value.dtype), scale=scaling))
-        return torch.cat(out, 2).transpose(1, 2)
 
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves what was rotated in fp32
-    # Each block's copy of the keys and values before it would take most of the memory; it is made again instead.
-    return checkpoint(in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=dropout > 0), None
+    out = []
+    for block in attention_mask:
+        seen = (_for_groups(_seen(each, block), module.num_key_value_groups) for each in (key, value))
+        out.append(scaled_dot_product_attention(query[:, :, block.start:block.stop], *seen, dropout_p=dropout,
+                                                attn_mask=block.bias.to(value.dtype), scale=scaling))
+    return torch.cat(out, 2).transpose(1, 2), None
 
 
 def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:
     """Number of (token, ancestor or itself) pairs in a tree: what attention has to compute at least."""
     return sum(min(position + 1, window or position + 1) for position in positions)
+
+
+def _for_groups(states: torch.Tensor, groups: int) -> torch.Tensor:
+    """A key-value head for each query head; of Gemma 3 270M's one head this is a view, where repeating would copy it."""
+    return states[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2)
 
 
 def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
