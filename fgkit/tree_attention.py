@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def register() -> None:
 
 
 def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Sequence[Block], *,
-           scaling: float, dropout: float = 0.0, **_: Any) -> tuple[torch.Tensor, None]:
+           scaling: float, **_: Any) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention of a whole tree, in the form of a transformers attention implementation.
 
     Args:
@@ -94,20 +95,11 @@ def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Ten
         key, value: shape (1, key-value heads, tokens, head size).
         attention_mask: the tree's blocks for this kind of layer.
         scaling: factor of the scores.
-        dropout: chance of dropping a weight.
     Returns:
         (shape (1, tokens, heads, head size), None: no weights are given).
     """
-    import torch
-    from torch.nn.functional import scaled_dot_product_attention
-
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves what was rotated in fp32
-    out = []
-    for block in attention_mask:
-        seen = (_for_groups(_seen(each, block), module.num_key_value_groups) for each in (key, value))
-        out.append(scaled_dot_product_attention(query[:, :, block.start:block.stop], *seen, dropout_p=dropout,
-                                                attn_mask=block.bias.to(value.dtype), scale=scaling))
-    return torch.cat(out, 2).transpose(1, 2), None
+    return _function().apply(query, key, value, attention_mask, scaling).transpose(1, 2), None
 
 
 def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:
@@ -115,9 +107,59 @@ def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:
     return sum(min(position + 1, window or position + 1) for position in positions)
 
 
-def _for_groups(states: torch.Tensor, groups: int) -> torch.Tensor:
-    """A key-value head for each query head; of Gemma 3 270M's one head this is a view, where repeating would copy it."""
-    return states[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2)
+@lru_cache
+def _function() -> Any:
+    import torch
+
+    class TreeAttention(torch.autograd.Function):
+        """Weights are computed again for the backward pass, so memory grows with tokens and not with pairs of them.
+
+        The query heads of a key-value head stand below each other: one multiplication, and no copy of the keys a head.
+        """
+
+        @staticmethod
+        def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocks: Sequence[Block],
+                    scaling: float) -> torch.Tensor:
+            ctx.save_for_backward(query, key, value)
+            ctx.blocks, ctx.scaling = blocks, scaling
+            out = torch.empty_like(query)
+            for block in blocks:
+                queries = _stacked(query, key, block)
+                weights = _weights(queries, _seen(key, block), block, scaling)
+                part = out[:, :, block.start:block.stop]
+                part.copy_((weights.to(value.dtype) @ _seen(value, block)).view(part.shape))
+            return out
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
+            query, key, value = ctx.saved_tensors
+            kind = value.dtype
+            for_query = torch.empty_like(query)
+            for_key, for_value = (torch.zeros(key.shape, device=key.device) for _ in range(2))
+            for block in ctx.blocks:
+                queries, keys, values = _stacked(query, key, block), _seen(key, block), _seen(value, block)
+                wanted = _stacked(gradient, key, block)
+                weights = _weights(queries, keys, block, ctx.scaling)
+                _add(for_value, block, weights.to(kind).transpose(-1, -2) @ wanted)
+                for_weights = (wanted @ values.transpose(-1, -2)).float()
+                for_scores = weights * (for_weights - (weights * for_weights).sum(-1, keepdim=True)) * ctx.scaling
+                part = for_query[:, :, block.start:block.stop]
+                part.copy_((for_scores.to(kind) @ keys).view(part.shape))
+                _add(for_key, block, for_scores.to(kind).transpose(-1, -2) @ queries)
+            return for_query, for_key.to(key.dtype), for_value.to(kind), None, None
+
+    return TreeAttention
+
+
+def _weights(queries: torch.Tensor, keys: torch.Tensor, block: Block, scaling: float) -> torch.Tensor:
+    """Softmax in fp32, shape (1, key-value heads, query heads of each * block, keys)."""
+    scores = (queries @ keys.transpose(-1, -2)).float().mul_(scaling)
+    scores.unflatten(2, (-1, len(block.bias))).add_(block.bias)
+    return scores.softmax(-1)
+
+
+def _stacked(states: torch.Tensor, key: torch.Tensor, block: Block) -> torch.Tensor:
+    return states[:, :, block.start:block.stop].reshape(1, key.shape[1], -1, key.shape[-1])
 
 
 def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
@@ -128,6 +170,16 @@ def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
     if block.last == block.start or block.first == block.last:
         return states[:, :, min(block.first, block.start):block.stop]
     return torch.cat([states[:, :, block.first:block.last], states[:, :, block.start:block.stop]], 2)
+
+
+def _add(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
+    """Add to the places that `_seen` takes."""
+    if block.keys is not None:
+        total.index_add_(2, block.keys, part.to(total.dtype))
+        return
+    ancestors = block.last - block.first
+    total[:, :, block.first:block.last] += part[:, :, :ancestors]
+    total[:, :, block.start:block.stop] += part[:, :, ancestors:]
 
 
 def _cuts(positions: Sequence[int]) -> list[tuple[int, int]]:
