@@ -23,11 +23,12 @@ from .arguments import short
 from .characters import oddities
 from .config import FinetuneConfig, TfliteConfig
 from .errors import DataError
-from .evaluation import KIND_LABELS, OKABE_ITO
+from .evaluation import KIND_LABELS
 from .files import replacing, write_json
 from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
-from .records import KINDS, Inspection, by_mark, inspect_records
+from .records import KINDS, NO_CALL, Inspection, by_mark, inspect_records
+from .score_plots import OKABE_ITO
 from .similarity import leaves
 from .tool_report import ToolReport
 
@@ -283,7 +284,7 @@ def _facts(side: Side) -> dict[str, Any]:
     facts = {"rows": counts["rows"], **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
              "phrasings": len(set(side.groups)), "exact duplicates left out": side.duplicates}
     facts |= {f"rows for {name}": sum(kinds.values()) for name, kinds in counts["per_tool"].items()
-              if name != balance.NO_CALL}
+              if name != NO_CALL}
     if side.shared_phrasings is not None:
         facts["rows with a phrasing that is trained on"] = side.shared_phrasings
     if side.lengths:
