@@ -90,6 +90,11 @@ def same_rows(before: dict, after: dict) -> tuple[list[dict], list[dict]]:
     return old, new
 
 
+def comparable(before: dict, after: dict) -> bool:
+    """Whether two scores have their rows, and the same ones in the same order."""
+    return bool(before.get("rows") and after.get("rows")) and _asked(before["rows"]) == _asked(after["rows"])
+
+
 def require_rows(score: dict, records: Sequence[Record]) -> None:
     """Refuse (FgkitError) a score that is not of these records, before an hour is spent on the other one."""
     same_rows(score, {"rows": [{"user_content": record.user_content, "expected": plain(record.calls)}

@@ -29,6 +29,7 @@ from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, q
 from .overlap import Side, check_leaks, check_twins, side_of, watched
 from .records import KINDS, NO_CALL, Inspection, by_mark, inspect_records
 from .score_plots import OKABE_ITO
+from .score_table import markdown
 from .similarity import leaves
 from .tool_report import ToolReport
 
@@ -96,15 +97,11 @@ class Report:
         facts = [_facts(side) for side in self.sides]
         names = dict.fromkeys(name for fact in facts for name in fact)
         rows += [[name, *(str(fact.get(name, "–")) for fact in facts)] for name in names]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"
-                 for row in rows]
-        lines.insert(1, "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |")
         limits = ", ".join(f"{name} {limit}" for name, limit in self.limits.items())
         tokens = (f"Lengths are not checked: {self.without_lengths}" if self.without_lengths else
                   f"Limits in tokens: {limits}.")
         totals = ", ".join(f"{self.total(kind)} {kind}{'' if self.total(kind) == 1 else 's'}" for kind in SEVERITIES)
-        return "\n".join([*lines, "", tokens, f"{totals}."])
+        return "\n".join([markdown(rows), "", tokens, f"{totals}."])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON takes it."""

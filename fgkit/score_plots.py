@@ -96,7 +96,7 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     axes.grid(which="minor", color="#cccccc", linewidth=0.5)
     axes.tick_params(which="both", length=0)
     axes.set_ylabel("expected (calls)")
-    axes.set_title(f"called{' by ' + name if name else ''}", fontsize=10)
+    axes.set_title(f"called{' by ' + name if name else ''}", fontsize=10, pad=10)
     figure.supxlabel("blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8)
     return _save(figure, path)
 

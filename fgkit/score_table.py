@@ -15,10 +15,9 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
-from .errors import FgkitError
 from .evaluation import KIND_LABELS, METRICS
 from .matching import NOT_PARSED
-from .paired import changed_rows, differences
+from .paired import changed_rows, comparable, differences
 from .records import KINDS, NO_CALL
 
 SHOWN_TOOLS = 20
@@ -55,12 +54,8 @@ def compare_pairs(named_scores: dict[str, dict]) -> str:
     Returns:
         the table; "" where no two neighbours can be compared.
     """
-    columns = {}
-    for (name, before), (later, after) in pairwise(named_scores.items()):
-        try:
-            columns[f"{later} - {name}"] = differences(before, after), changed_rows(before, after)
-        except FgkitError:
-            continue
+    columns = {f"{later} - {name}": (differences(before, after), changed_rows(before, after))
+               for (name, before), (later, after) in pairwise(named_scores.items()) if comparable(before, after)}
     if not columns:
         return ""
     table = [["points gained", *columns]]
