@@ -11,7 +11,6 @@ from typing import Any
 from .errors import CheckFailed
 from .evaluation import METRICS, completed
 from .paired import change_lines, changed_rows, differences
-from .score_table import points
 
 ENOUGH_ROWS = 100
 
@@ -69,8 +68,9 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
         fails = lost > 1 and loss > limit
         passed &= not fails
         verdict = "FAIL" if fails else "ok, a single row never fails" if loss > limit else "ok"
+        low, high = (-100 * end for end in compared[metric]["interval"])
         lines.append(f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(loss)} "
-                     f"(95% interval {' to '.join(map(points, compared[metric]['interval']))}), "
+                     f"(95% interval: {_change(low)} to {_change(high)}), "
                      f"at most {limit:g} may be lost: {verdict}")
     if n < ENOUGH_ROWS:
         low, high = completed(bundle_score)["intervals"]["exact_match"]
@@ -82,4 +82,5 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
 
 
 def _change(loss: float) -> str:
+    """Percentage points in words."""
     return f"{abs(loss):.1f} points {'lost' if loss > 0 else 'gained'}" if loss else "no change"
