@@ -11,11 +11,13 @@ from pathlib import Path
 
 def show_table(markdown: str) -> None:
     """Show a Markdown table: set as one in a notebook, as text elsewhere; nothing where it is empty."""
+    if not markdown:
+        return
     if _in_notebook():
         from IPython.display import Markdown, display
 
         display(Markdown(markdown))
-    elif markdown:
+    else:
         print(markdown)
 
 

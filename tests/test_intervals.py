@@ -100,7 +100,7 @@ def test_an_interval_holds_its_estimate_within_bounds(rows: list[tuple[int, int,
 
 def test_the_seed_decides() -> None:
     generator = np.random.default_rng(3)
-    hits, totals, groups = generator.random((50, 1)), np.ones((50, 1)), range(50)
+    hits, totals, groups = generator.random((500, 1)), np.ones((500, 1)), range(500)
     assert rate_intervals(hits, totals, groups) == rate_intervals(hits, totals, groups)
     assert rate_intervals(hits, totals, groups) != rate_intervals(hits, totals, groups, seed=1)
 
