@@ -1,4 +1,4 @@
-"""Records and a model's answers go in, of any generator; rates with 95% intervals, per tool, argument and kind, come out.
+"""Records and any model's answers go in; rates with 95% intervals come out, overall, per tool, argument and kind.
 
 parse_rate: share of answers that `calls.parse` accepts (a plain text without calls is accepted, but has the wrong
 tool); tool_accuracy: share whose called names are the expected ones, in order; exact_match: names and typed arguments,
@@ -104,11 +104,23 @@ def read_score(path: str | Path) -> dict[str, Any]:
     """
     found = read_json(path)
     rows = found.get("rows") if isinstance(found, dict) else None
-    keys = {"line", "user_content", "expected", "text", "calls", "tool_ok", "exact"}
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
-        hint = " It looks like a run's summary: score the model by itself." if isinstance(found, dict) and "tuned" in found else ""
-        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote.{hint}")
+    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
+        hint = "It is a run's summary: score the model by itself." if isinstance(found, dict) and "tuned" in found else \
+            "Score the other model again."
+        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. {hint}")
     return completed(found)
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a row as `score` writes it, of any fgkit."""
+    if not isinstance(row, dict) or not {"line", "user_content", "expected", "text", "calls"} <= row.keys():
+        return False
+    calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
+    return (isinstance(row["user_content"], str) and isinstance(row["text"], str)
+            and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
+            and all(isinstance(some, list) for some in calls)
+            and all(isinstance(call, dict) and isinstance(call.get("name"), str) and isinstance(call.get("arguments"), dict)
+                    for some in calls for call in some))
 
 
 def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:

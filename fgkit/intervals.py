@@ -1,14 +1,15 @@
 """Counts of rows go in; 95% intervals of their rates, and of the differences between two models, come out.
 
-What is resampled is the paraphrase group: rows that differ only in their values succeed and fail together, so a sentence
-said thirty times proves little more than one said once. Where every row is its own group this is the plain bootstrap.
+What is resampled is the paraphrase group: rows that differ only in their values succeed and fail together, so a
+sentence said thirty times proves little more than one said once. Where every row is its own group this is the plain
+bootstrap.
 
 >>> rate_intervals([[1], [1], [0], [1]] * 25, [[1]] * 100, range(100))
 [(0.66, 0.83)]
 
-The bootstrap alone says that nothing can vary where all rows agree. Of m groups that agree, the exact binomial interval
-leaves 3.69/m open, and four changed rows without one that changed back are no evidence yet (mid-p McNemar, p = 0.06). So
-no end of an interval is nearer to its estimate than 4/m.
+The bootstrap alone says that nothing can vary where all rows agree. Of m groups that agree, the exact binomial
+interval leaves 3.69/m open, and four changed rows without one that changed back are no evidence yet (mid-p McNemar,
+p = 0.06). So no end of an interval is nearer to its estimate than 4/m.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def _intervals(counted: list[tuple[Any, Any]], groups: Sequence[Any], statistic:
 def _draw(sums: numpy.ndarray, resamples: int, seed: int) -> numpy.ndarray:
     """Sums over as many groups as there are, drawn with replacement, `resamples` times.
 
-    Groups with the same sums are one kind, and what is drawn is how often each kind comes: the same draw, but as fast for
-    a hundred thousand rows as for a hundred, and blind to the order of the rows.
+    Groups with the same sums are one kind, and what is drawn is how often each kind comes: the same draw, but as fast
+    for a hundred thousand rows as for a hundred, and blind to the order of the rows.
     """
     import numpy as np
 

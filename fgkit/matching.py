@@ -1,7 +1,8 @@
 """Expected calls and the calls of an answer go in; which argument is right and which tool was taken for which come out.
 
 The first expected call of a tool is held against the first call of that tool in the answer, the second against the
-second. A call is {"name", "arguments"}, as in the rows of a score; a row's `calls` is None where its answer did not parse.
+second. A call is {"name", "arguments"}, as in the rows of a score; a row's `calls` is None where its answer did not
+parse.
 
 >>> argument_table([{"expected": [{"name": "alarm", "arguments": {"hour": 7}}],
 ...                  "calls": [{"name": "alarm", "arguments": {"hour": "7"}}]}])
@@ -43,7 +44,7 @@ def argument_table(rows: Iterable[dict]) -> dict[str, dict[str, dict[str, Any]]]
         rows: each with `expected` and `calls`.
     Returns:
         {tool: {argument: {"expected", "given", "right", "wrong", "precision", "recall"}}}; `wrong` counts expected ones
-        that were given another value; `precision` is right / given, `recall` right / expected, None where nothing counts.
+        that were given another value; `precision` is right / given, `recall` right / expected; None of 0.
     """
     counts: Counter[tuple[str, str, str]] = Counter()
     names: set[tuple[str, str]] = set()

@@ -1,10 +1,10 @@
-"""Scores by name go in; two pictures come out: rates as bars with their 95% intervals, and which tool was taken for which.
+"""Scores by name go in; two pictures come out: rates as bars with 95% intervals, and which tool was taken for which.
 
 >>> plot({"base": base, "tuned": tuned}, "scores.png")
 >>> plot_confusion(tuned, "confusion.png", name="tuned")
 
-Colours are Okabe and Ito's and a blue and an orange scale, which colour-blind readers tell apart; every number stands there
-as well.
+Colours are Okabe and Ito's and a blue and an orange scale, which colour-blind readers tell apart; every number stands
+there as well.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
     for expected, row in confusion.items():
         for called, count in row.items():
             sizes.update({expected: count} | ({called: count} if called != expected else {}))
-    kept = {tool for tool, _ in Counter({tool: n for tool, n in sizes.items() if tool not in _LAST}).most_common(MOST_TOOLS)}
+    kept = [tool for tool, _ in sizes.most_common() if tool not in _LAST][:MOST_TOOLS]
     merged: Counter[tuple[str, str]] = Counter()
     for expected, row in confusion.items():
         for called, count in row.items():

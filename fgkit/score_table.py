@@ -102,7 +102,8 @@ def mistakes(score: dict) -> str:
     for count, *pair in wrong[:SHOWN_MISTAKES]:
         table.append([*(tool if tool in (NO_CALL, NOT_PARSED) else f"`{tool}`" for tool in pair), str(count)])
     if len(wrong) > SHOWN_MISTAKES:
-        table.append([f"and {len(wrong) - SHOWN_MISTAKES} more pairs", "", str(sum(one[0] for one in wrong[SHOWN_MISTAKES:]))])
+        rest = wrong[SHOWN_MISTAKES:]
+        table.append([f"and {len(rest)} more pairs", "", str(sum(count for count, *_ in rest))])
     return markdown(table, left=2) if wrong else ""
 
 

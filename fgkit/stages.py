@@ -19,8 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, checks, evaluation, examples, progress, prompts, report, score_plots, score_table, styles, summary,
-               tflite)
+from . import (bundle, checks, evaluation, examples, progress, prompts, report, score_plots, score_table, styles,
+               summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .display import show_picture, show_table
@@ -214,8 +214,8 @@ def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
     """
     found = summary.read(settings.folder)
     scores = {name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]}
-    for table in (score_table.compare(scores), score_table.compare_pairs(scores), score_table.compare_arguments(scores)):
-        show_table(table)
+    for table in (score_table.compare, score_table.compare_pairs, score_table.compare_arguments):
+        show_table(table(scores))
     show_picture(picture := score_plots.plot(scores, settings.folder / "scores.png"))
     *_, (name, last) = scores.items()
     if last.get("confusion"):

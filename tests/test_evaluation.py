@@ -155,7 +155,8 @@ def test_a_score_is_read_back(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("value", [[], {}, {"n": 4}, {"rows": []}, {"rows": [1]}, {"rows": [{"line": 1}]},
-                                   {"base": None, "tuned": {"n": 1}}])
+                                   {"base": None, "tuned": {"n": 1}}, {"rows": [score(RECORDS, perfect())["rows"][0]
+                                                                                | {"expected": ["paint"]}]}])
 def test_what_is_no_score_is_refused(tmp_path, value) -> None:
     path = write_json(tmp_path / "x.json", value)
     with pytest.raises(FgkitError, match=r"x\.json: found no scored rows.*evaluate") as refused:

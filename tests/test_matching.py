@@ -62,7 +62,8 @@ def test_the_table_counts_every_fate_of_an_argument() -> None:
     (["f", "g"], None, {("f", "(does not parse)"): 1, ("g", "(does not parse)"): 1}),
 ])
 def test_confusion_by_hand(expected: list[str], called: list[str] | None, cells: dict) -> None:
-    found = confusion([row([call(name) for name in expected], None if called is None else [call(name) for name in called])])
+    expected_calls, calls = ([call(name) for name in names or ()] for names in (expected, called))
+    found = confusion([row(expected_calls, None if called is None else calls)])
     assert {(name, other): count for name, line in found.items() for other, count in line.items()} == cells
 
 
@@ -70,7 +71,7 @@ def test_confusion_by_hand(expected: list[str], called: list[str] | None, cells:
 @given(asked)
 def test_the_sums_of_the_confusion_are_the_calls(pair: tuple) -> None:
     result = score(*pair)
-    cells = Counter({(name, other): count for name, line in result["confusion"].items() for other, count in line.items()})
+    cells = {(name, other): count for name, line in result["confusion"].items() for other, count in line.items()}
     for side, key in enumerate(("expected", "calls")):
         wanted = Counter(each["name"] for one in result["rows"] for each in one[key] or ())
         found = Counter()

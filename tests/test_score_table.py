@@ -66,7 +66,8 @@ def test_only_the_tools_with_most_rows_are_shown() -> None:
 
 
 @pytest.mark.parametrize(("share", "interval", "shown"), [
-    (0.8654, [0.7962, 0.923], "86.5% (79–93)"), (1.0, [0.96, 1.0], "100.0% (96–100)"), (0.5, [0.29, 0.57], "50.0% (29–57)"),
+    (0.8654, [0.7962, 0.923], "86.5% (79–93)"), (1.0, [0.96, 1.0], "100.0% (96–100)"),
+    (0.5, [0.29, 0.57], "50.0% (29–57)"),
     (0.0, [0.0, 0.04], "0.0% (0–4)"), (None, None, "–"), (0.25, None, "25.0%")])
 def test_ends_are_rounded_outwards(share: float | None, interval: list | None, shown: str) -> None:
     assert rate({"x": share, "intervals": {"x": interval}}, "x") == shown
