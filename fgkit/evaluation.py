@@ -105,9 +105,9 @@ def read_score(path: str | Path) -> dict[str, Any]:
     found = read_json(path)
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
-        hint = "It is a run's summary: score the model by itself." if isinstance(found, dict) and "tuned" in found else \
-            "Score the other model again."
-        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. {hint}")
+        summary = isinstance(found, dict) and "tuned" in found
+        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
+                         + ("It is a run's summary: score the model by itself." if summary else "Score it again."))
     return completed(found)
 
 
@@ -118,9 +118,9 @@ def _is_row(row: Any) -> bool:
     calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
     return (isinstance(row["user_content"], str) and isinstance(row["text"], str)
             and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
-            and all(isinstance(some, list) for some in calls)
-            and all(isinstance(call, dict) and isinstance(call.get("name"), str) and isinstance(call.get("arguments"), dict)
-                    for some in calls for call in some))
+            and all(isinstance(some, list) and all(isinstance(call, dict) and isinstance(call.get("name"), str)
+                                                   and isinstance(call.get("arguments"), dict) for call in some)
+                    for some in calls))
 
 
 def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
         for place, (found, metric) in enumerate(cells):
             height = place + (index - (len(named_scores) - 1) / 2) * thickness
             _draw_bar(axes, height, 0.92 * thickness, found.get(metric), found.get("intervals", {}).get(metric),
-                      OKABE_ITO[index % len(OKABE_ITO)], f"{name} ({one['n']} rows)" if not place else None)
+                      OKABE_ITO[index % len(OKABE_ITO)], f"{_literal(name)} ({one['n']} rows)" if not place else None)
     axes.axhline(len(METRICS) - 0.5, color="black", linewidth=0.6)
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -72,9 +72,9 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     from matplotlib.figure import Figure
 
     counts = _merged(score.get("confusion", {}))
-    rows, columns = ([tool for tool in sorted(tools, key=lambda tool: (tool in _LAST and 1 + _LAST.index(tool), tool))]
-                     for tools in ({pair[0] for pair in counts}, {tool for pair in counts for tool in pair}))
-    totals = Counter()
+    rows, columns = (sorted(tools, key=lambda tool: (_LAST.index(tool) if tool in _LAST else -1, tool))
+                     for tools in ({expected for expected, _ in counts}, {tool for pair in counts for tool in pair}))
+    totals: Counter[str] = Counter()
     for (expected, _), count in counts.items():
         totals[expected] += count
     many = len(columns) > 25
@@ -84,7 +84,7 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     image = [[(1.0, 1.0, 1.0)] * len(columns) for _ in rows]
     for (expected, called), count in counts.items():
         share, y, x = count / totals[expected], rows.index(expected), columns.index(called)
-        scale = colormaps["Blues" if expected == called else "Oranges"]
+        scale = colormaps["Oranges" if expected != called else "Greys" if called == _OTHERS else "Blues"]
         image[y][x] = scale(0.15 + 0.75 * share)[:3]
         axes.text(x, y, str(count), ha="center", va="center", fontsize=font, color="white" if share > 0.55 else "black")
     axes.imshow(image or [[(1.0, 1.0, 1.0)]], aspect="equal")
@@ -96,7 +96,7 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     axes.grid(which="minor", color="#cccccc", linewidth=0.5)
     axes.tick_params(which="both", length=0)
     axes.set_ylabel("expected (calls)")
-    axes.set_title(f"called{' by ' + name if name else ''}", fontsize=10, pad=10)
+    axes.set_title(f"called{' by ' + _literal(name) if name else ''}", fontsize=10, pad=10)
     figure.supxlabel("blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8)
     return _save(figure, path)
 
@@ -123,6 +123,11 @@ def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
         for called, count in row.items():
             merged[tuple(tool if tool in kept or tool in _LAST else _OTHERS for tool in (expected, called))] += count
     return merged
+
+
+def _literal(name: str) -> str:
+    """A name whose dollar signs are not taken for the start of a formula."""
+    return name.replace("$", r"\$")
 
 
 def _save(figure: Any, path: str | Path) -> Path:

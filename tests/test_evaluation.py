@@ -121,7 +121,7 @@ def test_what_holds_for_any_rows(pair: tuple[list[Record], list[str]]) -> None:
         assert (rate is None) == (interval is None)
         assert rate is None or 0 <= interval[0] <= rate <= interval[1] <= 1
     assert result["exact_match"] <= result["tool_accuracy"] <= result["parse_rate"]
-    for row in result["rows"]:  # an answer is exact if the tools are right and no argument is wrong, missing or too many
+    for row in result["rows"]:  # exact means right tools and no argument wrong, missing or too many
         hits, totals = count(row)
         assert row["exact"] == (row["tool_ok"] and hits[3:] == totals[3:])
     assert (result["exact_match"] == 1) == all(result[metric] in (None, 1) for metric in METRICS)

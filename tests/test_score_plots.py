@@ -30,7 +30,7 @@ def texts_of(figure: Figure) -> list[str]:
 
 def test_bars_with_their_intervals(tmp_path: Path, drawn) -> None:
     old = {"n": 4, "parse_rate": 0.5, "tool_accuracy": 0.25, "exact_match": 0.25, "per_tool": {}}
-    path = plot({"old": old, "tuned": score(RECORDS, perfect())}, tmp_path / "scores.png")
+    path = plot({"old": old, "$tuned$ $x": score(RECORDS, perfect())}, tmp_path / "scores.png")
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82") and len(content) > 5000
     assert [file.name for file in tmp_path.iterdir()] == ["scores.png"]

@@ -67,9 +67,9 @@ def test_the_argument_and_the_confusion_of_the_page(result):
     hour = result["per_argument"]["alarm"]["hour"]
     assert (hour["expected"], hour["given"], hour["right"], hour["wrong"]) == (expected, given, right, wrong)
     assert missing == expected - right - wrong
-    assert result["confusion"] == {
-        "alarm": {"alarm": 2, "(no call)": 1}, "light": {"light": 2, "(does not parse)": 1}, "(no call)": {"(no call)": 1}}
-    assert "`alarm` was expected 3 times: called twice, once not called; `light` 3 times: called twice, once not" in PAGE
+    assert result["confusion"] == {"alarm": {"alarm": 2, "(no call)": 1},
+                                   "light": {"light": 2, "(does not parse)": 1}, "(no call)": {"(no call)": 1}}
+    assert "`alarm` was expected 3 times: called twice, once not called; `light` 3 times: called twice, once" in PAGE
 
 
 def test_the_parts_of_a_score_are_on_the_page(result):
