@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from os.path import commonprefix
 from typing import Any
 
 from .errors import FgkitError
@@ -19,6 +20,7 @@ from .records import Record, short
 
 CHANGES = ("tool lost", "match lost", "tool gained", "match gained")
 SHOWN_CHANGES = 20
+KEPT_ALIKE = 40  # characters shown of what two answers begin with
 
 
 def differences(before: dict, after: dict) -> dict[str, Any]:
@@ -68,13 +70,17 @@ def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
 def change_lines(changes: Sequence[dict], before: str, after: str) -> Iterator[str]:
     """One line a changed row, the first SHOWN_CHANGES of them, then how many more there are.
 
+    Long answers that begin alike are shown from shortly before the place where they part.
+
     Args:
         changes: from `changed_rows`.
         before, after: what to call the two models.
     """
     for row in changes[:SHOWN_CHANGES]:
-        yield (f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: "
-               f"{before} {short(row['before'], 120)!r}, {after} {short(row['after'], 120)!r}")
+        alike = max(0, len(commonprefix([row["before"], row["after"]])) - KEPT_ALIKE)
+        old, new = (short("..." * bool(alike) + row[side][alike:], 120) for side in ("before", "after"))
+        yield (f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: {before} {old!r}, "
+               f"{after} {new!r}")
     if len(changes) > SHOWN_CHANGES:
         yield f"  ... and {len(changes) - SHOWN_CHANGES} more rows changed ({len(changes)} in all)."
 

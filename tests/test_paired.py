@@ -23,6 +23,9 @@ def test_changed_rows_worst_first() -> None:
     assert changed_rows(before, before) == []
     lines = list(change_lines(changes, "tuned", "task"))
     assert len(lines) == 3 and lines[0] == f"  tool lost: line 9 'two': tuned {texts[3]!r}, task 'no'"
+    long = [{**changes[0], "before": "x" * 150 + "old", "after": "x" * 150 + "new"}]
+    assert list(change_lines(long, "a", "b")) == [
+        f"  tool lost: line 9 'two': a '...{'x' * 40}old', b '...{'x' * 40}new'"]
     assert list(change_lines(changes * 7, "a", "b"))[20:] == ["  ... and 1 more rows changed (21 in all)."]
 
 
