@@ -270,7 +270,7 @@ def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
     picture = stages.show_scores(TaskConfig(output=str(tmp_path)))
     assert picture == tmp_path / "scores.png"
     printed = capsys.readouterr().out
-    assert re.search(r"^\| +\| base +\| tuned +\|$", printed, re.M)
+    assert re.search(r"^\| +\| +base \| +tuned \|$", printed, re.M)
     assert re.search(r"^\| exact match +\| +0\.0% \(0–100\) \| +100\.0% \(0–100\) \|$", printed, re.M)
     assert "tuned - base" in printed and "| `change_background_color` | `color`  |" in printed
     for drawn in (picture, tmp_path / "confusion.png"):
