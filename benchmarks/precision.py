@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fgkit.devices import PRECISIONS  # noqa: E402
-from fgkit.evaluation import OKABE_ITO  # noqa: E402
+from fgkit.score_plots import OKABE_ITO  # noqa: E402
 from fgkit.files import read_json, replacing, write_json  # noqa: E402
 
 

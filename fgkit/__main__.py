@@ -86,23 +86,33 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from . import evaluation, scoring
+    from . import evaluation, paired, score_report, scoring
     from .files import write_json
 
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
+    other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
     rows = scoring.load_held_out(options.data, options.tools, options.format)
+    if other:
+        paired.require_rows(other, rows.held_out)
     if path.is_dir():
         score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
         score = scoring.score_file(path, rows, style=options.style)
     else:
         raise FgkitError(f"{path}: expected a model folder, a .task or a .litertlm.")
-    print(evaluation.compare({path.name: score}))
+    named = {path.name: score}
+    if other:
+        named = {Path(options.against).name: other} | named
+        score = score | {"against": {"path": options.against, **score_report.against(other, score)}}
+    print("\n\n".join(f"{heading}\n{text}" for heading, text in score_report.sections(named)))
     if options.json:
         write_json(options.json, score)
         print(f"written: {options.json}")
+    if options.report:
+        data = Path(options.data or "eval_data.jsonl").name
+        print("written:", *score_report.write(options.report, named, data=data))
     return 0
 
 
@@ -236,6 +246,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
     evaluate.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     evaluate.add_argument("--json", metavar="OUT", help="write the scores and every answer to this file")
+    evaluate.add_argument("--against", metavar="SCORE.json", help="what --json wrote of another model for the same rows: "
+                          "show the differences with their intervals and the rows that changed")
+    evaluate.add_argument("--report", metavar="DIR", help="write tables, pictures and the model-index block of a model "
+                          "card into this folder")
     evaluate.add_argument("--style", metavar="STYLE",
                           help="prompt style, one that the model was trained in (default: the first stored with it)")
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from .arguments import short
 from .data_rules import Findings, quoted
-from .records import KINDS, Record
+from .records import KINDS, NO_CALL, Record
 from .similarity import key
 from .wire import shown
 
-NO_CALL = "(no call)"
 FEW_ROWS = 10  # rows a tool below which a model has little to learn from
 ENOUGH = 20  # rows of an argument from which shares of them mean something
 DOMINATES = 0.8  # share of one value above which an argument is said to be learned by heart

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import CheckFailed
-from .evaluation import METRICS, changed_rows
-from .records import short
+from .evaluation import METRICS, completed
+from .paired import change_lines, changed_rows, differences
 
 ENOUGH_ROWS = 100
-SHOWN_CHANGES = 20
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,12 @@ class Verdict:
     Args:
         passed: whether the bundle may be shipped.
         lines: the reasons, ready to print: a line a metric, what few rows prove, then the rows that changed.
+        differences: bundle minus model, see `paired.differences`.
     """
 
     passed: bool
     lines: tuple[str, ...]
+    differences: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -56,39 +57,30 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
     Raises:
         FgkitError: the two scores are of different rows.
     """
-    changes = changed_rows(model_score, bundle_score)
+    changes, compared = changed_rows(model_score, bundle_score), differences(model_score, bundle_score)
     n = len(model_score["rows"])
     passed, lines = True, []
-    for metric, field, limit in (("exact_match", "exact", max_exact_match_loss),
+    for metric, right_of, limit in (("exact_match", "exact", max_exact_match_loss),
                                  ("tool_accuracy", "tool_ok", max_tool_accuracy_loss)):
-        right, kept = (sum(row[field] for row in one["rows"]) for one in (model_score, bundle_score))
+        right, kept = (sum(row[right_of] for row in one["rows"]) for one in (model_score, bundle_score))
         lost = right - kept
-        points = 100 * lost / n
-        fails = lost > 1 and points > limit
+        loss = 100 * lost / n
+        fails = lost > 1 and loss > limit
         passed &= not fails
-        verdict = "FAIL" if fails else "ok, a single row never fails" if points > limit else "ok"
-        lines.append(f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(points)}, "
+        verdict = "FAIL" if fails else "ok, a single row never fails" if loss > limit else "ok"
+        low, high = (-100 * end for end in compared[metric]["interval"])
+        lines.append(f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(loss)} "
+                     f"(95% interval: {_change(low)} to {_change(high)}), "
                      f"at most {limit:g} may be lost: {verdict}")
     if n < ENOUGH_ROWS:
-        low, high = _wilson(sum(row["exact"] for row in bundle_score["rows"]), n)
+        low, high = completed(bundle_score)["intervals"]["exact_match"]
         lines.append(f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
-                     f"anywhere from {low:.0f}% to {high:.0f}% (95% interval). "
+                     f"anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
                      f"Give an eval file of at least {ENOUGH_ROWS} rows.")
-    lines += [f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: "
-              f"model {short(row['before'], 120)!r}, bundle {short(row['after'], 120)!r}"
-              for row in changes[:SHOWN_CHANGES]]
-    if len(changes) > SHOWN_CHANGES:
-        lines.append(f"  ... and {len(changes) - SHOWN_CHANGES} more rows changed ({len(changes)} in all).")
-    return Verdict(passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines))
+    lines += change_lines(changes, "model", "bundle")
+    return Verdict(passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared)
 
 
-def _change(points: float) -> str:
-    return f"{abs(points):.1f} points {'lost' if points > 0 else 'gained'}" if points else "no change"
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """95% Wilson score interval of a share, in percent; unlike the plain one it has a width at 0 and n hits too."""
-    z = 1.96
-    middle = (hits + z * z / 2) / (n + z * z)
-    half = z * sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+def _change(loss: float) -> str:
+    """Percentage points in words."""
+    return f"{abs(loss):.1f} points {'lost' if loss > 0 else 'gained'}" if loss else "no change"

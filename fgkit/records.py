@@ -30,6 +30,7 @@ from .tools import nearest
 from .wire import shown
 
 KINDS = ("call", "parallel", "no_call")
+NO_CALL = "(no call)"  # what stands for a tool where none is called
 SHOWN_PROBLEMS = 50
 
 

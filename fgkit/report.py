@@ -23,11 +23,13 @@ from .arguments import short
 from .characters import oddities
 from .config import FinetuneConfig, TfliteConfig
 from .errors import DataError
-from .evaluation import KIND_LABELS, OKABE_ITO
+from .evaluation import KIND_LABELS
 from .files import replacing, write_json
 from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
-from .records import KINDS, Inspection, by_mark, inspect_records
+from .records import KINDS, NO_CALL, Inspection, by_mark, inspect_records
+from .score_plots import OKABE_ITO
+from .score_table import markdown
 from .similarity import leaves
 from .tool_report import ToolReport
 
@@ -95,15 +97,11 @@ class Report:
         facts = [_facts(side) for side in self.sides]
         names = dict.fromkeys(name for fact in facts for name in fact)
         rows += [[name, *(str(fact.get(name, "–")) for fact in facts)] for name in names]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"
-                 for row in rows]
-        lines.insert(1, "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |")
         limits = ", ".join(f"{name} {limit}" for name, limit in self.limits.items())
         tokens = (f"Lengths are not checked: {self.without_lengths}" if self.without_lengths else
                   f"Limits in tokens: {limits}.")
         totals = ", ".join(f"{self.total(kind)} {kind}{'' if self.total(kind) == 1 else 's'}" for kind in SEVERITIES)
-        return "\n".join([*lines, "", tokens, f"{totals}."])
+        return "\n".join([markdown(rows), "", tokens, f"{totals}."])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON takes it."""
@@ -283,7 +281,7 @@ def _facts(side: Side) -> dict[str, Any]:
     facts = {"rows": counts["rows"], **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
              "phrasings": len(set(side.groups)), "exact duplicates left out": side.duplicates}
     facts |= {f"rows for {name}": sum(kinds.values()) for name, kinds in counts["per_tool"].items()
-              if name != balance.NO_CALL}
+              if name != NO_CALL}
     if side.shared_phrasings is not None:
         facts["rows with a phrasing that is trained on"] = side.shared_phrasings
     if side.lengths:

@@ -19,9 +19,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, checks, devices, evaluation, examples, progress, prompts, report, styles, summary, tflite
+from . import (bundle, checks, devices, evaluation, examples, progress, prompts, report, score_plots, score_table, styles,
+               summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
+from .display import show_picture, show_table
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
@@ -201,7 +203,7 @@ def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
     tuned = score_tuned(settings, rows)
     verdict = gate(tuned, scores["task"], max_exact_match_loss=settings.max_exact_match_loss,
                    max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
-    found = {"passed": verdict.passed, "lines": list(verdict.lines)}
+    found = {"passed": verdict.passed, "lines": list(verdict.lines), "differences": verdict.differences}
     summary.update(settings.folder, gate=found)
     short = {name: {key: value for key, value in score.items() if key != "rows"} if score else None
              for name, score in (("base", scores["base"]), ("tuned", tuned), ("task", scores["task"]))}
@@ -210,21 +212,20 @@ def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
 
 
 def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
-    """Show the scores known so far side by side, as a table and in `scores.png`."""
+    """Show the scores known so far side by side: tables, `scores.png`, and the last one's `confusion.png`.
+
+    Returns:
+        the path of `scores.png`.
+    """
     found = summary.read(settings.folder)
-    scores = {name: found[name] for name in summary.SCORES if found[name]}
-    show_table(evaluation.compare(scores))
-    return evaluation.plot(scores, settings.folder / "scores.png")
-
-
-def show_table(markdown: str) -> None:
-    """Show a Markdown table: set as one in a notebook, as text elsewhere."""
-    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
-        from IPython.display import Markdown, display
-
-        display(Markdown(markdown))
-    else:
-        print(markdown)
+    scores = {name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]}
+    for table in (score_table.compare, score_table.compare_pairs, score_table.compare_arguments):
+        show_table(table(scores))
+    show_picture(picture := score_plots.plot(scores, settings.folder / "scores.png"))
+    *_, (name, last) = scores.items()
+    if last.get("confusion"):
+        show_picture(score_plots.plot_confusion(last, settings.folder / "confusion.png", name=name))
+    return picture
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FgkitError
-from .evaluation import compare
 from .files import read_json, sha256, write_json
+from .score_table import compare
 
 NAME = "summary.json"
 SCORES = ("base", "tuned", "task")

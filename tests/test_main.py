@@ -161,6 +161,37 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     assert len(seen["rows"].held_out) >= 150
 
 
+def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
+    from fgkit.prompts import completion
+
+    right, asked = [], []
+
+    def score_file(path, found, style):
+        asked.append(path)
+        return evaluation.score(found.held_out, [completion(row.calls) if right else "no" for row in found.held_out])
+
+    monkeypatch.setattr(scoring, "score_file", score_file)
+    (tmp_path / "x.task").write_bytes(b"task")
+    assert main("evaluate", tmp_path / "x.task", "--data", rows, "--json", tmp_path / "old.json")[0] == 0
+    right.append(True)
+    code, out, _ = main("evaluate", tmp_path / "x.task", "--data", rows, "--against", tmp_path / "old.json",
+                        "--json", tmp_path / "new.json", "--report", tmp_path / "report")
+    assert code == 0 and re.search(r"^\| exact match +\| +0\.0% \(0–100\) \| 100\.0% \(0–100\) \|$", out, re.M)
+    assert re.search(r"^\| points gained +\| +x\.task - old\.json \|$", out, re.M)
+    assert "tool gained: line 1 'make it red': old.json 'no', x.task" in out
+    found = json.loads((tmp_path / "new.json").read_text())
+    assert found["exact_match"] == 1.0 and found["against"]["differences"]["exact_match"]["difference"] == 1.0
+    assert [row["change"] for row in found["against"]["changed_rows"]] == ["tool gained"]
+    assert (tmp_path / "report" / "scores.md").exists() and str(tmp_path / "report" / "confusion.png") in out
+    # its own output is read back, other rows and other files are refused before the model is asked
+    assert main("evaluate", tmp_path / "x.task", "--data", rows, "--against", tmp_path / "new.json")[0] == 0
+    asked.clear()
+    code, _, err = main("evaluate", tmp_path / "x.task", "--against", tmp_path / "old.json")
+    assert code == 2 and "different rows (1 and 156)" in err
+    code, _, err = main("evaluate", tmp_path / "x.task", "--data", rows, "--against", rows)
+    assert code == 2 and str(rows) in err and asked == []
+
+
 def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
     (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
     seen = []

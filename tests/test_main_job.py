@@ -85,7 +85,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert "Gemma Terms of Use" in (out / "NOTICE-GEMMA.txt").read_text(encoding="utf-8")
 
     # What the user sees
-    assert re.search(r"^\| +\| base +\| tuned +\| task +\|$", printed, re.M)
+    assert re.search(r"^\| +\| +base \| +tuned \| +task \|$", printed, re.M)
     assert "gate passed on" in printed and str(out) in printed
     assert "skipped" not in printed
 

@@ -245,7 +245,9 @@ def test_judge_stores_verdict_and_scores(tmp_path, scored, wrong, passed):
     verdict = stages.judge(settings, asked, path)
     assert verdict.passed is passed and len(scored) == 1
     found, beside = summary.read(tmp_path), files.read_json(f"{path}.json")
-    assert found["gate"] == beside["gate"] == {"passed": passed, "lines": list(verdict.lines)}
+    assert found["gate"] == beside["gate"] == {"passed": passed, "lines": list(verdict.lines),
+                                               "differences": verdict.differences}
+    assert found["gate"]["differences"]["exact_match"]["difference"] == pytest.approx(-wrong / 20)
     assert found["tuned"] == tuned
     assert beside["style"] == "template" and beside["sha256"] == files.sha256(path)
     assert {name: score["exact_match"] for name, score in beside["scores"].items()} == {
@@ -266,8 +268,22 @@ def test_judge_takes_the_users_limits_and_needs_no_base(tmp_path, scored):
 def test_show_scores_prints_and_draws_what_is_known(tmp_path, capsys):
     summary.update(tmp_path, base=fake_score(rows(), 4), tuned=fake_score(rows()))
     picture = stages.show_scores(TaskConfig(output=str(tmp_path)))
-    assert picture == tmp_path / "scores.png" and picture.read_bytes().startswith(b"\x89PNG")
-    assert re.search(r"^\| +\| base +\| tuned +\|$", capsys.readouterr().out, re.M)
+    assert picture == tmp_path / "scores.png"
+    printed = capsys.readouterr().out
+    assert re.search(r"^\| +\| +base \| +tuned \|$", printed, re.M)
+    assert re.search(r"^\| exact match +\| +0\.0% \(0–100\) \| +100\.0% \(0–100\) \|$", printed, re.M)
+    assert "tuned - base" in printed and "| `change_background_color` | `color`  |" in printed
+    for drawn in (picture, tmp_path / "confusion.png"):
+        assert drawn.read_bytes().startswith(b"\x89PNG") and f"picture: {drawn}" in printed
+
+
+def test_scores_of_an_older_fgkit_are_shown(tmp_path, capsys):
+    old = {"n": 4, "parse_rate": 1.0, "tool_accuracy": 0.75, "exact_match": 0.5,
+           "per_tool": {"paint": {"n": 4, "tool_accuracy": 0.75, "exact_match": 0.5}}}
+    summary.update(tmp_path, base=old)
+    stages.show_scores(TaskConfig(output=str(tmp_path)))
+    assert re.search(r"^\| exact match +\| +50\.0% \|$", capsys.readouterr().out, re.M)
+    assert (tmp_path / "scores.png").exists() and not (tmp_path / "confusion.png").exists()
 
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):

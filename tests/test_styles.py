@@ -8,7 +8,7 @@ import pytest
 import tiny
 from test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
-from fgkit import evaluation, examples, files, prompts, scoring, stages, styles, summary
+from fgkit import examples, files, prompts, score_table, scoring, stages, styles, summary
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import ConfigError, DataError, ModelError
@@ -182,6 +182,6 @@ def test_scores_under_each_style_and_their_table():
     assert {name: each["exact_match"] for name, each in score["per_style"].items()} == {"template": 0.25, "litert_lm": 1.0}
     assert "rows" not in score["per_style"]["litert_lm"] and score["per_style"]["template"]["n"] == 4
     assert seen["litert_lm"] == examples.prompt_texts(asked.held_out, asked.tools, "", "litert_lm") != seen["template"]
-    table = evaluation.compare({"tuned": score})
+    table = score_table.compare({"tuned": score})
     assert "| style `litert_lm` (4 rows): exact match" in table and table.count("style `") == 4
     assert "per_style" not in scoring._score(asked, "", ("litert_lm",), answers)
