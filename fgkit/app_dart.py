@@ -206,13 +206,21 @@ def _read(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
 
 
 def _encoded(members: Iterable[Member]) -> str:
-    entries = ", ".join(f"{f'if ({member.name} != null) ' if member.optional and not member.required else ''}"
-                        f"{literal(member.wire)}: {_write(member.name, member.type, member.optional)}"
-                        for member in members)
-    return f"{{{entries}}}"
+    return f"{{{', '.join(map(_entry, members))}}}"
+
+
+def _entry(member: Member) -> str:
+    """One entry of a map; an optional member without a value is left out."""
+    name = member.name
+    if not member.optional or member.required:
+        return f"{literal(member.wire)}: {_write(name, member.type, member.optional)}"
+    value = _write(name, member.type, False)
+    found = f"{name} != null" if value == name else f"{name} case final {name}?"
+    return f"if ({found}) {literal(member.wire)}: {value}"
 
 
 def _write(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
+    """The expression that turns a Dart value back into JSON."""
     dot = "?." if nullable else "."
     if kind.kind == "enum":
         return f"{value}{dot}wire"

@@ -17,6 +17,7 @@ from typing import Any
 
 from . import examples, prompts
 from .app_types import DART, plan
+from .arguments import without_nulls
 from .calls import Call
 from .coercion import coerce
 from .records import Record, request
@@ -76,12 +77,11 @@ def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, styl
     """
     texts = examples.prompt_texts(rows, tools, system_message, style)
     around = prompt_text(tools, system_message, style) if tools else None
-    known = {function.wire: function for function in plan(tools, DART).functions}
     return [{"line": row.line, "user": row.user_content,
              "single": row.tools is None and around is not None and around.of(row.user_content) == text,
              "prompt": text, "answer": prompts.answer(row.calls, row.text, style=style),
-             "calls": [{"name": call.name, "arguments": call.arguments} | _received(call, tools, known)
-                       for call in row.calls], "text": row.text.strip()}
+             "calls": [{"name": call.name, "arguments": call.arguments} | (
+                 {"received": got} if (got := received(call, tools)) is not None else {}) for call in row.calls], "text": row.text.strip()}
             for row, text in zip(rows, texts, strict=True)]
 
 
@@ -95,10 +95,21 @@ def choose(rows: Sequence[Record], count: int) -> list[Record]:
     return [row for row in rows if id(row) in chosen]
 
 
-def _received(call: Call, tools: list[dict], known: dict[str, Any]) -> dict[str, Any]:
-    """What the function gets; nothing for a tool of the row's own, which the app's code does not know."""
-    if call.name not in known:
-        return {}
-    arguments = coerce(call, tools).arguments
-    return {"received": {member.wire: arguments.get(member.wire, member.default) for member in known[call.name].members
-                         if member.wire in arguments or member.default is not None}}
+def received(call: Call, tools: list[dict]) -> dict[str, Any] | None:
+    """What the app's function gets: declared types, defaults filled in, nulls of optional arguments left out.
+
+    Args:
+        call: as the model wrote it.
+        tools: what the app's code knows.
+    Returns:
+        the arguments by their names on the wire; None for a tool that is none of these.
+    Raises:
+        ArgumentError: the arguments do not fit the tool.
+    """
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools}
+    if call.name not in schemas:
+        return None
+    arguments, _ = without_nulls(coerce(call, tools).arguments, schemas[call.name])
+    members = next(function for function in plan(tools, DART).functions if function.wire == call.name).members
+    return {member.wire: arguments.get(member.wire, member.default) for member in members
+            if member.wire in arguments or member.default is not None}
