@@ -55,6 +55,9 @@ import com.google.ai.edge.litertlm.OpenApiTool
 import com.google.ai.edge.litertlm.ToolProvider
 import com.google.ai.edge.litertlm.tool
 
+/** The developer text of the training, for `ConversationConfig(systemInstruction = Contents.of(SYSTEM_INSTRUCTION))`. */
+const val SYSTEM_INSTRUCTION = {literal(app.system_message)}
+
 /**
  * The tools for `ConversationConfig(tools = liteRtLmTools(MyFunctions()))`.
  *
@@ -152,7 +155,7 @@ def _prompt(app: App) -> str:
         ends = f"private val ENDS = Regex({literal(f'^[{inside}]+|[{inside}]+$')})\n"
     return (f"private const val PROMPT_PREFIX =\n{prefix}\nprivate const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n"
             f"{ends}\n/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
-            " * For a runtime that takes a prompt as it is, such as a LiteRT-LM Session.\n */\n"
+            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>` itself: remove it there.\n */\n"
             f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n")
 
 

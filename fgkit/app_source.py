@@ -30,6 +30,7 @@ class App:
     Args:
         tools: checked declarations.
         style: the prompt style that the model was trained in.
+        system_message: the developer text of its training.
         prompt: the text around a request in that style.
         source: what the files say they were made from.
         dart_package: the plugin's name, flutter_gemma or flutter_edge_ai.
@@ -38,6 +39,7 @@ class App:
 
     tools: list[dict]
     style: str
+    system_message: str
     prompt: PromptText
     source: str
     dart_package: str

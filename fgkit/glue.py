@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import app_dart, app_kotlin, files, golden, scoring, styles, summary
+from . import app_dart, app_kotlin, files, golden, prompts, scoring, styles
 from .app_source import App
-from .app_types import unchecked
+from .app_types import KOTLIN, unchecked
 from .errors import FgkitError, ModelError
 from .records import Record
 from .tools import check_tools, load_tools, tools_hash
@@ -73,7 +73,7 @@ def read_source(path: str | Path, *, tools: str = "", data: str = "", format: st
     path = Path(path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: is not there. Give a run folder, a model folder, a .task or a tools file.")
-    if path.is_file() and path.suffix in (".py", ".json"):
+    if path.is_file() and path.suffix in (".py", ".json") and not path.name.endswith(".task.json"):
         declared, facts, settings = load_tools(path), {}, {}
     else:
         facts, settings = _facts(path)
@@ -108,13 +108,15 @@ def make(source: Source, output: str | Path = "app", *, dart: str | Path | None 
     Raises:
         FgkitError: a generated file was changed by hand, or is in the way of one; all are named and nothing is written.
     """
-    if not _DART_PACKAGE.fullmatch(dart_package) or not _KOTLIN_PACKAGE.fullmatch(kotlin_package):
+    if (not _DART_PACKAGE.fullmatch(dart_package) or not _KOTLIN_PACKAGE.fullmatch(kotlin_package)
+            or KOTLIN.words & {*kotlin_package.split(".")}):
         raise FgkitError(f"packages are {dart_package!r} and {kotlin_package!r}, expected a Dart name such as "
                          "flutter_gemma and a Kotlin one such as com.example.app. Correct them.")
     if count < 0:
         raise FgkitError(f"rows is {count}, expected 0 or more.")
-    app = App(source.tools, source.style, golden.prompt_text(source.tools, source.system_message, source.style),
-              source.name, dart_package, kotlin_package)
+    app = App(source.tools, source.style, source.system_message or prompts.DEFAULT_SYSTEM_MSG,
+              golden.prompt_text(source.tools, source.system_message, source.style), source.name, dart_package,
+              kotlin_package)
     vectors = _text({"style": source.style, "tools_sha256": tools_hash(source.tools), "vectors": golden.vectors(
         golden.choose(source.rows, count), source.tools, source.system_message, source.style)})
     in_dart, in_kotlin = _dart(app, vectors), _kotlin(app, vectors)
@@ -206,7 +208,8 @@ def _hash(text: str) -> str:
 def _known(root: Path) -> dict[str, list[str]]:
     """The hashes that each generated file may have."""
     record = files.read_json(root / RECORD) if (root / RECORD).is_file() else {}
-    return record.get("files", {}) if isinstance(record, dict) else {}
+    known = record.get("files") if isinstance(record, dict) else None
+    return {name: hashes for name, hashes in known.items() if isinstance(hashes, list)} if isinstance(known, dict) else {}
 
 
 def _present(path: Path) -> str | None:

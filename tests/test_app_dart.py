@@ -94,4 +94,4 @@ def app_of(source: glue.Source):
     from fgkit.app_source import App
     from fgkit.golden import prompt_text
 
-    return App(source.tools, source.style, prompt_text(source.tools, "", source.style), "x", "flutter_gemma", "functions")
+    return App(source.tools, source.style, "s", prompt_text(source.tools, "", source.style), "x", "flutter_gemma", "functions")

@@ -16,8 +16,10 @@ import pytest
 from app_tools import RICH, parses
 
 from fgkit import app_kotlin, calls, glue, golden, prompts
+from fgkit.app_source import App
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError, CallSyntaxError
+from fgkit.golden import prompt_text
 from fgkit.records import Record, request
 from fgkit.tools import check_tools, load_tools
 
@@ -101,6 +103,11 @@ def test_every_file_parses(make, tmp_path):
     assert len(found) == 5
     for path in found:
         parses(path)
+
+
+def test_litert_lm_gets_the_developer_text_of_the_training():
+    app = App(HOME, "litert_lm", "Say \"$x\".", prompt_text(HOME, "", "litert_lm"), "x", "flutter_gemma", "functions")
+    assert 'const val SYSTEM_INSTRUCTION = "Say \\"\\$x\\"."' in app_kotlin.litert_lm(app)
 
 
 def test_a_number_stays_the_number_it_is():

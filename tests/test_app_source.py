@@ -18,7 +18,7 @@ LANGUAGES = {"dart": (app_dart, "'", r"\\u\{([0-9a-f]+)\}"), "kotlin": (app_kotl
 
 
 def app(tools: list[dict], prefix: str = "<bos>", trimmed: str = " ") -> App:
-    return App(tools, "template", PromptText(prefix, "<end_of_turn>\n", trimmed), "a\nb.py", "flutter_gemma", "functions")
+    return App(tools, "template", "s", PromptText(prefix, "<end_of_turn>\n", trimmed), "a\nb.py", "flutter_gemma", "functions")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
