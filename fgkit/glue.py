@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import app_dart, app_kotlin, files, golden, prompts, scoring, styles
 from .app_source import App
@@ -29,6 +29,9 @@ from .app_types import KOTLIN, unchecked
 from .errors import FgkitError, ModelError
 from .records import Record
 from .tools import check_tools, load_tools, tools_hash
+
+if TYPE_CHECKING:
+    from .config import TaskConfig
 
 RECORD = ".fgkit-glue.json"
 VECTORS = 50
@@ -80,7 +83,7 @@ def read_source(path: str | Path, *, tools: str = "", data: str = "", format: st
         declared = load_tools(Path(tools).expanduser()) if tools else facts.get("tools") or []
         if not declared:
             raise FgkitError(f"{path}: does not tell its tools" + (
-                ", because every row of its training brought its own" if "tools" in facts else "") +
+                ", because every row of its training brought its own" if facts.get("tools") == [] else "") +
                 ". Give the file they are in (--tools).")
         check_tools(declared, str(path))
         if facts.get("tools_hash") not in (None, tools_hash(declared)):
@@ -138,6 +141,27 @@ def notes(source: Source) -> list[str]:
     lost = unchecked(source.tools)
     found += [f"not checked by the generated code: {'; '.join(lost)}"] if lost else []
     return found + ([] if source.rows else ["no rows, so golden.json holds no vectors: give some (--data)."])
+
+
+def make_for_run(settings: TaskConfig, rows: scoring.Rows) -> str:
+    """Write the code of a run's app into `app/` of its folder.
+
+    Args:
+        settings: of the notebook to_task.
+        rows: the run's.
+    Returns:
+        the folder, or why nothing was written there, for the user to read: the bundle is finished all the same.
+    """
+    if not rows.tools:
+        return "not written: every row brings its own tools, so an app has none to declare."
+    folder, facts = settings.model_folder, scoring.model_facts(settings.model_folder)
+    style = styles.chosen(folder, facts.get("style"), settings.style, rows.tools)[0]
+    source = Source(settings.name, rows.tools, style, scoring.system_message_of(folder), rows.held_out)
+    try:
+        make(source, settings.folder / "app")
+    except FgkitError as error:
+        return f"not written: {error}"
+    return str(settings.folder / "app")
 
 
 _Parts = dict[str, tuple[str, bool]]  # by path: the text, and whether it is the user's

@@ -86,10 +86,16 @@ def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, styl
 
 
 def choose(rows: Sequence[Record], count: int) -> list[Record]:
-    """Choose rows so that every kind of answer is there: one row of each kind in turn, given back in file order."""
-    kinds: dict[tuple[str, ...], list[Record]] = {}
+    """Choose rows so that every kind of answer is there, given back in file order.
+
+    Args:
+        rows: all there are.
+        count: how many at most. They are taken in turn from those with plain text and, for each tool, from those that
+            call it alone and those that call it first of several.
+    """
+    kinds: dict[tuple[str, str], list[Record]] = {}
     for row in rows:
-        kinds.setdefault(tuple(call.name for call in row.calls), []).append(row)
+        kinds.setdefault((row.kind, row.calls[0].name if row.calls else ""), []).append(row)
     turns = [row for turn in zip_longest(*kinds.values()) for row in turn if row is not None]
     chosen = {id(row) for row in turns[:count]}
     return [row for row in rows if id(row) in chosen]

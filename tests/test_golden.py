@@ -68,5 +68,6 @@ def test_received_has_types_defaults_and_no_nulls():
 def test_rows_are_chosen_from_every_kind_in_file_order():
     rows = [request(line, "x", [Call("often", {})]) for line in range(1, 9)] + [
         request(9, "x", [Call("seldom", {})]), Record(10, ({"role": "user", "content": "x"},), (), "No.")]
-    assert [row.line for row in golden.choose(rows, 4)] == [1, 2, 9, 10]
+    rows.append(request(11, "x", [Call("often", {}), Call("seldom", {})]))
+    assert [row.line for row in golden.choose(rows, 5)] == [1, 2, 9, 10, 11]
     assert golden.choose(rows, 0) == [] and golden.choose(rows, 99) == rows
