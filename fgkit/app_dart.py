@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from .app_source import App, comment_lines, folded, quoted, ranges
@@ -18,8 +17,6 @@ from .app_types import DART, Class, Enum, Function, Member, Type, plan
 
 # A formatted file would no longer be the one that was written.
 _ASIDE = "// dart format off\n// ignore_for_file: type=lint\n"
-_SCALARS = {"string": "String", "integer": "int", "number": "double", "boolean": "bool", "map": "Map<String, Object?>",
-            "any": "Object?"}
 
 
 def literal(value: Any, indent: str = "") -> str:
@@ -31,6 +28,8 @@ def literal(value: Any, indent: str = "") -> str:
         return "{\n" + "".join(entries) + f"{indent}}}" if entries else "{}"
     if isinstance(value, list):
         return "[" + ", ".join(literal(item, indent) for item in value) + "]"
+    if type(value) is int and not -2**63 <= value < 2**63:
+        return f"{value}.0"
     return json.dumps(value)
 
 
@@ -153,7 +152,7 @@ def _enum(enum: Enum) -> str:
 
 
 def _class(item: Class) -> str:
-    fields = "\n".join(f"{_doc(member.description, '  ')}  final {_written(member)} {member.name};\n"
+    fields = "\n".join(f"{_doc(member.description, '  ')}  final {DART.written(member.given)} {member.name};\n"
                        for member in item.members)
     arguments = (f"{'' if member.optional else 'required '}this.{member.name}" for member in item.members)
     return (f"{_doc(item.description, '')}class {item.name} {{\n"
@@ -164,7 +163,7 @@ def _class(item: Class) -> str:
 
 
 def _method(result: str, function: Function, tail: str) -> str:
-    arguments = [f"{'' if member.optional else 'required '}{_written(member)} {member.name}"
+    arguments = [f"{'' if member.optional else 'required '}{DART.written(member.given)} {member.name}"
                  for member in function.members]
     if not arguments:
         return f"  {result} {function.name}(){tail}"
@@ -173,15 +172,6 @@ def _method(result: str, function: Function, tail: str) -> str:
 
 def _values(members: Iterable[Member]) -> Iterator[str]:
     return (f"{member.name}: {_decoded(member)}" for member in members)
-
-
-def _written(member: Member) -> str:
-    return _type(replace(member.type, nullable=member.optional))
-
-
-def _type(kind: Type) -> str:
-    name = f"List<{_type(kind.item)}>" if kind.kind == "list" else _SCALARS.get(kind.kind, kind.name)
-    return f"{name}?" if kind.nullable and kind.kind != "any" else name
 
 
 def _decoded(member: Member) -> str:
@@ -195,8 +185,8 @@ def _read(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
     """The expression that turns a checked value into its Dart type."""
     if kind.kind == "any":
         return value
-    if kind.kind in _SCALARS:
-        return f"{value} as {_SCALARS[kind.kind]}{'?' * nullable}"
+    if kind.kind in DART.scalars:
+        return f"{value} as {DART.scalars[kind.kind]}{'?' * nullable}"
     if kind.kind == "list":
         item = f"item{depth}" if depth else "item"
         inner = f"[for (final {item} in {value} as List) {_read(item, kind.item, kind.item.nullable, depth + 1)}]"

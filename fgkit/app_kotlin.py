@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from .app_source import App, comment_lines, folded, quoted, ranges
 from .app_types import KOTLIN, Class, Enum, Function, Member, Type, plan
-
-_SCALARS = {"string": "String", "integer": "Long", "number": "Double", "boolean": "Boolean", "map": "Map<String, Any?>",
-            "any": "Any?"}
 
 
 def literal(value: Any, indent: str = "") -> str:
@@ -192,7 +188,7 @@ def _enum(enum: Enum) -> str:
 
 
 def _class(item: Class) -> str:
-    fields = "".join(f"{_doc(member.description, '    ')}    val {member.name}: {_written(member)}"
+    fields = "".join(f"{_doc(member.description, '    ')}    val {member.name}: {KOTLIN.written(member.given)}"
                      f"{' = null' * member.optional},\n" for member in item.members)
     return (f"{_doc(item.description, '')}data class {item.name}(\n{fields}) {{\n"
             f"    fun toJson(): Map<String, Any?> = {_encoded(item.members)}\n\n    companion object {{\n"
@@ -201,21 +197,12 @@ def _class(item: Class) -> str:
 
 
 def _method(words: str, function: Function, tail: str) -> str:
-    arguments = (f"{member.name}: {_written(member)}" for member in function.members)
+    arguments = (f"{member.name}: {KOTLIN.written(member.given)}" for member in function.members)
     return folded(f"{words} {function.name}(", arguments, f"){tail}", "    ", "    ")
 
 
 def _values(members: Iterable[Member]) -> Iterator[str]:
     return (f"{member.name} = {_decoded(member)}" for member in members)
-
-
-def _written(member: Member) -> str:
-    return _type(replace(member.type, nullable=member.optional))
-
-
-def _type(kind: Type) -> str:
-    name = f"List<{_type(kind.item)}>" if kind.kind == "list" else _SCALARS.get(kind.kind, kind.name)
-    return f"{name}?" if kind.nullable and kind.kind != "any" else name
 
 
 def _decoded(member: Member) -> str:
@@ -229,8 +216,8 @@ def _read(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
     """The expression that turns a checked value into its Kotlin type."""
     if kind.kind == "any":
         return value
-    if kind.kind in _SCALARS and kind.kind != "map":
-        return f"{value} as {_SCALARS[kind.kind]}{'?' * nullable}"
+    if kind.kind in KOTLIN.scalars and kind.kind != "map":
+        return f"{value} as {KOTLIN.scalars[kind.kind]}{'?' * nullable}"
     if nullable:
         return f"{value}?.let {{ {_read('it', kind, False, depth)} }}"
     if kind.kind == "map":

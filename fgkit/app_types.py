@@ -12,39 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 # What the generated code and both languages' own libraries call themselves.
-_TYPES = frozenset("""Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
-Float Function Functions Future FutureOr Int Invocation Iterable Iterator List Long Map MapEntry MatchResult ModelCall
-ModelCallException MyFunctions Never Nothing Null Number Object Override Pair Pattern R Record Recorder Regex RegExp Runes
-Set Short Stream String StringBuffer Symbol Throwable Tool Triple Type Unit""".split())
+_TYPES = frozenset("""AnswerReader Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
+Float Function FunctionCallsKt Functions FunctionsKt FunctionsTest Future FutureOr Int Invocation Iterable Iterator
+JsonReader LiteRtLmToolsKt List Long Map MapEntry MatchResult ModelCall
+ModelCallException MyFunctions Never Nothing Null Number Object Override Pair Pattern R Reader Record Recorder Regex RegExp Runes
+Set Short StateError Stream String StringBuffer Symbol Throwable Test Tool Triple Type UnimplementedError Unit""".split())
 _MEMBERS = frozenset("""component1 component2 component3 component4 component5 component6 component7 component8 component9
 copy equals finalize hashCode index name noSuchMethod notify notifyAll of ordinal runtimeType toJson toString values wait
 wire""".split())
-
-
-@dataclass(frozen=True)
-class Language:
-    """What names must keep clear of, and how the values of an enum are written.
-
-    Args:
-        words: the reserved words.
-        upper_values: RED_WINE instead of redWine.
-    """
-
-    words: frozenset[str]
-    upper_values: bool = False
-
-
-DART = Language(frozenset("""abstract as assert await break case catch class const continue covariant default deferred do
-dynamic else enum export extends extension external factory false final finally for get if implements import in interface is
-late library mixin new null operator part required rethrow return set static super switch this throw true try typedef
-var void while with yield bool double int num""".split()))
-KOTLIN = Language(frozenset("""as break class continue do else false for fun if in interface is null object package return
-super this throw true try typealias typeof val var when while getClass""".split()), upper_values=True)
 
 
 @dataclass(frozen=True)
@@ -65,6 +45,40 @@ class Type:
 
 
 @dataclass(frozen=True)
+class Language:
+    """What names must keep clear of, and how types and the values of an enum are written.
+
+    Args:
+        words: the reserved words.
+        scalars: the types of kinds that have no name of their own.
+        upper_values: RED_WINE instead of redWine.
+    """
+
+    words: frozenset[str]
+    scalars: Mapping[str, str]
+    upper_values: bool = False
+
+    def written(self, kind: Type) -> str:
+        """A type in the words of the language."""
+        name = f"List<{self.written(kind.item)}>" if kind.kind == "list" else self.scalars.get(kind.kind, kind.name)
+        return f"{name}?" if kind.nullable and kind.kind != "any" else name
+
+
+DART = Language(
+    frozenset("""abstract as assert await bool break case catch class const continue covariant default deferred do double
+    dynamic else enum export extends extension external factory false final finally for get if implements import in int
+    interface is late library mixin new null num operator part required rethrow return set static super switch this throw
+    true try typedef var void while with yield""".split()),
+    {"string": "String", "integer": "int", "number": "double", "boolean": "bool", "map": "Map<String, Object?>",
+     "any": "Object?"})
+KOTLIN = Language(
+    frozenset("""as break class continue do else false for fun getClass if in interface is null object package return
+    super this throw true try typealias typeof val var when while""".split()),
+    {"string": "String", "integer": "Long", "number": "Double", "boolean": "Boolean", "map": "Map<String, Any?>",
+     "any": "Any?"}, upper_values=True)
+
+
+@dataclass(frozen=True)
 class Member:
     """An argument of a function or a property of a class; `default` is None where its schema has none."""
 
@@ -79,6 +93,11 @@ class Member:
     def optional(self) -> bool:
         """Whether the app may get nothing: the type is written with a question mark."""
         return (not self.required and self.default is None) or self.type.nullable
+
+    @property
+    def given(self) -> Type:
+        """The type that the app gets."""
+        return replace(self.type, nullable=self.optional)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,11 @@ private fun checkValue(value: Any?, schema: Map<*, *>, place: String, problems: 
         val expected = (schema["enum"] as? List<*>)?.joinToString(", ", "one of ") ?: "type $kind"
         problems += "$place: is ${toJson(value)}, expected $expected"
     }
-    val size = when (checked) { is Long -> checked.toDouble(); is Double -> checked; is List<*> -> checked.size.toDouble(); else -> null }
+    val size = when (checked) {
+        is Number -> checked.toDouble()
+        is List<*> -> checked.size.toDouble()
+        else -> null
+    }
     if (size != null) {
         val least = schema[if (checked is List<*>) "minItems" else "minimum"] as? Number
         val most = schema[if (checked is List<*>) "maxItems" else "maximum"] as? Number
