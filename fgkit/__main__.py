@@ -261,14 +261,14 @@ def _parser() -> argparse.ArgumentParser:
                         "offline base's")
     prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
 
-    glue = command("glue", _glue, "write an app's code: tools, typed functions, dispatcher and golden vectors for Dart and "
-                   "Kotlin", "glue run --output app")
+    glue = command("glue", _glue, "write an app's code in Dart and Kotlin: tools, typed functions, dispatcher, "
+                   "golden vectors", "glue run --output app")
     glue.add_argument("path", metavar="SOURCE", help="a run folder, a model folder, a .task, or tools (.py or .json)")
     glue.add_argument("--output", metavar="DIR", default="app", help="folder for everything (default: app)")
     glue.add_argument("--dart", metavar="DIR", help="instead: a Flutter project to write into")
     glue.add_argument("--kotlin", metavar="DIR", help="instead: a Gradle module to write into")
-    glue.add_argument("--tools", metavar="FILE", default="", help="tools of the training, where SOURCE does not tell them")
-    glue.add_argument("--data", metavar="FILE", default="", help="rows for golden vectors (default: the run's held-out)")
+    glue.add_argument("--tools", metavar="FILE", default="", help="tools, where SOURCE does not tell them")
+    glue.add_argument("--data", metavar="FILE", default="", help="rows for golden vectors (default: the run's)")
     glue.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     glue.add_argument("--rows", metavar="N", type=int, default=50, help="most golden vectors (default: %(default)s)")
     glue.add_argument("--style", metavar="STYLE", help="prompt style, one of the training's (default: its first)")

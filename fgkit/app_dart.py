@@ -36,7 +36,8 @@ def literal(value: Any, indent: str = "") -> str:
 def functions(app: App) -> str:
     """The file with the tools, the types, the interface and the dispatcher."""
     found = plan(app.tools, DART)
-    parts = [f"{app.header}\n{_ASIDE}library;\n", f"import 'package:{app.dart_package}/{app.dart_package}.dart' show Tool;\n"
+    plugin = f"package:{app.dart_package}/{app.dart_package}.dart"
+    parts = [f"{app.header}\n{_ASIDE}library;\n", f"import '{plugin}' show Tool;\n"
              "import 'function_calls.dart';\n\nexport 'function_calls.dart';\n", _tools(app), _prompt(app),
              _interface(found.functions), _dispatch(found.functions), *map(_enum, found.enums),
              *map(_class, found.classes)]

@@ -1,4 +1,4 @@
-"""Kotlin for Android and the JVM: declarations, a typed interface of the functions, the dispatcher, LiteRT-LM's tools, a test.
+"""Kotlin for Android and the JVM: declarations, typed interface, dispatcher, LiteRT-LM's tools and a test.
 
 In: the tools, how the model is prompted. Out: the text of each file.
 
@@ -51,7 +51,7 @@ import com.google.ai.edge.litertlm.OpenApiTool
 import com.google.ai.edge.litertlm.ToolProvider
 import com.google.ai.edge.litertlm.tool
 
-/** The developer text of the training, for `ConversationConfig(systemInstruction = Contents.of(SYSTEM_INSTRUCTION))`. */
+/** The developer text of the training: `ConversationConfig(systemInstruction = Contents.of(SYSTEM_INSTRUCTION))`. */
 const val SYSTEM_INSTRUCTION = {literal(app.system_message)}
 
 /**
@@ -82,7 +82,8 @@ def mine(app: App) -> str:
     methods = "\n".join(f"{_method('override fun', function, ' {')}\n        TODO({literal(function.wire)})\n    }}\n"
                         for function in plan(app.tools, KOTLIN).functions)
     return ("// Yours: fgkit glue writes this file once and never touches it again.\n"
-            f"// Change `Unit` to what the functions give back, such as Map<String, Any?>.\npackage {app.kotlin_package}\n\n"
+            "// Change `Unit` to what the functions give back, such as Map<String, Any?>.\n"
+            f"package {app.kotlin_package}\n\n"
             f"class MyFunctions : Functions<Unit> {{\n{methods}}}\n")
 
 
@@ -149,9 +150,11 @@ def _prompt(app: App) -> str:
     if inside:
         text = 'text.replace(ENDS, "")'
         ends = f"private val ENDS = Regex({literal(f'^[{inside}]+|[{inside}]+$')})\n"
-    return (f"private const val PROMPT_PREFIX =\n{prefix}\nprivate const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n"
-            f"{ends}\n/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
-            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>` itself: remove it there.\n */\n"
+    return (f"private const val PROMPT_PREFIX =\n{prefix}\n"
+            f"private const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n{ends}\n"
+            f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
+            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>` itself: remove it there.\n"
+            " */\n"
             f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n")
 
 
@@ -167,12 +170,13 @@ def _dispatch(functions: Iterable[Function]) -> str:
     for function in functions:
         cases.append(folded(f"{literal(function.wire)} -> functions.{function.name}(", _values(function.members), ")",
                             "        ", "    ") + "\n")
-    return ("/**\n * Makes one call of the model: checks the arguments, gives them their types, calls the function.\n *\n"
+    return ("/**\n"
+            " * Makes one call of the model: checks the arguments, gives them their types, calls the function.\n *\n"
             " * @throws ModelCallException when there is no such function or the arguments do not fit it.\n */\n"
             "fun <R> dispatch(functions: Functions<R>, name: String, arguments: Map<String, Any?>): R {\n"
             '    val declaration = functionDeclarations.find { it["name"] == name } ?: throw ModelCallException(\n'
-            '        listOf("$name: there is no such function, only ${functionDeclarations.joinToString { "${it["name"]}" '
-            '}}"),\n    )\n'
+            '        listOf("$name: there is no such function, only ${functionDeclarations.joinToString { '
+            '"${it["name"]}" }}"),\n    )\n'
             '    val schema = (declaration["parameters"] as? Map<*, *> ?: emptyMap<String, Any?>())'
             ".mapKeys { it.key as String }\n"
             "    val given = checkArguments(name, schema, arguments)\n"
@@ -193,7 +197,7 @@ def _class(item: Class) -> str:
     return (f"{_doc(item.description, '')}data class {item.name}(\n{fields}) {{\n"
             f"    fun toJson(): Map<String, Any?> = {_encoded(item.members)}\n\n    companion object {{\n"
             f"        fun of(value: Any?): {item.name} {{\n            val given = value as Map<*, *>\n"
-            f"{folded(f'return {item.name}(', _values(item.members), ')', '            ', '    ')}\n        }}\n    }}\n}}\n")
+            f"{folded(f'return {item.name}(', _values(item.members), ')', ' ' * 12, '    ')}\n        }}\n    }}\n}}\n")
 
 
 def _method(words: str, function: Function, tail: str) -> str:

@@ -1,7 +1,7 @@
 """What the generated code of every language shares: its input, and texts that stay texts inside source code.
 
-Descriptions are written by anybody. In a literal, everything that is not plainly printable and every sign that a language
-reads inside literals is escaped; in a comment, nothing can end the line or the comment.
+Descriptions are written by anybody. In a literal, everything that is not plainly printable and every sign that a
+language reads inside literals is escaped; in a comment, nothing can end the line or the comment.
 
 >>> quoted('say "$x"', '"', lambda code: f"\\\\u{code:04x}")
 '"say \\\\"\\\\$x\\\\""'
@@ -85,11 +85,12 @@ def quoted(text: str, quote: str, escape: Callable[[int], str]) -> str:
         escape: writes a code point that is not printable.
     """
     signs = _SHORT | {quote: f"\\{quote}"}
-    return quote + "".join(signs.get(char) or (char if char.isprintable() else escape(ord(char))) for char in text) + quote
+    inside = "".join(signs.get(char) or (char if char.isprintable() else escape(ord(char))) for char in text)
+    return f"{quote}{inside}{quote}"
 
 
 def comment_lines(text: str, width: int = 100) -> list[str]:
-    """A text in lines for a comment: one for each of its own, long ones folded, nothing in them that is not printable."""
+    """A text in lines for a comment: one for each of its own, long ones folded, nothing in them but printable signs."""
     lines = ["".join(char if char.isprintable() else " " for char in line).strip() for line in text.splitlines()]
     return [part for line in lines for part in textwrap.wrap(line, width, break_long_words=False,
                                                              break_on_hyphens=False) or [""]] if text.strip() else []

@@ -1,10 +1,10 @@
-"""Tools go in, what an app's code calls them comes out: functions, arguments, enums and classes, named for one language.
+"""Tools go in, what an app's code calls them comes out: functions, arguments, enums and classes of one language.
 
 >>> plan(tools, DART).functions[0]
 Function(wire='set_timer', name='setTimer', members=(Member(wire='minutes', name='minutes', ...), ...), ...)
 
-Every name is valid and its own: words are joined to lowerCamelCase (types to UpperCamelCase), a reserved word gets `_`, a
-name that is taken gets a number. The name on the wire is kept beside it, and is what the model reads and writes. Two
+Every name is valid and its own: words are joined to lowerCamelCase (types to UpperCamelCase), a reserved word gets `_`,
+a name that is taken gets a number. The name on the wire is kept beside it, and is what the model reads and writes. Two
 arguments that allow the same texts under the same name share one enum.
 """
 
@@ -17,14 +17,19 @@ from typing import Any
 
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 # What the generated code and both languages' own libraries call themselves.
-_TYPES = frozenset("""AnswerReader Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
-Float Function FunctionCallsKt Functions FunctionsKt FunctionsTest Future FutureOr Int Invocation Iterable Iterator
-JsonReader LiteRtLmToolsKt List Long Map MapEntry MatchResult ModelCall
-ModelCallException MyFunctions Never Nothing Null Number Object Override Pair Pattern R Reader Record Recorder Regex RegExp Runes
-Set Short StateError Stream String StringBuffer Symbol Throwable Test Tool Triple Type UnimplementedError Unit""".split())
-_MEMBERS = frozenset("""component1 component2 component3 component4 component5 component6 component7 component8 component9
-copy equals finalize hashCode index name noSuchMethod notify notifyAll of ordinal runtimeType toJson toString values wait
-wire""".split())
+_TYPES = frozenset("""
+    AnswerReader Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
+    Float Function FunctionCallsKt Functions FunctionsKt FunctionsTest Future FutureOr Int Invocation Iterable
+    Iterator JsonReader LiteRtLmToolsKt List Long Map MapEntry MatchResult ModelCall ModelCallException
+    MyFunctions Never Nothing Null Number Object Override Pair Pattern R Reader Record Recorder Regex RegExp
+    Runes Set Short StateError Stream String StringBuffer Symbol Throwable Test Tool Triple Type
+    UnimplementedError Unit
+""".split())
+_MEMBERS = frozenset("""
+    component1 component2 component3 component4 component5 component6 component7 component8 component9 copy
+    equals finalize hashCode index name noSuchMethod notify notifyAll of ordinal runtimeType toJson toString
+    values wait wire
+""".split())
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,10 @@ class Language:
 
 
 DART = Language(
-    frozenset("""abstract as assert await bool break case catch class const continue covariant default deferred do double
-    dynamic else enum export extends extension external factory false final finally for get if implements import in int
-    interface is late library mixin new null num operator part required rethrow return set static super switch this throw
-    true try typedef var void while with yield""".split()),
+    frozenset("""abstract as assert await bool break case catch class const continue covariant default deferred do
+    double dynamic else enum export extends extension external factory false final finally for get if implements import in int
+    interface is late library mixin new null num operator part required rethrow return set static super switch this
+    throw true try typedef var void while with yield""".split()),
     {"string": "String", "integer": "int", "number": "double", "boolean": "bool", "map": "Map<String, Object?>",
      "any": "Object?"})
 KOTLIN = Language(
@@ -143,8 +148,9 @@ def plan(tools: list[dict], language: Language) -> Plan:
 
 def unchecked(tools: list[dict]) -> list[str]:
     """Name the keywords of schemas that generated code does not check, such as `set_code.code: pattern`."""
-    return [f"{place}: {', '.join(lost)}" for tool in tools for place, schema in _schemas(
-        tool["function"].get("parameters") or {}, tool["function"]["name"]) if (lost := sorted(set(schema) & _UNCHECKED))]
+    found = [(place, sorted(_UNCHECKED & schema.keys())) for tool in tools for place, schema in _schemas(
+        tool["function"].get("parameters") or {}, tool["function"]["name"])]
+    return [f"{place}: {', '.join(lost)}" for place, lost in found if lost]
 
 
 _UNCHECKED = {"pattern", "format", "multipleOf", "uniqueItems", "const", "minLength", "maxLength", "exclusiveMinimum",

@@ -1,7 +1,7 @@
 """`fgkit glue SOURCE`: the code that joins a tuned model to an app, from the tools the model was trained with.
 
-In: a run folder, a model folder, a `.task`, or a tools file. Out: Dart for flutter_gemma, Kotlin for Android, the tools as
-JSON and golden vectors.
+In: a run folder, a model folder, a `.task`, or a tools file. Out: Dart for flutter_gemma, Kotlin for Android, the tools
+as JSON and golden vectors.
 
 >>> for path in make(read_source("run"), "app"): print(path)
 app/tools.json
@@ -9,8 +9,8 @@ app/golden.json
 app/dart/lib/functions/functions.dart
 ...
 
-Generated files are made again at will, as long as nobody has changed them: `.fgkit-glue.json` beside them keeps the hash
-of each. `my_functions.dart` and `MyFunctions.kt` are the user's, written only where they are missing.
+Generated files are made again at will, as long as nobody has changed them: `.fgkit-glue.json` beside them keeps the
+hash of each. `my_functions.dart` and `MyFunctions.kt` are the user's, written only where they are missing.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def read_source(path: str | Path, *, tools: str = "", data: str = "", format: st
     return Source(path.name or path.resolve().name, declared, names[0], facts.get("system_message") or "", rows)
 
 
-def make(source: Source, output: str | Path = "app", *, dart: str | Path | None = None, kotlin: str | Path | None = None,
-         count: int = VECTORS, dart_package: str = "flutter_gemma", kotlin_package: str = "functions") -> list[Path]:
+def make(source: Source, output: str | Path = "app", *, dart: str | Path | None = None,
+         kotlin: str | Path | None = None, count: int = VECTORS, dart_package: str = "flutter_gemma",
+         kotlin_package: str = "functions") -> list[Path]:
     """Write an app's code; the same source gives the same bytes.
 
     Args:
@@ -133,10 +134,11 @@ def make(source: Source, output: str | Path = "app", *, dart: str | Path | None 
 
 
 def notes(source: Source) -> list[str]:
-    """What the user of the code must know: runtimes that write another prompt, rules that are not checked, no vectors."""
+    """What the user must know: runtimes that write another prompt, rules that are not checked, no vectors."""
     found = [f"{runtime} writes prompts of style {style}, but the model was trained in {source.style}. "
              + styles.difference(source.style, style, source.tools)
-             for runtime, style in (("flutter_gemma", "flutter_gemma"), ("LiteRT-LM's conversation interface", "litert_lm"))
+             for runtime, style in (("flutter_gemma", "flutter_gemma"),
+                                    ("LiteRT-LM's conversation interface", "litert_lm"))
              if style != source.style]
     lost = unchecked(source.tools)
     found += [f"not checked by the generated code: {'; '.join(lost)}"] if lost else []
@@ -192,8 +194,8 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         folder = path if (path / "fgkit.json").is_file() else path / "model"
         facts = scoring.model_facts(folder)
         if not facts:
-            raise FgkitError(f"{path}: is neither a run folder nor a model folder of fgkit: expected model/fgkit.json or "
-                             "fgkit.json in it. Give one of these, a .task or a tools file.")
+            raise FgkitError(f"{path}: is neither a run folder nor a model folder of fgkit: expected model/fgkit.json "
+                             "or fgkit.json in it. Give one of these, a .task or a tools file.")
         return facts, facts.get("settings") or {}
     task = path.with_suffix("") if path.name.endswith(".task.json") else path
     if task.suffix != ".task":
@@ -233,7 +235,9 @@ def _known(root: Path) -> dict[str, list[str]]:
     """The hashes that each generated file may have."""
     record = files.read_json(root / RECORD) if (root / RECORD).is_file() else {}
     known = record.get("files") if isinstance(record, dict) else None
-    return {name: hashes for name, hashes in known.items() if isinstance(hashes, list)} if isinstance(known, dict) else {}
+    if not isinstance(known, dict):
+        return {}
+    return {name: hashes for name, hashes in known.items() if isinstance(hashes, list)}
 
 
 def _present(path: Path) -> str | None:
@@ -253,12 +257,12 @@ def _refuse_changed(roots: Mapping[Path, _Parts]) -> None:
                 changed.append(str(root / name))
     if changed:
         raise FgkitError("\n".join([*(f"{path}: is not as fgkit glue wrote it" for path in changed), (
-            "Nothing was written, so that no change is lost. Move what you added to my_functions.dart or MyFunctions.kt, "
-            "then delete or rename these files; or choose another folder.")]))
+            "Nothing was written, so that no change is lost. Move what you added to my_functions.dart or "
+            "MyFunctions.kt, then delete or rename these files; or choose another folder.")]))
 
 
 def _write(root: Path, parts: _Parts) -> list[Path]:
-    """Write what differs. The record names old and new hashes while files change, so that a stop half-way is no change."""
+    """Write what differs. While files change, the record names old and new hashes: a stop half-way is no change."""
     new = {name: [_hash(text)] for name, (text, theirs) in parts.items() if not theirs}
     known = _known(root)
     if known != known | new:

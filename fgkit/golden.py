@@ -80,9 +80,13 @@ def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, styl
     return [{"line": row.line, "user": row.user_content,
              "single": row.tools is None and around is not None and around.of(row.user_content) == text,
              "prompt": text, "answer": prompts.answer(row.calls, row.text, style=style),
-             "calls": [{"name": call.name, "arguments": call.arguments} | (
-                 {"received": got} if (got := received(call, tools)) is not None else {}) for call in row.calls], "text": row.text.strip()}
+             "calls": [_call(call, tools) for call in row.calls], "text": row.text.strip()}
             for row, text in zip(rows, texts, strict=True)]
+
+
+def _call(call: Call, tools: list[dict]) -> dict[str, Any]:
+    got = received(call, tools)
+    return {"name": call.name, "arguments": call.arguments} | ({} if got is None else {"received": got})
 
 
 def choose(rows: Sequence[Record], count: int) -> list[Record]:

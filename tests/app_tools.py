@@ -1,4 +1,4 @@
-"""Tools with every type of argument, names that languages reserve, and texts that would like to be code; tree-sitter to read the code made of them."""
+"""Tools with every type of argument, reserved names and texts that would like to be code; tree-sitter to read code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-HOSTILE = ("ends */ /* // here \\", "a 'quote', a \"quote\" and '''three''' \"\"\"three\"\"\"", "$name ${exit(1)} $$ \\$x",
+HOSTILE = ("ends */ /* // here \\", "a 'quote', a \"quote\" and '''three''' \"\"\"three\"\"\"",
+           "$name ${exit(1)} $$ \\$x",
            "two\nlines\r\nand\u2028more\u2029\u0085\x0b\x0c", "\u202e right to left \ufeff\x00\x07\x7f",
            "naïve 日本語 😀 \U000e0001", "*/", "///", "{@macro x} [Link] @param y </code>", "\\u0041 \\x41 \\n")
 
@@ -33,7 +34,8 @@ RICH = [
     tool("aB", "Second of two."),
     tool("toString", "A member of every object.", ["hashCode"], hashCode={"type": "integer", "description": "x"}),
     tool("paint", "\n".join(HOSTILE), ["shade"],
-         shade=text(HOSTILE[2], enum=["red", "dark red", "Dark-Red", "2nd", "", "new", "$x", "it's \"1\"\n", "日本", "名"]),
+         shade=text(HOSTILE[2], enum=["red", "dark red", "Dark-Red", "2nd", "", "new", "$x", "it's \"1\"\n", "日本",
+                                      "名"]),
          other=text(HOSTILE[0], enum=["red", "blue"], nullable=True),
          list=text("Would hide the type.", enum=["a", "b"])),
     tool("move", "Nested.", ["to", "many"], to=_POINT, many={"type": "array", "description": "x", "items": _POINT},

@@ -1,4 +1,4 @@
-"""The Dart that glue writes: every file parses (no Dart compiler installs from Debian, PyPI or npm), and says what it should."""
+"""The Dart that glue writes parses (no Dart compiler installs from Debian, PyPI or npm) and says what it should."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_the_interface_has_a_typed_method_for_each_function(functions):
         "switchLight({required Room room, required bool on})", "dimLight({required Room room, required int percent})",
         "setHeating({required double celsius, Room? room})", "setTimer({required int minutes, String? label})",
         "setAlarm({required String time, List<String>? days})", "addToShoppingList({required List<String> products})",
-        "sendMessage({required String to, required String text})", "addEvent({required String title, required When when})",
-        "waterGarden({required List<int> zones, required int minutes})"]
+        "sendMessage({required String to, required String text})",
+        "addEvent({required String title, required When when})", "waterGarden({required List<int> zones, required int minutes})"]
 
 
 def test_three_tools_share_one_enum(functions):
@@ -73,7 +73,7 @@ def test_the_tool_list_is_what_the_model_was_trained_with(functions):
 
 
 def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
-    assert "/// The app's runtime writes these into the prompt exactly as in training (style\n/// flutter_gemma)." in functions
+    assert "The app's runtime writes these into the prompt exactly as in training (style\n/// flutter_gemma)." in functions
     glue.make(glue.read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
     other = " ".join((tmp_path / "lib/functions/functions.dart").read_text().replace("///", "").split())
     assert "Trained in prompt style template, while the app's runtime writes flutter_gemma. They part at" in other
@@ -82,7 +82,8 @@ def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
 def test_the_plugin_has_two_names(tmp_path):
     glue.make(home(), dart=tmp_path, dart_package="flutter_edge_ai")
     text = (tmp_path / "lib/functions/functions.dart").read_text()
-    assert "import 'package:flutter_edge_ai/flutter_edge_ai.dart' show Tool;" in text and "flutter_gemma.dart" not in text
+    assert "import 'package:flutter_edge_ai/flutter_edge_ai.dart' show Tool;" in text
+    assert "flutter_gemma.dart" not in text
 
 
 def test_names_stay_clear_of_the_languages_own():
@@ -94,4 +95,5 @@ def app_of(source: glue.Source):
     from fgkit.app_source import App
     from fgkit.golden import prompt_text
 
-    return App(source.tools, source.style, "s", prompt_text(source.tools, "", source.style), "x", "flutter_gemma", "functions")
+    around = prompt_text(source.tools, "", source.style)
+    return App(source.tools, source.style, "s", around, "x", "flutter_gemma", "functions")

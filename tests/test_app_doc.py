@@ -30,7 +30,8 @@ def test_the_code_parses(language):
 
 
 def test_the_files_are_those_that_are_written(tmp_path):
-    written = {str(path.relative_to(tmp_path)) for path in glue.make(glue.read_source(ROOT / "data" / "tools.py"), tmp_path)}
+    paths = glue.make(glue.read_source(ROOT / "data" / "tools.py"), tmp_path)
+    written = {str(path.relative_to(tmp_path)) for path in paths}
     named = {name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall(r"`([^` ]+\.\w+)`",
              line.split("|")[1])}
     named |= {"dart/test/golden.json", "kotlin/src/test/resources/golden.json"}

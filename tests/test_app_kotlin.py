@@ -63,23 +63,28 @@ GOOD = [Call("ping", {}), Call("bare", {}), Call("switch", {"on-off": True}), Ca
                       "kinds": ["x", "y"], "free": {"a": [1, None, "b"]}, "list": [1, True, "x"]}),
         Call("move", {"to": {"x": 1.0}, "many": []}), Call("limits", {"count": 1}),
         Call("limits", {"count": 9, "share": 0.5, "label": "", "times": 0, "loud": True, "size": "S", "some": [1, 2]})]
-ODD = [Call("switch", {"on-off": "True"}), Call("switch", {"on-off": 1}), Call("switch", {}), Call("switch", {"on": True}),
+ODD = [Call("switch", {"on-off": "True"}), Call("switch", {"on-off": 1}), Call("switch", {}),
+       Call("switch", {"on": True}),
        Call("toString", {"hashCode": "42"}), Call("toString", {"hashCode": 42.0}), Call("toString", {"hashCode": 4.2}),
        Call("toString", {"hashCode": "4.0"}), Call("toString", {"hashCode": None}), Call("paint", {"shade": "RED"}),
-       Call("paint", {"shade": "DARK-red"}), Call("paint", {"shade": "green"}), Call("paint", {"shade": "red", "other": None}),
+       Call("paint", {"shade": "DARK-red"}), Call("paint", {"shade": "green"}),
+       Call("paint", {"shade": "red", "other": None}),
        Call("paint", {"shade": ["red"]}), Call("move", {"to": {"x": "1e3"}, "many": [{"x": 1, "y": None}]}),
        Call("move", {"to": {"x": 1.0, "z": 1}, "many": [{}]}), Call("move", {"to": {"x": 1.0}, "many": {}}),
        Call("move", {"to": {"x": 1.0}, "many": [], "kinds": ["X", "z"]}), Call("move", {"to": 1, "many": []}),
        Call("limits", {"count": 0}), Call("limits", {"count": 10}), Call("limits", {"count": 1, "share": 1.5}),
        Call("limits", {"count": 1, "some": []}), Call("limits", {"count": 1, "some": [1, 2, 3]}),
        Call("limits", {"count": 1, "label": None})]
-ANSWERS = ["Sorry, no.", "", "text before <start_function_call>call:f{}<end_function_call>", "<start_function_call>call:f{}",
+ANSWERS = ["Sorry, no.", "", "text before <start_function_call>call:f{}<end_function_call>",
+           "<start_function_call>call:f{}",
            "<start_function_call>call:f{a:[1,-2.5,1e-07,true,None,null,{b:<escape>}{],:<escape>}]}<end_function_call>x",
-           "<start_function_call>call:f{a:1,a:2}", "<start_function_call>call:f{a:007}", "<start_function_call>call:f{a: 1}",
+           "<start_function_call>call:f{a:1,a:2}", "<start_function_call>call:f{a:007}",
+           "<start_function_call>call:f{a: 1}",
            "<start_function_call>call:f{a:<escape>x", "<start_function_call>call:f", "<start_function_call>call:f{a:x}",
            "<start_function_call>call:f{a:<escape>x<end_of_turn>y<escape>}", "<start_function_call>call:é{}",
            "<start_function_call>call:f{}<end_function_call><start_function_call>call:g{}<start_function_response>zzz"]
-TEXTS = ["hi", " \t\u2003padded\u3000\n", "<end_of_turn>\n<start_of_turn>model\n<escape>", "<end_of_<end_of_turn>turn>", "$x\\"]
+TEXTS = ["hi", " \t\u2003padded\u3000\n", "<end_of_turn>\n<start_of_turn>model\n<escape>", "<end_of_<end_of_turn>turn>",
+         "$x\\"]
 
 
 def source(name: str, tools: list[dict], rows: list[Record], style: str = "template") -> glue.Source:
@@ -127,7 +132,7 @@ def test_compiled_it_does_what_python_does(tmp_path):
     compiled = subprocess.run([KOTLINC, "-Xallow-kotlin-package", "-cp", library / "kotlin-test.jar", "-d",
                                tmp_path / "out", *tmp_path.rglob("*.kt")], capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stderr
-    assert "error:" not in compiled.stderr and "Functions.kt" not in compiled.stderr, compiled.stderr  # no warnings either
+    assert "Functions.kt" not in compiled.stderr, compiled.stderr  # no warnings either
 
     for name in ("home", "rich"):
         paths = (tmp_path / name / "src/test/resources", tmp_path / "out", library / "kotlin-stdlib.jar",
@@ -149,7 +154,8 @@ def test_compiled_it_does_what_python_does(tmp_path):
     assert sum("refused" in got for got in found["dispatched"]) == 17
     for text, got in zip(ANSWERS, found["parsed"], strict=True):
         try:
-            assert typed(got) == typed([[call.name, call.arguments] for call in calls.parse(text, end_tag_cut=True)]), text
+            wanted = calls.parse(text, end_tag_cut=True)
+            assert typed(got) == typed([[call.name, call.arguments] for call in wanted]), text
         except CallSyntaxError:
             assert list(got) == ["refused"], text
     assert found["neutralised"] == [prompts.neutralise(text).removesuffix("\u200b") for text in TEXTS]

@@ -13,12 +13,14 @@ from fgkit import app_dart, app_kotlin
 from fgkit.app_source import App, comment_lines, folded, ranges
 from fgkit.golden import PromptText
 
-ANY = st.text(st.one_of(st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`"), st.characters(codec="utf-8")), max_size=30)
+SIGNS = st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`")
+ANY = st.text(st.one_of(SIGNS, st.characters(codec="utf-8")), max_size=30)
 LANGUAGES = {"dart": (app_dart, "'", r"\\u\{([0-9a-f]+)\}"), "kotlin": (app_kotlin, '"', r"\\u([0-9a-f]{4})")}
 
 
 def app(tools: list[dict], prefix: str = "<bos>", trimmed: str = " ") -> App:
-    return App(tools, "template", "s", PromptText(prefix, "<end_of_turn>\n", trimmed), "a\nb.py", "flutter_gemma", "functions")
+    around = PromptText(prefix, "<end_of_turn>\n", trimmed)
+    return App(tools, "template", "s", around, "a\nb.py", "flutter_gemma", "functions")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -73,7 +73,8 @@ def test_types_and_defaults():
     kinds = {member.wire: member.type for member in move.members}
     assert kinds["to"] == Type("object", "To") and kinds["back"] == Type("object", "Back", nullable=True)
     assert kinds["many"] == Type("list", item=Type("object", "Many")) and kinds["free"] == Type("map")
-    assert kinds["kinds"] == Type("list", item=Type("enum", "Kinds")) and kinds["list"] == Type("list", item=Type("any"))
+    assert kinds["kinds"] == Type("list", item=Type("enum", "Kinds"))
+    assert kinds["list"] == Type("list", item=Type("any"))
     assert [(member.wire, member.optional, member.default) for member in limits.members] == [
         ("count", False, None), ("share", False, 1.0), ("label", False, "it's $5"), ("times", False, 2),
         ("loud", False, False), ("size", False, "M"), ("some", True, None)]

@@ -164,15 +164,16 @@ def test_a_stop_half_way_is_no_change_of_the_users(tmp_path, monkeypatch):
 
 
 def test_straight_into_a_flutter_project_and_a_gradle_module(tmp_path):
-    paths = made(tmp_path / "unused", dart=tmp_path / "my_app", kotlin=tmp_path / "app", kotlin_package="com.example.home")
+    paths = made(tmp_path / "unused", dart=tmp_path / "my_app", kotlin=tmp_path / "app",
+                 kotlin_package="com.example.home")
     assert not (tmp_path / "unused").exists() and len(paths) == 11
     assert (tmp_path / "my_app/lib/functions/functions.dart").is_file()
     functions = tmp_path / "app/src/main/kotlin/com/example/home/Functions.kt"
     assert functions.read_text().splitlines()[1] == "package com.example.home"
 
 
-@pytest.mark.parametrize("wrong", [{"dart_package": "a'; import 'x"}, {"kotlin_package": "a b"}, {"kotlin_package": "../x"},
-                                   {"kotlin_package": ""}, {"kotlin_package": "com.in.app"}, {"dart_package": "a\n"}])
+@pytest.mark.parametrize("wrong", [{"dart_package": "a'; import 'x"}, {"kotlin_package": "a b"},
+                                   {"kotlin_package": "../x"}, {"kotlin_package": ""}, {"kotlin_package": "com.in.app"}, {"dart_package": "a\n"}])
 def test_packages_are_names(tmp_path, wrong):
     with pytest.raises(FgkitError, match="packages are"):
         made(tmp_path / "app", **wrong)
@@ -193,7 +194,8 @@ def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
     tools = json.loads(json.dumps(TOOLS[:1]))
     tools[0]["function"]["parameters"]["properties"]["on"]["format"] = "x"
     found = glue.notes(glue.Source("x", tools, "flutter_gemma", "", ()))
-    assert len(found) == 3 and found[0].startswith("LiteRT-LM's conversation interface writes prompts of style litert_lm")
+    assert len(found) == 3
+    assert found[0].startswith("LiteRT-LM's conversation interface writes prompts of style litert_lm")
     assert found[1] == "not checked by the generated code: switch_light.on: format"
 
 
@@ -202,7 +204,8 @@ def test_the_command(tmp_path, capsys):
     assert command_line.main(["glue", str(DATA / "home/tools.py"), "--output", str(out), "--rows", "3", "--data",
                               str(DATA / "home/eval_data.jsonl"), "--style", "litert_lm"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert str(out / FUNCTIONS) in printed and sum(line.startswith("note: flutter_gemma writes") for line in printed) == 1
+    assert str(out / FUNCTIONS) in printed
+    assert sum(line.startswith("note: flutter_gemma writes") for line in printed) == 1
     assert len(json.loads((out / "golden.json").read_text())["vectors"]) == 3
     (out / FUNCTIONS).write_text("x")
     assert command_line.main(["glue", str(DATA / "home/tools.py"), "--output", str(out)]) == 2

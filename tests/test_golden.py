@@ -51,7 +51,8 @@ def test_a_conversation_is_no_single_request():
 
 def test_a_developer_text_is_in_the_prompt():
     assert "Be brief." in golden.vectors(ROWS[:1], TOOLS, "Be brief.", "template")[0]["prompt"]
-    assert golden.prompt_text(TOOLS, "Be brief.", "template").prefix.startswith("<bos><start_of_turn>developer\nBe brief.")
+    around = golden.prompt_text(TOOLS, "Be brief.", "template")
+    assert around.prefix.startswith("<bos><start_of_turn>developer\nBe brief.")
 
 
 def test_received_has_types_defaults_and_no_nulls():

@@ -22,7 +22,7 @@ fun parseCalls(answer: String): List<ModelCall> {
 /** The text with every control token broken by an invisible space, so that nobody can type a turn of the model. */
 fun neutralise(text: String): String = CONTROL.replace(text) { "<\u200b" + it.value.substring(1) }
 
-/** Checks arguments against the schema of a function and gives them its types: `"5"` and `5.0` become `5`, `"RED"` `"red"`. */
+/** Checks arguments against a function's schema and gives them its types: `"5"` and `5.0` become `5`, `"RED"` `"red"`. */
 fun checkArguments(name: String, schema: Map<String, Any?>, arguments: Map<String, Any?>): Map<String, Any?> {
     val problems = mutableListOf<String>()
     val checked = checkMembers(arguments, schema, name, problems)
@@ -133,7 +133,11 @@ private abstract class Reader(val text: String) {
     fun value(depth: Int): Any? {
         if (depth > DEEPEST) fail("fewer nested levels")
         space()
-        val found = if (text.startsWith("{", at)) members(depth) else if (text.startsWith("[", at)) items(depth) else scalar()
+        val found = when {
+            text.startsWith("{", at) -> members(depth)
+            text.startsWith("[", at) -> items(depth)
+            else -> scalar()
+        }
         space()
         return found
     }
@@ -252,7 +256,9 @@ fun parseJson(text: String): Any? = JsonReader(text).run { value(0).also { if (a
 fun toJson(value: Any?): String = when (value) {
     null, Unit -> "null"
     is Boolean, is Int, is Long, is Double -> value.toString()
-    is Map<*, *> -> value.entries.joinToString(",", "{", "}") { (key, item) -> "${toJson(key.toString())}:${toJson(item)}" }
+    is Map<*, *> -> value.entries.joinToString(",", "{", "}") { (key, item) ->
+        "${toJson(key.toString())}:${toJson(item)}"
+    }
     is Iterable<*> -> value.joinToString(",", "[", "]") { toJson(it) }
     else -> value.toString().map { if (it < ' ' || it in "\"\\\u2028\u2029") "\\u%04x".format(it.code) else "$it" }
         .joinToString("", "\"", "\"")
