@@ -153,7 +153,7 @@ def _prompt(app: App) -> str:
     return (f"private const val PROMPT_PREFIX =\n{prefix}\n"
             f"private const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n{ends}\n"
             f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
-            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>` itself: remove it there.\n"
+            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>`: remove it there.\n"
             " */\n"
             f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n")
 

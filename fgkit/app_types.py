@@ -71,8 +71,8 @@ class Language:
 
 DART = Language(
     frozenset("""abstract as assert await bool break case catch class const continue covariant default deferred do
-    double dynamic else enum export extends extension external factory false final finally for get if implements import in int
-    interface is late library mixin new null num operator part required rethrow return set static super switch this
+    double dynamic else enum export extends extension external factory false final finally for get if implements import in
+    int interface is late library mixin new null num operator part required rethrow return set static super switch this
     throw true try typedef var void while with yield""".split()),
     {"string": "String", "integer": "int", "number": "double", "boolean": "bool", "map": "Map<String, Object?>",
      "any": "Object?"})

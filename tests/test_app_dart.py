@@ -47,7 +47,8 @@ def test_the_interface_has_a_typed_method_for_each_function(functions):
         "setHeating({required double celsius, Room? room})", "setTimer({required int minutes, String? label})",
         "setAlarm({required String time, List<String>? days})", "addToShoppingList({required List<String> products})",
         "sendMessage({required String to, required String text})",
-        "addEvent({required String title, required When when})", "waterGarden({required List<int> zones, required int minutes})"]
+        "addEvent({required String title, required When when})",
+        "waterGarden({required List<int> zones, required int minutes})"]
 
 
 def test_three_tools_share_one_enum(functions):
@@ -73,7 +74,7 @@ def test_the_tool_list_is_what_the_model_was_trained_with(functions):
 
 
 def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
-    assert "The app's runtime writes these into the prompt exactly as in training (style\n/// flutter_gemma)." in functions
+    assert "writes these into the prompt exactly as in training (style\n/// flutter_gemma)." in functions
     glue.make(glue.read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
     other = " ".join((tmp_path / "lib/functions/functions.dart").read_text().replace("///", "").split())
     assert "Trained in prompt style template, while the app's runtime writes flutter_gemma. They part at" in other

@@ -173,7 +173,8 @@ def test_straight_into_a_flutter_project_and_a_gradle_module(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"dart_package": "a'; import 'x"}, {"kotlin_package": "a b"},
-                                   {"kotlin_package": "../x"}, {"kotlin_package": ""}, {"kotlin_package": "com.in.app"}, {"dart_package": "a\n"}])
+                                   {"kotlin_package": "../x"}, {"kotlin_package": ""}, {"kotlin_package": "com.in.app"},
+                                   {"dart_package": "a\n"}])
 def test_packages_are_names(tmp_path, wrong):
     with pytest.raises(FgkitError, match="packages are"):
         made(tmp_path / "app", **wrong)

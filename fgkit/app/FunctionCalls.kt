@@ -22,7 +22,7 @@ fun parseCalls(answer: String): List<ModelCall> {
 /** The text with every control token broken by an invisible space, so that nobody can type a turn of the model. */
 fun neutralise(text: String): String = CONTROL.replace(text) { "<\u200b" + it.value.substring(1) }
 
-/** Checks arguments against a function's schema and gives them its types: `"5"` and `5.0` become `5`, `"RED"` `"red"`. */
+/** Checks arguments against a function's schema, gives them its types: `"5"` and `5.0` become `5`, `"RED"` `"red"`. */
 fun checkArguments(name: String, schema: Map<String, Any?>, arguments: Map<String, Any?>): Map<String, Any?> {
     val problems = mutableListOf<String>()
     val checked = checkMembers(arguments, schema, name, problems)
