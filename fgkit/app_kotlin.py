@@ -57,7 +57,7 @@ const val SYSTEM_INSTRUCTION = {literal(app.system_message)}
 /**
  * The tools for `ConversationConfig(tools = liteRtLmTools(MyFunctions()))`.
  *
-{app.note(' *', 'litert_lm')} *
+{_closed(app.note(' *', 'litert_lm'))} *
  * With `automaticToolCalling = false` LiteRT-LM gives the calls to the app instead: pass each to [dispatch].
  */
 fun liteRtLmTools(functions: Functions<*>): List<ToolProvider> = functionDeclarations.map {{ declaration ->
@@ -253,10 +253,15 @@ def _write(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
 
 
 def _doc(text: str, indent: str) -> str:
-    lines = [line.replace("*/", "*&#47;").replace("/*", "/&#42;") for line in comment_lines(text)]
+    lines = [_closed(line) for line in comment_lines(text)]
     if len(lines) <= 1:
         return "".join(f"{indent}/** {line} */\n" for line in lines)
     return f"{indent}/**\n" + "".join(f"{indent} * {line}".rstrip() + "\n" for line in lines) + f"{indent} */\n"
+
+
+def _closed(text: str) -> str:
+    """A text that neither ends the comment it stands in nor opens one, which Kotlin would nest."""
+    return text.replace("*/", "*&#47;").replace("/*", "/&#42;")
 
 
 def _escape(code: int) -> str:

@@ -66,6 +66,15 @@ def test_comments_hold_no_line_end(any_text):
     assert doc.count("*/") == doc.count("/*") == bool(doc) and "/*" not in doc[2:]
 
 
+@pytest.mark.parametrize("words", ["x */ fun evil() {} /*", "*/*/", "/*/", "/**/"])
+def test_what_a_note_quotes_stays_in_its_comment(words):
+    """Where two styles part, the note shows a little of both prompts, descriptions among it."""
+    made = app_kotlin.litert_lm(app([tool("f", words, None, a=text(words))]))
+    note = made[made.index("/**\n * The tools"):made.index("fun liteRtLmTools")]
+    assert "parameters" in note and note.count("*/") == note.count("/*") == 1
+    assert identifiers(tree(made, "kotlin")).isdisjoint({"evil"})
+
+
 def test_long_lines_are_folded():
     assert folded("f(", ["a", "b"], ")", "  ", "  ") == "  f(a, b)"
     assert folded("f(", ["a" * 60, "b" * 60], ")", "  ", "  ") == f"  f(\n    {'a' * 60},\n    {'b' * 60},\n  )"
