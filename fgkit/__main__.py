@@ -153,6 +153,19 @@ def _prompt(options: argparse.Namespace) -> int:
     return 0
 
 
+def _glue(options: argparse.Namespace) -> int:
+    from . import glue
+
+    source = glue.read_source(options.path, tools=options.tools, data=options.data, format=options.format,
+                              style=options.style)
+    for path in glue.make(source, options.output, dart=options.dart, kotlin=options.kotlin, count=options.rows,
+                          dart_package=options.dart_package, kotlin_package=options.kotlin_package):
+        print(path)
+    for note in glue.notes(source):
+        print(f"note: {note}")
+    return 0
+
+
 def _init(options: argparse.Namespace) -> int:
     from .init import init
 
@@ -286,6 +299,22 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("--tokens", metavar="DIR|offline", default="", help="show tokens, too: a model folder's or the "
                         "offline base's")
     prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+    glue = command("glue", _glue, "write an app's code in Dart and Kotlin: tools, typed functions, dispatcher, "
+                   "golden vectors", "glue run --output app")
+    glue.add_argument("path", metavar="SOURCE", help="a run folder, a model folder, a .task, or tools (.py or .json)")
+    glue.add_argument("--output", metavar="DIR", default="app", help="folder for everything (default: app)")
+    glue.add_argument("--dart", metavar="DIR", help="instead: a Flutter project to write into")
+    glue.add_argument("--kotlin", metavar="DIR", help="instead: a Gradle module to write into")
+    glue.add_argument("--tools", metavar="FILE", default="", help="tools, where SOURCE does not tell them")
+    glue.add_argument("--data", metavar="FILE", default="", help="rows for golden vectors (default: the run's)")
+    glue.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    glue.add_argument("--rows", metavar="N", type=int, default=50, help="most golden vectors (default: %(default)s)")
+    glue.add_argument("--style", metavar="STYLE", help="prompt style, one of the training's (default: its first)")
+    glue.add_argument("--dart-package", metavar="NAME", default="flutter_gemma",
+                      help="the plugin: flutter_gemma (default) or flutter_edge_ai, its name from 1.11.4 on")
+    glue.add_argument("--kotlin-package", metavar="NAME", default="functions",
+                      help="package of the Kotlin files (default: %(default)s)")
 
     init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
     init.add_argument("path", metavar="DIR", help="a new or empty folder")

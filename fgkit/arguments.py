@@ -59,7 +59,7 @@ class Checker:
         optional arguments can be told from a filled one: all are left out. Any other call comes back as it is.
         """
         required = self.schema.get("required", ())
-        kept, filled = _without_nulls(arguments, {"properties": self.properties, "required": required})
+        kept, filled = without_nulls(arguments, {"properties": self.properties, "required": required})
         return kept if filled else arguments
 
     @cached_property
@@ -104,12 +104,12 @@ def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
+def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
     """The value without nulls in optional members, and whether one of them cannot be meant."""
     if not isinstance(schema, dict):
         return value, False
     if isinstance(value, list):
-        pairs = [_without_nulls(item, schema.get("items") or {}) for item in value]
+        pairs = [without_nulls(item, schema.get("items") or {}) for item in value]
         return [item for item, _ in pairs], any(filled for _, filled in pairs)
     if not isinstance(value, dict) or not schema.get("properties") and schema.get("type") == "object":
         return value, False  # an object with free names may hold any
@@ -119,7 +119,7 @@ def _without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
         if item is None and key not in needed:
             filled |= not (member.get("nullable") is True or "null" in member.get("type", ()))
         else:
-            kept[key], inner = _without_nulls(item, member)
+            kept[key], inner = without_nulls(item, member)
             filled |= inner
     return kept, filled
 

@@ -202,6 +202,7 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
         assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
     assert "fgkit/notebooks/params/home.yaml" in names
     assert {f"fgkit/starter/{name}" for name in init.FILES} <= names
+    assert {"fgkit/app/function_calls.dart", "fgkit/app/FunctionCalls.kt"} <= names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE-GEMMA.txt"} <= names
     assert {name.split("/")[0] for name in names} == {"fgkit", info}
 
