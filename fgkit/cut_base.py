@@ -85,9 +85,11 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
     with replacing(target) as part:
         part.mkdir()
         (part / "tokenizer.model").write_bytes(pieces.only(ids))
-        write_text(part / "tokenizer.json", json.dumps(_tokenizer_json(read_json(folder / "tokenizer.json"), pieces, ids),
-                                                       ensure_ascii=False))
-        _write_settings(folder, part, ids)
+        data = read_json(folder / "tokenizer.json")
+        small = _tokenizer_json(data, pieces, ids)
+        write_text(part / "tokenizer.json", json.dumps(small, ensure_ascii=False))
+        kept, all_added = ({entry["content"]: entry for entry in one["added_tokens"]} for one in (small, data))
+        _write_settings(folder, part, len(ids), kept, all_added.keys() - kept.keys())
         _write_weights(folder, part, ids, len(pieces))
         (part / NOTICE).write_text(notice_text(), encoding="utf-8")
         record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
@@ -164,26 +166,24 @@ def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequen
                    "added_tokens": sorted(added, key=lambda entry: entry["id"])}
 
 
-def _write_settings(folder: Path, part: Path, ids: Sequence[int]) -> None:
-    """The small files, without the tokens that are gone: reading them would add those again, behind the last row."""
-    new = {old: index for index, old in enumerate(ids)}
+def _write_settings(folder: Path, part: Path, size: int, added: dict[str, dict], gone: set[str]) -> None:
+    """The small files, with the added tokens that are left: reading others would add them behind the last row."""
     config = read_json(folder / "config.json")
     if "vocab_size" not in config:
         raise ModelError(f"{folder / 'config.json'}: holds no vocab_size, so it is no Gemma 3 text model. Use "
                          "FunctionGemma or the offline base.")
-    write_json(part / "config.json", config | {"vocab_size": len(ids)})
+    write_json(part / "config.json", config | {"vocab_size": size})
     for name in ("generation_config.json", "chat_template.jinja"):
         shutil.copyfile(folder / name, part / name)
-    gone = {entry["content"] for entry in read_json(folder / "tokenizer.json")["added_tokens"] if entry["id"] not in new}
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        if (folder / name).is_file():
-            settings = _without(read_json(folder / name), gone)
-            if "added_tokens_decoder" in settings:
-                settings["added_tokens_decoder"] = {
-                    str(new[int(old)]): entry for old, entry in settings["added_tokens_decoder"].items() if int(old) in new}
-            if name == "added_tokens.json":
-                settings = {token: new[old] for token, old in settings.items() if old in new}
-            write_json(part / name, settings)
+    settings = _without(read_json(folder / "tokenizer_config.json"), gone)
+    if "added_tokens_decoder" in settings:  # transformers prefers this list to the one in tokenizer.json
+        settings["added_tokens_decoder"] = {str(entry["id"]): {key: value for key, value in entry.items() if key != "id"}
+                                            for entry in added.values()}
+    write_json(part / "tokenizer_config.json", settings)
+    if (folder / "special_tokens_map.json").is_file():
+        write_json(part / "special_tokens_map.json", _without(read_json(folder / "special_tokens_map.json"), gone))
+    if (folder / "added_tokens.json").is_file():
+        write_json(part / "added_tokens.json", {token: entry["id"] for token, entry in added.items()})
 
 
 def _without(value: Any, gone: set[str]) -> Any:
