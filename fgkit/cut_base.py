@@ -222,14 +222,15 @@ def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: S
     model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     problems = [] if len(tokenizer) == len(ids) else [f"tokenizer.json has {len(tokenizer)} pieces, expected {len(ids)}"]
     every = "".join(chr(code) for code in range(32, 0x3000, 7)) + "\U0001f525" + " " * 40 + "\n" * 40 + "\t"
-    wanted = [*pieces.encode(texts), None]
-    for text, before in zip([*texts, every], wanted, strict=True):
-        ours = tokenizer(text, add_special_tokens=False).input_ids
-        if before is not None and [ids[index] for index in ours] != before:
+    texts = [*texts, every]
+    found = tokenizer(texts, add_special_tokens=False).input_ids
+    for text, before, ours, theirs, back in zip(texts, pieces.encode(texts), found, model.Encode(texts),
+                                                model.Decode(found), strict=True):
+        if text != every and [ids[index] for index in ours] != before:
             problems.append(f"{text[:60]!r} is not encoded as before")
-        if ours != model.Encode(text):
+        if ours != theirs:
             problems.append(f"{text[:60]!r}: tokenizer.json and tokenizer.model differ")
-        if model.Decode(ours) != text.replace(vocabulary.SPACE, " "):
+        if back != text.replace(vocabulary.SPACE, " "):
             problems.append(f"{text[:60]!r} is not decoded to itself")
     problems += checks.weight_problems(folder)
     if problems:
@@ -245,4 +246,4 @@ def _announcement(whole: Path, folder: Path, rows: Rows) -> str:
     weights = [(path / "model.safetensors").stat().st_size // 2 for path in (whole, folder)]
     size, all_pieces = (read_json(path / "config.json")["vocab_size"] for path in (folder, whole))
     return (f"Vocabulary: {size:,} of {all_pieces:,} pieces, {weights[1] / 1e6:.0f} of {weights[0] / 1e6:.0f} million "
-            f"weights, in {folder}. What held-out users say takes {100 * (after / before - 1):.1f}% more tokens.")
+            f"weights, in {folder}. What held-out users say takes {100 * (after / max(before, 1) - 1):.1f}% more tokens.")

@@ -16,7 +16,7 @@ from fgkit import base_model, checks, cut_base, examples, files, offline_base, p
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError, ModelError
-from fgkit.records import request
+from fgkit.records import read_records, request
 from fgkit.scoring import Rows
 from fgkit.tools import load_tools
 
@@ -170,6 +170,26 @@ def test_the_cut_model_scores_the_kept_pieces_as_the_whole_one(base, cut) -> Non
         before, after = (model.float()(torch.tensor([examples.encode(own, ROWS[0])])).logits[0, -1]
                          for model, own in ((whole, tokenizer), (small, small_tokenizer)))
     assert torch.allclose(after, before[ids], atol=1e-5) and after.shape == (SIZE,)
+
+
+@pytest.mark.slow
+def test_the_real_base_is_cut(tmp_path) -> None:
+    whole = offline_base.build(files.cache_dir("offline-base"))
+    trained, held_out = (tuple(read_records(files.shipped("data", name), TOOLS))
+                         for name in ("training_data.jsonl", "eval_data.jsonl"))
+    start = cut_base.cut_vocabulary(settings_of(tmp_path, 32_768), found_base(whole), Rows(TOOLS, trained, held_out))
+    pair, before, ids = Pair(start.folder), Pair(whole), old_ids(start.folder)
+    assert ids[:494] == list(range(494)) and len(ids) == 32_768 and checks.shape_problems(start.folder) == []
+    for text in {part for row in examples.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])}:
+        assert [ids[index] for index in pair.agree(text)] == before.agree(text)
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(text=TEXTS)
+    def agree(text: str) -> None:
+        ours, theirs = pair.agree(text), before.model.Encode(text)
+        assert not set(theirs) <= set(ids) or [ids[index] for index in ours] == theirs
+
+    agree()
 
 
 # ---- in a run
