@@ -95,7 +95,7 @@ def _measure(name: str) -> dict[str, Any]:
             if OURS[name] != "bf16_weights":
                 model = model.float()
             stack.enter_context(tree_model.trained_in_trees(model))
-            recipe = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
+            recipe = Recipe(num_train_epochs=6, learning_rate=1e-5, per_device_train_batch_size=4,
                             gradient_accumulation_steps=8, precision=OURS[name])
             run = trainer.build(model, tokenizer, rows, rows[:1], recipe=recipe,
                                 config=FinetuneConfig(base="offline", output=folder), checkpoints=Path(folder))

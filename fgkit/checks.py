@@ -26,8 +26,8 @@ GUIDE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer.
 MORE_FILES = ("generation_config.json", "chat_template.jinja")
 # What litert_torch's build_model_270m builds whatever the folder says: one that differs would convert into nonsense.
 SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 640, "num_hidden_layers": 18, "num_attention_heads": 4,
-              "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 2048, "vocab_size": 262_144,
-              "sliding_window": 512}
+              "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 2048, "sliding_window": 512}
+VOCABULARY = 262_144  # rows of the 270M's embedding; a base with a cut vocabulary has fewer
 # Shares of the answers above which a validation check fails; a call is missing in some rows of any honest model.
 MAX_WITHOUT_CALL, MAX_GARBAGE, MAX_REFUSING = 0.5, 0.1, 0.25
 
@@ -166,6 +166,9 @@ def shape_problems(folder: str | Path) -> list[str]:
         return [f"{path}: holds a {type(config).__name__}, expected an object."]
     problems = [f"{path}: {key} is {config.get(key)!r}, expected {value!r}: only Gemma 3 270M can be converted."
                 for key, value in SHAPE_270M.items() if config.get(key) != value]
+    size = config.get("vocab_size")
+    if type(size) is not int or not 0 < size <= VOCABULARY:
+        problems.append(f"{path}: vocab_size is {size!r}, expected {VOCABULARY} or, after a cut, fewer.")
     if config.get("tie_word_embeddings", True) is not True:
         problems.append(f"{path}: tie_word_embeddings is false, expected true: the converter has no separate output "
                         "head.")
@@ -225,6 +228,10 @@ def _piece_problems(path: Path) -> list[str]:
         elif number > 3 and processor.Encode(token) != [number]:
             pieces = processor.Encode(token, out_type=str)
             problems.append(f"{path}: {token} is split into {pieces}, expected one piece.")
+    size = files.read_json(path.with_name("config.json")).get("vocab_size")
+    if processor.GetPieceSize() != size:
+        problems.append(f"{path}: has {processor.GetPieceSize()} pieces, but config.json says vocab_size {size}: one of "
+                        "them is of another base, whole or with a cut vocabulary.")
     return problems
 
 

@@ -98,6 +98,8 @@ class FinetuneConfig(_DataConfig):
 
     base: str = _setting("", "A Hub name, a model folder or `offline`; empty: FunctionGemma if a token or a local copy "
                              "gives access, the offline base otherwise.")
+    vocab_size: int = _setting(0, "Pieces of the base's vocabulary to train with, such as 32768, which makes the `.task` "
+                                  "less than half as large; 0: all (docs/vocabulary.md).")
     num_train_epochs: int | None = _setting(None, "Passes over the training rows. Both recipes: 3.")
     learning_rate: float | None = _setting(None, "Peak step size. FunctionGemma 1e-5, which keeps what it knows; "
                                                  "offline base 5e-5, which has to learn the format.")
@@ -119,7 +121,7 @@ class FinetuneConfig(_DataConfig):
         yield from super()._problems()
         for name, low, high in (("num_train_epochs", 1, 1000), ("learning_rate", 1e-8, 1e-2),
                                 ("per_device_train_batch_size", 1, 4096), ("gradient_accumulation_steps", 1, 4096),
-                                ("max_length", 16, 32768), ("warmup_ratio", 0.0, 1.0)):
+                                ("max_length", 16, 32768), ("warmup_ratio", 0.0, 1.0), ("vocab_size", 0, 262_143)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 yield f"{name} is {value}, expected {low} to {high}"

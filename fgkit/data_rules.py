@@ -92,6 +92,9 @@ RULES = {rule.id: rule for rule in (
          "Shorten the tools or the row, or convert with `-p kv_cache_max_len {enough}`."),
     Rule("D233", "note", "prompts longer than one prefill", "at most {limit} tokens for the fastest first answer",
          "The phone then takes several passes. Shorten the tools, or convert with `-p prefill_seq_len {enough}`."),
+    Rule("D234", "warning", "text that is read byte by byte", "at most {limit}% of its tokens single bytes",
+         "The vocabulary has no piece for these characters, so the model hardly understands them. Add training rows with "
+         "them, or keep more pieces (`-p vocab_size`, 0 for all)."),
     Rule("D241", "warning", "control character", "text that a keyboard writes", "Delete it."),
     Rule("D242", "warning", "invisible character", "text that a keyboard writes", "Delete it."),
     Rule("D243", "warning", "character that turns the writing direction", "text that reads as it is stored",

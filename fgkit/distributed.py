@@ -48,11 +48,12 @@ def _finetune(settings: Any) -> Path:
     rows = stages.load_rows(settings)
     with state.main_process_first():  # what has to be downloaded or built is, once
         base = base_model.find_base(settings.base)
+        start = stages.cut_vocabulary(settings, base, rows)
     print(rows, base.announcement, sep="\n")
     if state.is_main_process:
-        stages.report_data(settings, base)
+        stages.report_data(settings, start)
         stages.score_base(settings, base, rows)
-    folder = stages.finetune(settings, base, rows)
+    folder = stages.finetune(settings, start, rows)
     if state.is_main_process:
         stages.score_tuned(settings, rows)
         stages.show_scores(settings)

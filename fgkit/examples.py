@@ -63,7 +63,7 @@ def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: An
     """
     names = styles.split(style)
     texts = {name: prompt_texts(records, tools, system_message, name) for name in names}
-    answers = {name: _answers(records, name) for name in names}
+    answers = {name: answer_texts(records, name) for name in names}
     rows, too_long = [], []
     for index, record in enumerate(records):
         name = styles.of_row(texts[names[0]][index], names, seed)
@@ -105,7 +105,15 @@ def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict],
     return len(records)
 
 
-def _answers(records: Sequence[Record], style: str) -> list[str]:
+def answer_texts(records: Sequence[Record], style: str = "template") -> list[str]:
+    """The answer that is trained after each record's prompt.
+
+    Args:
+        records: rows with their answers.
+        style: whose parser will read them.
+    Raises:
+        DataError: the style cannot say an answer; each is named with its line.
+    """
     answers, problems = [], []
     for record in records:
         try:

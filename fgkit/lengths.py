@@ -1,6 +1,7 @@
 """Rows in tokens against the three limits they meet: `max_length` in training, prefill and KV cache on the phone.
 
-In: records, tools and the base's tokenizer. Out: prompt and answer lengths; a finding for each row that does not fit.
+In: records, tools and the base's tokenizer. Out: prompt and answer lengths; a finding for each row that does not fit,
+and for each text of which too much is written in bytes because the vocabulary has no piece for it.
 
 >>> lengths.prompt[:3], lengths.answer[:3]
 (array([241, 245, 242]), array([15, 24, 17]))
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import examples, progress, prompts
-from .data_rules import Findings
+from .data_rules import Findings, quoted
 from .records import Record
 
 if TYPE_CHECKING:
     import numpy
 
+BYTES = 0.25  # share of a text's tokens from which it is said to be read byte by byte
 _CHUNK = 2000
 _TURN = "<start_of_turn>"
 
@@ -98,6 +100,26 @@ def check(findings: Findings, path: str, records: Sequence[Record], lengths: Len
         findings.add("D233", path, records[place].line,
                      f"{longer} of {len(records)} prompts, this one the longest with {lengths.prompt[place]} tokens",
                      limit=prefill_seq_len, enough=_power(int(lengths.prompt.max())))
+
+
+def check_bytes(findings: Findings, path: str, records: Sequence[Record], tokenizer: Any) -> None:
+    """Note each row whose user text is mostly spelt in bytes, as other scripts and emoji are after a cut.
+
+    Args:
+        findings: collects.
+        path, records: the file and its rows.
+        tokenizer: the one the model is trained with.
+    """
+    known = tokenizer.get_vocab()
+    single = {known[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in known}
+    for start in range(0, len(records), _CHUNK):
+        chunk = records[start:start + _CHUNK]
+        texts = tokenizer([record.user_content for record in chunk], add_special_tokens=False).input_ids
+        for record, ids in zip(chunk, texts, strict=True):
+            count = sum(index in single for index in ids)
+            if count > BYTES * len(ids):
+                findings.add("D234", path, record.line, f"{count} of {len(ids)} in {quoted(record.user_content)}",
+                             limit=round(100 * BYTES))
 
 
 def _power(length: int) -> int:

@@ -166,6 +166,7 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
             side.lengths = lengths.measure(side.records, tools, tokenizer, system_message=system_message, style=style)
             lengths.check(findings, side.path, side.records, side.lengths, max_length=max_length,
                           prefill_seq_len=prefill_seq_len, kv_cache_max_len=kv_cache_max_len)
+            lengths.check_bytes(findings, side.path, side.records, tokenizer)
     first = sides[0]
     balance.check_kinds(findings, first.path, first.records, first.counts, len(set(first.groups)))
     balance.check_tools(findings, first.path, _without_own(first, tools), first.counts, first.arguments)

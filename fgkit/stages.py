@@ -1,6 +1,6 @@
 """The steps of the three notebooks, each one call: what comes in from the settings, what goes out into the run's folder.
 
-    finetune    load_rows, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
+    finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
     to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
     to_task     load_rows, bundle_task, score_task, judge         -> *.task, *.task.json
 
@@ -23,6 +23,7 @@ from . import (bundle, checks, devices, evaluation, examples, progress, prompts,
                summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
+from .cut_base import cut_vocabulary, described, hand_on, modification
 from .display import show_picture, show_table
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
@@ -31,8 +32,8 @@ from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin,
                       score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
 
-__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "finetune", "judge", "load_rows", "report_data",
-           "score_base", "score_task", "score_tuned", "show_scores", "validate"]
+__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "cut_vocabulary", "finetune", "judge", "load_rows",
+           "report_data", "score_base", "score_task", "score_tuned", "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
 
 
@@ -97,7 +98,8 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
             return target
         training.save(model, base.folder, target, facts | {
             "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
-            "modifications": _modifications(base, len(rows.train)), "log": log})
+            "vocabulary": described(base.folder), "modifications": _modifications(base, len(rows.train)), "log": log})
+    hand_on(base.folder, target)
     training.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
     summary.update(settings.folder, settings={"finetune": facts["settings"]},
@@ -180,7 +182,8 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
         profile=profile,
         sidecar={"style": styles.join(names), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
                  "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
-                 "modifications": facts.get("modifications"), "versions": summary.versions()})
+                 "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
+                 "versions": summary.versions()})
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
                    files={path.name: summary.describe_file(path)})
     return path
@@ -250,7 +253,8 @@ def peak_memory_gb() -> float | None:
 def _modifications(base: Base, count: int) -> str:
     from .offline_base import MODIFICATIONS
 
-    return (f"{MODIFICATIONS}; " if base.offline else "") + f"all weights fine-tuned with fgkit on {count} rows"
+    return ((f"{MODIFICATIONS}; " if base.offline else "") + modification(base.folder)
+            + f"all weights fine-tuned with fgkit on {count} rows")
 
 
 def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:

@@ -277,22 +277,33 @@ def _worker(request: str) -> None:
 
     settings = json.loads(request)
     _import_lora_layers()
-    from litert_torch.generative.examples.gemma3 import gemma3
     from litert_torch.generative.layers import kv_cache
     from litert_torch.generative.utilities import converter
     from litert_torch.generative.utilities.export_config import ExportConfig
 
-    pytorch_model = gemma3.build_model_270m(settings.pop("model_dir"))
-    if pytorch_model is None:
-        raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with "
-                         "save_pretrained.")
-    pytorch_model.eval()
+    pytorch_model = _build(Path(settings.pop("model_dir")))
     export_config = ExportConfig()
     export_config.kvcache_layout = kv_cache.KV_LAYOUT_TRANSPOSED
     export_config.mask_as_input = True
     converter.convert_to_tflite(pytorch_model, export_config=export_config, **settings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("\n" + json.dumps({"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}), flush=True)
+
+
+def _build(folder: Path) -> Any:
+    """litert_torch's Gemma 3 270M with the folder's weights and as many pieces as the folder has."""
+    from litert_torch.generative.examples.gemma3 import decoder
+    from litert_torch.generative.utilities.model_builder import build_decoder_only_model
+
+    config = decoder.get_decoder_config_270m()
+    config.vocab_size = files.read_json(folder / "config.json")["vocab_size"]
+    for names in decoder.TENSOR_NAMES_DICT.values():
+        try:
+            return build_decoder_only_model(str(folder), config, names, decoder.Decoder)
+        except KeyError:  # the names are those of another way to save the model
+            continue
+    raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with "
+                     "save_pretrained.")
 
 
 def _import_lora_layers() -> None:

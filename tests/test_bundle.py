@@ -71,6 +71,17 @@ def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
     assert sorted(p.name for p in output.parent.iterdir()) == ["NOTICE-GEMMA.txt", "my.task", "my.task.json"]
 
 
+def test_the_tokenizer_of_another_vocabulary_is_refused(inputs, monkeypatch):
+    tflite, tokenizer, output = inputs
+    shapes = {"prefill_16": {}, "decode": {"outputs": {"logits": [1, 1, 262_144]}}}
+    monkeypatch.setattr(bundle, "signatures", lambda path: shapes)
+    with pytest.raises(BundleError, match="a.tflite: scores 262144 pieces, but the tokenizer has 484"):
+        bundle.create_task(tflite, tokenizer, output, sidecar={})
+    assert not output.parent.exists()
+    shapes["decode"]["outputs"]["logits"] = [1, 1, 484]
+    assert bundle.create_task(tflite, tokenizer, output, sidecar={}).is_file()
+
+
 def test_the_guide_profile_is_the_guides():
     guide = bundle.PROFILES["guide"]
     assert guide.start_token == "<bos>"

@@ -54,7 +54,7 @@ def write_weights(folder: Path, dtype: str = "BF16") -> None:
 def folder(tmp_path) -> Path:
     """A model folder in which everything that is looked at is right; the tensors are stand-ins."""
     write_weights(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(checks.SHAPE_270M))
+    (tmp_path / "config.json").write_text(json.dumps(checks.SHAPE_270M | {"vocab_size": 484}))
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": [
         {"id": number, "content": token} for token, number in CONTROL_TOKENS.items()]}))
     (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
@@ -88,6 +88,9 @@ def edit(name: str, **fields):
     (edit("config.json", model_type="llama"), 4, "model_type is 'llama', expected 'gemma3_text'"),
     (edit("config.json", num_hidden_layers=26), 4, "num_hidden_layers is 26, expected 18"),
     (edit("config.json", tie_word_embeddings=False), 4, "no separate output head"),
+    (edit("config.json", vocab_size=262_145), 4, "vocab_size is 262145, expected 262144 or, after a cut, fewer"),
+    (edit("config.json", vocab_size=True), 4, "vocab_size is True"),
+    (edit("config.json", vocab_size=262_144), 5, "has 484 pieces, but config.json says vocab_size 262144"),
     (lambda f: (f / "config.json").write_text("[1"), 4, "is not JSON"),
     (lambda f: (f / "tokenizer.model").write_bytes(b"version https://git-lfs.github.com/spec/v1"), 5, "cannot be read"),
     (lambda f: (f / "tokenizer.model").write_bytes(b""), 5, "tokenizer.model"),

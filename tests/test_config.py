@@ -83,7 +83,8 @@ def test_all_range_problems_come_together(tmp_path) -> None:
 @pytest.mark.parametrize(("name", "low", "high", "below", "above"), [
     ("num_train_epochs", 1, 1000, 0, 1001), ("learning_rate", 1e-8, 1e-2, 9e-9, 1.1e-2),
     ("per_device_train_batch_size", 1, 4096, 0, 4097), ("gradient_accumulation_steps", 1, 4096, 0, 4097),
-    ("max_length", 16, 32768, 15, 32769), ("warmup_ratio", 0.0, 1.0, -0.1, 1.1), ("seed", 0, 2**32 - 1, -1, 2**32),
+    ("max_length", 16, 32768, 15, 32769), ("vocab_size", 0, 262_143, -1, 262_144), ("warmup_ratio", 0.0, 1.0, -0.1, 1.1),
+    ("seed", 0, 2**32 - 1, -1, 2**32),
 ])
 def test_ends_of_ranges(name, low, high, below, above) -> None:
     for good in (low, high):

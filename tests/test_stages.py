@@ -357,6 +357,19 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     assert found["settings"]["finetune"]["num_train_epochs"] == 2 and "training" in found["seconds"]
 
 
+def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
+    folder = tiny.model_folder(tmp_path / "base-32768")
+    files.write_json(folder / "vocabulary.json", {"pieces": 32768, "of": 262144, "ids": [0, 1]})
+    seen = {}
+    monkeypatch.setattr(training, "train", lambda *_, **__: ("the model", [{"step": 1, "loss": 2.0}]))
+    monkeypatch.setattr(training, "save", lambda tuned, base, target, record: seen.update(record) or model(target))
+    settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048, vocab_size=32768)
+    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), rows(2))
+    assert seen["vocabulary"] == {"pieces": 32768, "of": 262144}
+    assert "; vocabulary cut to 32,768 of 262,144 pieces; all weights fine-tuned" in seen["modifications"]
+    assert (target / "vocabulary.json").read_bytes() == (folder / "vocabulary.json").read_bytes()
+
+
 def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     folder, trainings = tiny.model_folder(tmp_path / "base"), []
 
@@ -528,7 +541,7 @@ def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
     sidecar = seen["sidecar"]
     assert sidecar.pop("versions")
     assert sidecar == {"style": "template", "base": "offline", "tools_hash": tools_hash(TOOLS),
-                       "system_message": "Act.", "modifications": "tuned",
+                       "system_message": "Act.", "modifications": "tuned", "vocabulary": None,
                        "model_sha256": files.sha256(folder / "model.safetensors")}
     assert summary.read(tmp_path)["files"]["mine.task"]["bytes"] == 6
 

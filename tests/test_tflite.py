@@ -49,7 +49,7 @@ def tiny_tflite() -> Path:
 
     def tiny_config():
         config = real()
-        config.vocab_size, config.num_layers, config.max_seq_len = TINY["vocab_size"], TINY["num_hidden_layers"], 256
+        config.num_layers, config.max_seq_len = TINY["num_hidden_layers"], 256
         config.embedding_dim, config.embedding_scale = TINY["hidden_size"], TINY["hidden_size"] ** 0.5
         config.block_configs = config.block_configs[:TINY["num_hidden_layers"]]
         for block in config.block_configs:
@@ -138,11 +138,11 @@ def test_compare_logits():
 
 
 def fake_folder(path: Path) -> Path:
-    """A folder that passes the checks before conversion: the 270M's config and one tensor with a true header."""
+    """A folder that passes the checks before conversion: the 270M's config, a cut vocabulary and one tensor with a true header."""
     from fgkit.checks import SHAPE_270M
 
     path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps(SHAPE_270M))
+    (path / "config.json").write_text(json.dumps(SHAPE_270M | {"vocab_size": 2}))
     header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     (path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
     return path

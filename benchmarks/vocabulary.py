@@ -1,0 +1,210 @@
+"""What a smaller vocabulary costs and saves: sizes from 8,192 pieces to all, each tuned, converted, bundled and scored.
+
+    python benchmarks/vocabulary.py --only step --sizes 32768 0     # a training step: 3 minutes on 2 cores
+    python benchmarks/vocabulary.py                                 # all: a whole run a size, hours on 2 cores
+    python benchmarks/vocabulary.py --json > vocabulary.json        # what is known so far as one JSON object
+
+Three parts a size, each in a process of its own and each kept in `--output`, so that a second call goes on where the
+first stopped: `step`, seconds and peak memory of a training step of 32 rows; `run`, the whole of `fgkit run -p vocab_size
+SIZE`, which gives bytes and scores; `served`, the finished bundle in LiteRT-LM: its speed, tokens a prompt, and its answers
+to requests in other languages and with emoji (`other_languages.json`, 6 of each), which the training rows do not hold.
+Size 0 is the whole vocabulary. Delete a size's folder to measure it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = (8192, 16_384, 32_768, 65_536, 0)
+PARTS = ("step", "run", "served")
+STEP_ROWS, STEPS = 32, 3
+TIMED = 24  # held-out prompts whose answers are timed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="N", help=f"default: {SIZES}; 0: all pieces")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--output", type=Path, default=Path("build/vocabulary"), help="default: %(default)s")
+    parser.add_argument("--base", default="offline", help="default: %(default)s")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="fp32", help="of the step (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        part, size = options.worker
+        found = _step(options, int(size)) if part == "step" else _served(options, int(size))
+        print("\n" + json.dumps(found))
+        return 0
+    results: dict[str, dict] = {}
+    for size in options.sizes:
+        folder = _folder(options, size)
+        folder.mkdir(parents=True, exist_ok=True)
+        results[_name(size)] = {part: _measured(options, folder, part, size) for part in options.only}
+    if options.json:
+        print(json.dumps({"cores": os.cpu_count(), "sizes": results}))
+    else:
+        print(_table(results))
+    return 0
+
+
+def _name(size: int) -> str:
+    return str(size) if size else "full"
+
+
+def _folder(options: argparse.Namespace, size: int) -> Path:
+    return options.output.absolute() / _name(size)
+
+
+def _measured(options: argparse.Namespace, folder: Path, part: str, size: int) -> dict[str, Any]:
+    """A part's result, from its file or by measuring it now."""
+    from fgkit.files import read_json, write_json
+
+    kept = folder / f"{part}.json"
+    if kept.is_file():
+        return read_json(kept)
+    print(f"{_name(size)}: {part} ...", file=sys.stderr, flush=True)
+    if part == "run":
+        command = [sys.executable, "-m", "fgkit", "run", "--output", str(folder / "run"), "--base", options.base,
+                   "-p", "vocab_size", str(size)]
+        code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode
+        if code not in (0, 1):  # 1: the gate found the bundle worse, which is a result, too
+            raise SystemExit(f"{_name(size)}: run failed; correct what it says and call this again")
+        found = _of_summary(read_json(folder / "run" / "summary.json"))
+    else:
+        command = [sys.executable, __file__, "--output", str(options.output), "--base", options.base, "--precision",
+                   options.precision, "--worker", part, str(size)]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if child.returncode:
+            raise SystemExit(f"{_name(size)}: {part} failed")
+        found = json.loads(child.stdout.splitlines()[-1])
+    write_json(kept, found)
+    return found
+
+
+def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
+    scores = {name: {key: score[key] for key in ("n", "tool_accuracy", "exact_match")}
+              | {"exact": [row["exact"] for row in score["rows"]]}  # row by row, for paired intervals
+              for name in ("tuned", "task") if (score := summary[name])}
+    return {"bytes": {name: facts["bytes"] for name, facts in summary["files"].items()}, "scores": scores,
+            "gate": summary["gate"], "seconds": summary["seconds"], "peak_memory_gb": summary["peak_memory_gb"]}
+
+
+def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """Seconds of the fastest of the steps after the first, and the most memory the process held."""
+    from fgkit import base_model, examples, progress, stages, training
+    from fgkit.config import FinetuneConfig, Recipe
+
+    settings = FinetuneConfig(output=str(_folder(options, size)), base=options.base, vocab_size=size, seed=1)
+    rows = stages.load_rows(settings)
+    base = stages.cut_vocabulary(settings, base_model.find_base(settings.base), rows)
+    tokenizer = base_model.load_tokenizer(base.folder)
+    tokens = examples.tokenize_records(rows.train[:STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024)
+    recipe = Recipe(num_train_epochs=1, learning_rate=1e-5, per_device_train_batch_size=4,
+                    gradient_accumulation_steps=STEP_ROWS // 4, precision=options.precision)
+    ends: list[float] = []
+    real = progress.bar
+
+    def bar(*arguments: Any, **more: Any) -> Any:
+        shown = real(*arguments, **more)
+        if more.get("desc") == "training":
+            update = shown.update
+            shown.update = lambda *done: ends.append(time.perf_counter()) or update(*done)
+        return shown
+
+    progress.bar = bar
+    with tempfile.TemporaryDirectory() as checkpoints:
+        _, log = training.train(base.folder, tokens, tokens[:1], recipe=recipe, config=settings,
+                                checkpoints=Path(checkpoints))
+    seconds = [later - earlier for earlier, later in zip(ends, ends[1:])]
+    return {"seconds": round(min(seconds), 2), "all_seconds": [round(value, 2) for value in seconds],
+            "precision": options.precision, "peak_memory_gb": stages.peak_memory_gb(),
+            "loss": [entry["loss"] for entry in log if "loss" in entry]}
+
+
+def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """The finished bundle of the `run` part: speed, tokens, other languages."""
+    from fgkit import base_model, evaluation, examples, scoring
+    from fgkit.calls import Call
+    from fgkit.config import TaskConfig
+    from fgkit.files import read_json
+    from fgkit.prompts import answer
+    from fgkit.records import request
+    from fgkit.runtime import Runtime
+
+    folder = _folder(options, size) / "run"
+    settings = TaskConfig(output=str(folder))
+    rows, task = scoring.load_rows(settings), folder / f"{settings.name}.task"
+    if not task.is_file():
+        raise SystemExit(f"{task}: is not there. Measure the part `run` first.")
+    tokenizer = base_model.load_tokenizer(settings.model_folder)
+
+    def count(text: str) -> int:
+        return len(examples.encode(tokenizer, text))
+
+    languages, longest = read_json(Path(__file__).with_name("other_languages.json")), 64
+    texts = examples.prompt_texts(rows.held_out, rows.tools)
+    found: dict[str, Any] = {
+        "tokens_a_prompt": round(statistics.mean(map(count, texts)), 1),
+        "tokens_a_request": round(statistics.mean(count(row.user_content) for row in rows.held_out), 2),
+        "tokens_an_answer": round(statistics.mean(count(answer(row.calls, row.text)) for row in rows.held_out), 2),
+        "languages": {}}
+    with Runtime(task) as runtime:
+        runtime.generate(texts[0], max_new_tokens=longest)  # compiles
+        prefill, decode = [], []
+        for text in texts[:TIMED]:
+            start = time.perf_counter()
+            runtime.generate(text, max_new_tokens=1)
+            first = time.perf_counter() - start
+            said = runtime.generate(text, max_new_tokens=longest)
+            rest = time.perf_counter() - start - 2 * first
+            prefill.append(count(text) / first)
+            decode.append(count(said) / rest if rest > 0 else 0.0)
+        found |= {"prefill_tokens_a_second": round(statistics.median(prefill)),
+                  "decode_tokens_a_second": round(statistics.median(decode), 1)}
+        for language, asked in languages.items():
+            records = [request(line, row["text"], (Call(row["tool"], row["arguments"]),))
+                       for line, row in enumerate(asked, 1)]
+            answers = runtime.generate_all(examples.prompt_texts(records, rows.tools), longest, progress=False)
+            score = evaluation.score(records, answers, end_tag_cut=runtime.end_tag_cut)
+            found["languages"][language] = {key: score[key] for key in ("n", "tool_accuracy", "exact_match")} | {
+                "tokens_a_request": round(statistics.mean(count(row["text"]) for row in asked), 1)}
+    return found
+
+
+def _table(results: dict[str, dict]) -> str:
+    """What is known as a Markdown table, a row a size."""
+    columns = {
+        "step, s": lambda r: r["step"]["seconds"], "peak memory, GB": lambda r: r["step"]["peak_memory_gb"],
+        ".task, MB": lambda r: round(next(size for name, size in r["run"]["bytes"].items() if name.endswith(".task")) / 1e6, 1),
+        "exact match": lambda r: f"{100 * r['run']['scores']['task']['exact_match']:.1f}%",
+        "tokens a prompt": lambda r: r["served"]["tokens_a_prompt"],
+        "prefill, tokens/s": lambda r: r["served"]["prefill_tokens_a_second"],
+        "decode, tokens/s": lambda r: r["served"]["decode_tokens_a_second"],
+        "other languages, exact": lambda r: f"{100 * statistics.mean(v['exact_match'] for v in r['served']['languages'].values()):.1f}%"}
+    lines = ["| pieces | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for size, found in results.items():
+        cells = []
+        for value in columns.values():
+            try:
+                cells.append(str(value(found)))
+            except KeyError:  # a part that was not asked for
+                cells.append("–")
+        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
