@@ -1,14 +1,14 @@
 """How the cost of a training step grows: with the number of tools, with the rows of a step, with the share they have in common.
 
-    python benchmarks/scaling.py                            # about 12 minutes on 2 cores
+    python benchmarks/scaling.py                            # about 13 minutes on 2 cores
     python benchmarks/scaling.py --plot docs/scaling.png --json
     python benchmarks/scaling.py --only share               # tools, rows or share
 
 Forward and backward pass in bf16 autocast on the offline base, without the optimizer, whose cost does not depend on the
 rows. `unique_tokens` is what the trees hold, `row_tokens` what separate rows would. The rows are the example's; the
 declarations beyond its three are renamed copies of them. For `share`, rows of 265 made-up tokens have 17 answer tokens and
-a prefix of 0 to 248 in common; there the same 8 rows also go through stock TRL's forward pass, padding-free and alike in
-precision and attention, which says what sharing nothing costs.
+a prefix of 0 to 249 in common; there 8 rows also go through the model's own forward pass, as stock TRL's do, in the same precision
+with sdpa attention, which says what sharing nothing costs.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     for name, cases in results.items():
         for case in cases:
             label = {"tools": "{} tools", "rows": "{} rows", "share": "{:.0%} in common"}[name].format(case[name])
+            label += f", {FEW} rows (stock: {case['stock_seconds']:.1f} s)" if "stock_seconds" in case else ""
             lines.append(f"| {label} | {case['unique_tokens']:,} | {case['row_tokens']:,} | {case['seconds']:.1f} | "
                          f"{1000 * case['seconds'] / case['unique_tokens']:.1f} |")
     return "\n".join(lines)
@@ -80,7 +81,7 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     labels = {"tools": "3 to 60 tools, 32 rows", "rows": "32 to 2,048 rows, 3 tools",
               "share": "94% to 0% of a row in common, 32 rows"}
     for (name, cases), colour, marker in zip(results.items(), ("#0072B2", "#E69F00", "#009E73"), "osD"):
-        cases = sorted(cases, key=lambda case: case["unique_tokens"])
+        cases = sorted((case for case in cases if "stock_seconds" not in case), key=lambda case: case["unique_tokens"])
         axes.plot([case["unique_tokens"] for case in cases], [case["seconds"] for case in cases], color=colour, marker=marker,
                   label=labels[name])
     axes.grid(alpha=0.3, which="both")
@@ -103,7 +104,8 @@ def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:
             loss = model(**{name: value.to(model.device) for name, value in collate(pack).items()})
         loss.backward()
     float(loss.detach())  # waits for a GPU
-    return {"seconds": round(time.perf_counter() - start, 2), "trees": len(packs), "row_tokens": sum(len(row.tokens) for row in rows),
+    return {"seconds": round(time.perf_counter() - start, 2), "trees": len(packs),
+            "row_tokens": sum(len(row.tokens) for row in rows),
             "unique_tokens": sum(len(prefix_tree.build(pack).tokens) for pack in packs)}
 
 
