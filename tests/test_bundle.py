@@ -140,10 +140,12 @@ def test_wrong_inputs_are_one_message_each(inputs, tmp_path, monkeypatch):
         bundle.create_task(tflite, tokenizer, output.with_suffix(".zip"), sidecar={})
     with pytest.raises(BundleError, match="absent.tflite: there is no such file"):
         bundle.create_task(tmp_path / "absent.tflite", tokenizer, output, sidecar={})
+    broken = tmp_path / "broken" / "tokenizer.model"
+    broken.parent.mkdir()
     for content in (b"", b"not a model"):
-        tokenizer.write_bytes(content)
+        broken.write_bytes(content)
         with pytest.raises(BundleError, match="tokenizer.model: is no SentencePiece model"):
-            bundle.create_task(tflite, tokenizer, output, sidecar={})
+            bundle.create_task(tflite, broken, output, sidecar={})
     monkeypatch.setattr(bundle, "signatures", lambda path: {"serving_default": {}})
     with pytest.raises(BundleError, match="no converted language model"):
         bundle.create_task(tflite, tokenizer, output, sidecar={})

@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from fgkit import __main__ as command_line
-from fgkit import pipeline, summary
+from fgkit import evaluation, pipeline, summary
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.files import read_json, shipped
 
@@ -450,7 +450,7 @@ def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
     text = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert "| exact match " in text and "change_background_color" in text and "12 " in text
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 6  # the data, the loss, scores and confusions twice
     assert not [output for output in outputs if output.output_type == "error"]
 
 
@@ -462,7 +462,7 @@ def test_evaluate_writes_what_the_design_names(trained, tmp_path, capsys):
     assert score["n"] == 3
     assert all(0 <= score[key] <= 1 for key in ("parse_rate", "tool_accuracy", "exact_match"))
     assert sum(each["n"] for each in score["per_tool"].values()) == 3
-    assert all(set(each) == {"n", "tool_accuracy", "exact_match"} for each in score["per_tool"].values())
+    assert all(set(each) == {"n", "groups", "intervals", *evaluation.METRICS} for each in score["per_tool"].values())
     tuned = summary.read(trained / "out")["tuned"]
     assert score == tuned  # the summary's object is the one that `evaluate` writes
     assert "exact match" in capsys.readouterr().out
