@@ -325,8 +325,8 @@ def _check_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
     """Refuse a network with the tokenizer of another vocabulary."""
     scored = found["decode"].get("outputs", {}).get("logits", [pieces])[-1]
     if scored != pieces:
-        raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another base, "
-                          "whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
+        raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
+                          "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
 
 
 def _read(path: Path) -> bytes:
