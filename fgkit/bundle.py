@@ -88,9 +88,10 @@ def create_task(tflite: str | Path, tokenizer_model: str | Path, output: str | P
     if output.suffix != ".task":
         raise ConfigError(f"{output}: a bundle's name must end in .task.")
     wanted = PROFILES[profile]
+    found = _check_signatures(tflite)
     tokenizer = _read(tokenizer_model)
     check_tokens(wanted, tokenizer, where=tokenizer_model)
-    _check_signatures(tflite, _processor(tokenizer, tokenizer_model).GetPieceSize())
+    _check_pieces(tflite, found, _processor(tokenizer, tokenizer_model).GetPieceSize())
     notice = notice_text()
     files.require_space(output.parent, int(1.05 * tflite.stat().st_size) + len(tokenizer), f"the bundle {output.name}")
     with files.replacing(output) as part:
@@ -309,18 +310,23 @@ def _processor(tokenizer: bytes, where: str | Path) -> Any:
     return processor
 
 
-def _check_signatures(path: Path, pieces: int) -> None:
-    """The bundler would wrap any bytes at all, and a network with the tokenizer of another vocabulary."""
+def _check_signatures(path: Path) -> dict[str, Any]:
+    """Give what the network takes and gives; the bundler would wrap any bytes at all."""
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
     found = signatures(path)
     if "decode" not in found or not any(name.startswith("prefill") for name in found):
         raise BundleError(f"{path}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
                           "converted language model: convert one with to_tflite.")
+    return found
+
+
+def _check_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
+    """Refuse a network with the tokenizer of another vocabulary."""
     scored = found["decode"].get("outputs", {}).get("logits", [pieces])[-1]
     if scored != pieces:
-        raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another base, "
-                          "whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
+        raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
+                          "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
 
 
 def _read(path: Path) -> bytes:
