@@ -47,26 +47,59 @@ def test_loss_and_gradients_equal_separate_rows(model: Any) -> None:
     assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
 
 
-@pytest.mark.slow
-def test_the_real_network_gives_the_gradients_of_separate_rows() -> None:
+@pytest.fixture
+def real() -> tuple[Any, list[Row]]:
+    """The real network in fp32, and rows of the example."""
     tools = load_tools(shipped("data", "tools.py"))
-    base = base_model.find_base("offline")
-    model, tokenizer = base_model.load(base.folder)
-    model = model.float()
-    rows = examples.tokenize_records(read_records(shipped("data", "training_data.jsonl"), tools)[:4], tools, tokenizer,
-                                     max_length=1024)
-    wanted_loss = torch.zeros(())
-    model.zero_grad()
-    for row in rows:  # one backward pass a row, because the head's logits of all rows would not fit beside each other
-        loss = separate_loss(model, [row])
+    model, tokenizer = base_model.load(base_model.find_base("offline").folder)
+    records = read_records(shipped("data", "training_data.jsonl"), tools)[:4]
+    return model.float(), examples.tokenize_records(records, tools, tokenizer, max_length=1024)
+
+
+def backward_one_by_one(model: Any, rows: list[Row], count: int = 1) -> Any:
+    """Summed loss of separate rows over `count`; a backward pass each, because the logits of all would not fit."""
+    total = torch.zeros((), dtype=torch.float64)
+    for row in rows:
+        loss = separate_loss(model, [row]) / count
         loss.backward()
-        wanted_loss += loss.detach()
+        total += loss.detach()
+    return total
+
+
+@pytest.mark.slow
+def test_the_real_network_gives_the_gradients_of_separate_rows(real: tuple[Any, list[Row]]) -> None:
+    model, rows = real
+    wanted_loss = backward_one_by_one(model, rows)
     wanted = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     with trained_in_trees(model):
         loss = model(**collate(rows))
         got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss) < 1e-4
     assert len(got) == 236
+    assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
+
+
+@pytest.mark.slow
+def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(real: tuple[Any, list[Row]]) -> None:
+    model, rows = real
+    rows, start = rows[:2], {name: value.clone() for name, value in model.state_dict().items()}
+    answers = sum(len(row.tokens) - row.prompt_length for row in rows)
+
+    def three_steps(backward: Any) -> dict[str, Any]:
+        model.load_state_dict(start)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        for _ in range(3):
+            optimizer.zero_grad()
+            backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    wanted = three_steps(lambda: backward_one_by_one(model, rows, answers))
+    with trained_in_trees(model):
+        got = three_steps(lambda: (model(**collate(rows)) / answers).backward())
+    assert max(relative_error(wanted[name], start[name]) for name in wanted) > 1e-3
+    assert len(got) >= 236
     assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
 
 
