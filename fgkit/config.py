@@ -111,8 +111,9 @@ class FinetuneConfig(_DataConfig):
     lr_scheduler_type: str = _setting("cosine", "How the step size falls: cosine, linear or constant_with_warmup.")
     warmup_ratio: float = _setting(0.1, "Share of the steps during which the step size rises.")
     precision: str | None = _setting(None, "fp32, bf16 (fp32 weights, bfloat16 arithmetic) or bf16_weights (all bfloat16: "
-                                           "half the memory, docs/speed.md says what it costs); None: bf16 where the device "
-                                           "has it, else fp32. Never fp16: the model was trained in bfloat16 and overflows.")
+                                           "two thirds of the memory, docs/speed.md says what it costs); None: bf16 where the "
+                                           "device has it, else fp32. Never fp16: the model was trained in bfloat16 and "
+                                           "overflows.")
     system_message: str = _setting("", "Developer text in front of the tools; empty: the official trigger sentence.")
     style: str = _setting(styles.DEFAULT, f"Whose prompt text is trained and scored: {', '.join(prompts.STYLES)}; several "
                                           "with commas between are mixed, and scored one by one (docs/prompts.md).")
