@@ -20,6 +20,7 @@ from fgkit.splits import load_data
 from fgkit.tools import lint_tools, load_tools
 
 
+@pytest.mark.slow
 def test_files_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "my app"  # a name that a shell would split
     assert command_line.main(["init", str(folder)]) == 0

@@ -339,6 +339,7 @@ def test_values_as_typed(text, value):
 
 # ---- as a process
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", [False, True])
 def test_python_m_fgkit_from_another_folder(tmp_path, debug):
     done = subprocess.run([sys.executable, "-m", "fgkit", "lint", "none.jsonl", *["--debug"] * debug], cwd=tmp_path,
