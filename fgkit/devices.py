@@ -2,8 +2,8 @@
 
 `accelerate launch` and `torchrun` start one process a device and say so in the environment; without them there is one.
 
->>> default_precision(), main_process(), processes()
-('bf16', True, 1)
+>>> default_precision(), main_process()
+('bf16', True)
 """
 
 from __future__ import annotations
@@ -41,11 +41,6 @@ def require_precision(precision: str) -> None:
     if precision != "fp32" and torch.cuda.is_available() and not _gpu_has_bf16():
         raise ConfigError(f"precision is {precision!r}, which {torch.cuda.get_device_name()} does not have. Leave it at "
                           "None or use 'fp32' (slower; fp16 overflows in this model).")
-
-
-def processes() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def main_process() -> bool:
