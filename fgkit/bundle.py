@@ -1,65 +1,53 @@
-"""A `.tflite` and its tokenizer go in, a `.task` for the phone comes out, re-opened and compared first.
+"""A `.tflite` and its tokenizer go in, a `.task` or `.litertlm` for the phone comes out, re-opened and compared first.
 
 >>> create_task("run/functiongemma-flutter_q8_ekv1024.tflite", "run/model/tokenizer.model",
 ...             "run/functiongemma-flutter.task", sidecar={"style": "template"})
 PosixPath('run/functiongemma-flutter.task')
 
-A `.task` is a zip archive of stored members: the network, the SentencePiece model and a protobuf with start token, stop
-tokens and prompt texts. Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma notice.
+Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma notice. A `.task` is for mediapipe and
+flutter_gemma; a `.litertlm`, of the same network, for LiteRT-LM, whose conversations it tells how to write prompts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
-import re
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import files, litertlm_archive, prompts, task_archive, tokenizer_model
 from .errors import BundleError, ConfigError
+from .profiles import LITERTLM, PROFILES, Profile
 from .tflite import signatures
+from .tokenizer_model import check_tokens
 
-TFLITE, TOKENIZER, METADATA = "TF_LITE_PREFILL_DECODE", "TOKENIZER_MODEL", "METADATA"
-# What mediapipe's bundler may add; a foreign bundle can hold them, ours never do.
-OPTIONAL = {"TF_LITE_EMBEDDER", "TF_LITE_PER_LAYER_EMBEDDER", "TF_LITE_VISION_ENCODER", "TF_LITE_VISION_ADAPTER"}
+__all__ = ["PROFILES", "SUFFIXES", "BundleInfo", "check_tokens", "create_litertlm", "create_task", "network_of",
+           "notice_text", "read_bundle", "tokenizer_of", "update_sidecar"]
+SUFFIXES = (".task", ".litertlm")
 NOTICE = "NOTICE-GEMMA.txt"
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What a bundle tells its runtime: first token, tokens to stop at, texts put around what the user said."""
+class BundleInfo:
+    """What a bundle says about itself.
 
-    start_token: str
-    stop_tokens: tuple[str, ...]
-    prompt_prefix: str
-    prompt_suffix: str
-
-
-_PREFIX, _SUFFIX = "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"
-_GUIDE_STOPS = ("<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>")
-PROFILES = {
-    # One call an answer; the runtime cuts the call's end tag off, so the app's parser must accept its absence.
-    "guide": Profile("<bos>", _GUIDE_STOPS, _PREFIX, _SUFFIX),
-    # Parallel calls survive.
-    "google": Profile("<bos>", ("<end_of_turn>", "<start_function_response>"), _PREFIX, _SUFFIX),
-    # Today's flutter_gemma plugin writes the turns itself.
-    "flutter_gemma": Profile("<bos>", _GUIDE_STOPS, "", ""),
-}
-
-
-@dataclass(frozen=True)
-class TaskInfo:
-    """What a `.task` says about itself: its profile, its members' sizes in bytes, and the JSON beside it, if any."""
+    Args:
+        path: the file.
+        profile: start token, stop tokens, texts around a user's turn.
+        members: its parts' sizes in bytes.
+        litertlm: the rest of what a `.litertlm` says; None for a `.task`.
+        sidecar: the JSON beside it, if any.
+    """
 
     path: Path
     profile: Profile
     members: dict[str, int]
-    sidecar: dict[str, Any] | None
+    litertlm: litertlm_archive.Litertlm | None = None
+    sidecar: dict[str, Any] | None = None
 
     @property
     def end_tag_cut(self) -> bool:
@@ -67,13 +55,13 @@ class TaskInfo:
         return "<end_function_call>" in self.profile.stop_tokens
 
 
-def create_task(tflite: str | Path, tokenizer_model: str | Path, output: str | Path, *, profile: str = "guide",
+def create_task(tflite: str | Path, tokenizer: str | Path, output: str | Path, *, profile: str = "guide",
                 sidecar: Mapping[str, Any]) -> Path:
-    """Bundle, re-open, compare, and only then rename to `output`; write the JSON and the licence notice beside it.
+    """Bundle a `.task`, re-open it, compare, and only then rename to `output`; write JSON and licence notice beside it.
 
     Args:
         tflite: the converted network.
-        tokenizer_model: the SentencePiece model of the model folder.
+        tokenizer: the SentencePiece model of the model folder.
         output: the `.task` to write; an existing one is replaced.
         profile: a name in PROFILES.
         sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile, stop tokens, sizes and
@@ -82,80 +70,82 @@ def create_task(tflite: str | Path, tokenizer_model: str | Path, output: str | P
         ConfigError: no such profile, or `output` does not end in `.task`.
         BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
-    tflite, tokenizer_model, output = Path(tflite), Path(tokenizer_model), Path(output)
     if profile not in PROFILES:
         raise ConfigError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}.")
-    if output.suffix != ".task":
-        raise ConfigError(f"{output}: a bundle's name must end in .task.")
-    wanted = PROFILES[profile]
-    found = _check_signatures(tflite)
-    tokenizer = _read(tokenizer_model)
-    check_tokens(wanted, tokenizer, where=tokenizer_model)
-    _check_pieces(tflite, found, _processor(tokenizer, tokenizer_model).GetPieceSize())
-    notice = notice_text()
-    files.require_space(output.parent, int(1.05 * tflite.stat().st_size) + len(tokenizer), f"the bundle {output.name}")
-    with files.replacing(output) as part:
-        bundled = Path(f"{part}.task")  # the bundler insists on this ending
-        try:
-            _bundle(tflite, tokenizer_model, bundled, wanted)
-            os.replace(bundled, part)
-        finally:
-            bundled.unlink(missing_ok=True)
-        info = _read_archive(part)
-        _compare(part, info, wanted, tflite, tokenizer)
-        _sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
-    files.write_json(_sidecar_path(output), {
-        **sidecar, "profile": profile, "start_token": wanted.start_token, "stop_tokens": list(wanted.stop_tokens),
-        "prompt_prefix": wanted.prompt_prefix, "prompt_suffix": wanted.prompt_suffix, "bytes": output.stat().st_size,
-        "members": info.members, "sha256": files.sha256(output), "tflite_sha256": files.sha256(tflite)})
-    files.write_text(output.with_name(NOTICE), notice)
-    return output
+    tflite, tokenizer, wanted = Path(tflite), Path(tokenizer), PROFILES[profile]
+
+    def write(part: Path) -> None:
+        _bundle(tflite, tokenizer, part, wanted)
+
+    return _create(tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile})
 
 
-def read_task(path: str | Path) -> TaskInfo:
-    """Read a `.task` of any origin, checking every byte against the archive's own checksums.
+def create_litertlm(tflite: str | Path, tokenizer: str | Path, output: str | Path, *, style: str,
+                    sidecar: Mapping[str, Any]) -> Path:
+    """Bundle a `.litertlm` as `create_task` bundles a `.task`.
+
+    Args:
+        tflite, tokenizer, sidecar: as for `create_task`.
+        output: the `.litertlm` to write; an existing one is replaced.
+        style: the prompt style that the model was trained in, whose text LiteRT-LM's conversations are to write.
+    Raises:
+        ConfigError: `output` does not end in `.litertlm`.
+        BundleError: as for `create_task`.
+    """
+    tflite, tokenizer = Path(tflite), Path(tokenizer)
+    context = _context(_network(tflite))
+
+    def write(part: Path) -> None:
+        litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
+        found = litertlm_archive.read(part)
+        wanted = {"model_type": litertlm_archive.MODEL_TYPE, "context": context,
+                  "template_writes_tools": style != "litert_lm", "template": prompts.chat_template()}
+        _refuse([f"{name} is {str(getattr(found, name))[:80]!r}, expected {str(value)[:80]!r}"
+                 for name, value in wanted.items() if getattr(found, name) != value])
+
+    return _create(tflite, tokenizer, Path(output), ".litertlm", LITERTLM, write, {
+        **sidecar, "model_type": litertlm_archive.MODEL_TYPE, "template_writes_tools": style != "litert_lm"})
+
+
+def read_bundle(path: str | Path) -> BundleInfo:
+    """Read a `.task` or `.litertlm` of any origin, and the JSON beside it.
 
     Raises:
-        BundleError: missing, truncated, damaged, unexpected members, or a JSON beside it that describes another file.
+        BundleError: neither, missing, truncated, damaged, or a JSON beside it that describes another file.
     """
     path = Path(path)
-    info, sidecar = _read_archive(path), None
-    beside = _sidecar_path(path)
-    if beside.is_file():
-        sidecar = files.read_json(beside)
-        if not isinstance(sidecar, dict) or sidecar.get("sha256") != files.sha256(path):
-            raise BundleError(f"{beside}: describes another file than {path.name} (sha256 differs). "
-                              "Put the pair that belongs together side by side, or delete the .json.")
-    return TaskInfo(path, info.profile, info.members, sidecar)
+    if path.suffix not in SUFFIXES:
+        raise BundleError(f"{path}: ends in {path.suffix!r}, expected {' or '.join(SUFFIXES)}.")
+    info, beside = _read(path), _sidecar_path(path)
+    if not beside.is_file():
+        return info
+    sidecar = files.read_json(beside)
+    if not isinstance(sidecar, dict) or sidecar.get("sha256") != files.sha256(path):
+        raise BundleError(f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
+                          "damaged, or they do not belong together: put the right pair side by side, or delete the .json.")
+    return BundleInfo(path, info.profile, info.members, info.litertlm, sidecar)
 
 
 def update_sidecar(path: str | Path, **fields: Any) -> Path:
-    """Add fields, such as the scores, to the JSON beside a `.task`."""
+    """Add fields, such as the scores, to the JSON beside a bundle."""
     beside = _sidecar_path(Path(path))
     return files.write_json(beside, files.read_json(beside) | fields)
 
 
-def check_tokens(profile: Profile, tokenizer: bytes, *, where: str | Path) -> None:
-    """Refuse a profile whose tokens the tokenizer does not know as one piece: the bundler would accept them silently.
+def tokenizer_of(info: BundleInfo) -> bytes:
+    """The SentencePiece model inside a bundle that was read."""
+    if info.litertlm is None:
+        with zipfile.ZipFile(info.path) as archive:
+            return archive.read(task_archive.TOKENIZER)
+    return _section(info, litertlm_archive.TOKENIZER)
 
-    Args:
-        profile: what the bundle will say.
-        tokenizer: bytes of a SentencePiece model.
-        where: the file's name for the message.
-    Raises:
-        BundleError: the model cannot be parsed or tokens are missing; all are listed.
-    """
-    processor = _processor(tokenizer, where)
-    absent = [token for token in (profile.start_token, *profile.stop_tokens)
-              if processor.IdToPiece(processor.PieceToId(token)) != token]
-    # The turn tokens inside the prompt texts are encoded from text, so being in the vocabulary is not enough.
-    split = [token for token in sorted(set(re.findall(r"<[a-z_]+>", profile.prompt_prefix + profile.prompt_suffix)))
-             if processor.Encode(token) != [processor.PieceToId(token)]]
-    problems = [f"{where}: {token} is no piece of the vocabulary." for token in dict.fromkeys(absent)]
-    problems += [f"{where}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece."
-                 for token in split if token not in absent]
-    if problems:
-        raise BundleError("\n".join([*problems, "Use the tokenizer.model of the model folder that was converted."]))
+
+def network_of(info: BundleInfo) -> bytes:
+    """The `.tflite` inside a bundle that was read: some hundred megabytes."""
+    if info.litertlm is None:
+        with zipfile.ZipFile(info.path) as archive:
+            return archive.read(task_archive.TFLITE)
+    return _section(info, litertlm_archive.NETWORK)
 
 
 def notice_text() -> str:
@@ -177,6 +167,35 @@ def notice_text() -> str:
                       "the Gemma notice: install fgkit again.")
 
 
+def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Profile, write: Callable[[Path], None],
+            sidecar: Mapping[str, Any]) -> Path:
+    """Check what goes in, write beside the final name, compare what came out, rename, and write what belongs beside it."""
+    if output.suffix != suffix:
+        raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
+    found, given = _network(tflite), _file_bytes(tokenizer)
+    check_tokens(wanted, given, where=tokenizer)
+    _check_pieces(tflite, found, tokenizer_model.parse(given, tokenizer).GetPieceSize())
+    notice = notice_text()
+    files.require_space(output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}")
+    with files.replacing(output) as part:
+        bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
+        try:
+            write(bundled)
+            info = _read(bundled)
+            _compare(info, wanted, tflite, given)
+            os.replace(bundled, part)
+        finally:
+            bundled.unlink(missing_ok=True)
+        _sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
+    files.write_json(_sidecar_path(output), {
+        **sidecar, "start_token": wanted.start_token, "stop_tokens": list(wanted.stop_tokens),
+        "prompt_prefix": wanted.prompt_prefix, "prompt_suffix": wanted.prompt_suffix, "bytes": output.stat().st_size,
+        "members": info.members, "context": _context(found), "sha256": files.sha256(output),
+        "tflite_sha256": files.sha256(tflite)})
+    files.write_text(output.with_name(NOTICE), notice)
+    return output
+
+
 def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile) -> None:
     from mediapipe.tasks.python.genai import bundler
 
@@ -190,128 +209,45 @@ def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile)
                           "`python -m fgkit doctor` checks its package.") from error
 
 
-def _compare(part: Path, info: TaskInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
+def _read(path: Path) -> BundleInfo:
+    if path.suffix == ".litertlm":
+        found = litertlm_archive.read(path)
+        return BundleInfo(path, found.profile, {kind: end - begin for kind, (begin, end) in found.sections.items()}, found)
+    profile, members = task_archive.read(path)
+    return BundleInfo(path, profile, members)
+
+
+def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
     """Compare a fresh archive with what went into it, field by field, byte by byte, piece by piece."""
     problems = [f"{field} is {getattr(info.profile, field)!r}, expected {getattr(wanted, field)!r}"
                 for field in ("start_token", "stop_tokens", "prompt_prefix", "prompt_suffix")
                 if getattr(info.profile, field) != getattr(wanted, field)]
-    if set(info.members) != {TFLITE, TOKENIZER, METADATA}:
+    if info.litertlm is None and info.members.keys() & task_archive.OPTIONAL:
         problems.append(f"members are {sorted(info.members)}")
-    with zipfile.ZipFile(part) as archive, open(tflite, "rb") as source, archive.open(TFLITE) as member:
-        while chunk := source.read(1 << 24):
-            if member.read(len(chunk)) != chunk:
-                problems.append("the network's bytes differ")
-                break
-        else:
-            if member.read(1):
-                problems.append("the network has bytes after its end")
-        inside = archive.read(TOKENIZER)
+    if hashlib.sha256(network_of(info)).hexdigest() != files.sha256(tflite):
+        problems.append("the network's bytes differ")
+    inside = tokenizer_of(info)
     if inside != tokenizer:
         problems.append("the tokenizer's bytes differ")
-    given, packed = _processor(tokenizer, "tokenizer.model"), _processor(inside, f"{part} {TOKENIZER}")
-    ids = list(range(given.GetPieceSize()))
-    if packed.GetPieceSize() != len(ids):
-        problems.append(f"the tokenizer has {packed.GetPieceSize()} pieces, expected {len(ids)}")
-    elif given.IdToPiece(ids) != packed.IdToPiece(ids):
-        problems.append("the tokenizer's pieces differ")
+    problems += [f"the tokenizer: {problem}" for problem in tokenizer_model.differences(
+        tokenizer_model.parse(tokenizer, "tokenizer.model"), tokenizer_model.parse(inside, f"{info.path} tokenizer"))]
+    _refuse(problems)
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise BundleError(f"the finished bundle is not what was asked for: {'; '.join(problems)}. Nothing was written.")
 
 
-def _read_archive(path: Path) -> TaskInfo:
-    if not path.is_file():
-        raise BundleError(f"{path}: there is no such file. Make it with to_task.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            names = [entry.filename for entry in entries]
-            expected = {TFLITE, TOKENIZER, METADATA}
-            strange = sorted(set(names) - expected - OPTIONAL)
-            if strange or len(set(names)) != len(names) or not expected <= set(names):
-                raise BundleError(f"{path}: holds the members {names[:9]}, expected {sorted(expected)}. It is no "
-                                  "language-model .task, or not a whole one: make or download it again.")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise BundleError(f"{path}: its members are compressed, which phones cannot map into memory. "
-                                  "Make it again.")
-            if (damaged := archive.testzip()) is not None:
-                raise BundleError(f"{path}: its {damaged} is damaged (checksum). Make or download it again.")
-            metadata = archive.read(METADATA)
-            _processor(archive.read(TOKENIZER), f"{path} {TOKENIZER}")
-            with archive.open(TFLITE) as member:
-                start = member.read(8)
-            if start[4:] != b"TFL3":
-                raise BundleError(f"{path}: its {TFLITE} is no .tflite (starts with {start!r}). Make it again.")
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise BundleError(f"{path}: is no readable .task archive ({error}). It is incomplete or damaged: "
-                          "make or download it again.") from error
-    return TaskInfo(path, _parse_metadata(metadata, path), {entry.filename: entry.file_size for entry in entries}, None)
+def _section(info: BundleInfo, kind: str) -> bytes:
+    begin, end = info.litertlm.sections[kind]
+    with open(info.path, "rb") as file:
+        file.seek(begin)
+        return file.read(end - begin)
 
 
-def _parse_metadata(data: bytes, path: Path) -> Profile:
-    """Read mediapipe's LlmParameters: 5 stop tokens, 6 start token, 17.1 the user turn's prefix (2) and suffix (3).
-
-    The message class is compiled into mediapipe's library and not shipped to Python, so the wire format is read here.
-    """
-    try:
-        fields = list(_protobuf(data))
-        texts = [(number, value.decode()) for number, value in fields if number in (5, 6) and isinstance(value, bytes)]
-        user = [value for number, value in fields if number == 17]
-        turn = [value for message in user for number, value in _protobuf(message) if number == 1]
-        around = {number: value.decode() for message in turn for number, value in _protobuf(message)}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: its metadata cannot be read ({error}). Make or download it again.") from error
-    return Profile(next((text for number, text in texts if number == 6), ""),
-                   tuple(text for number, text in texts if number == 5), around.get(2, ""), around.get(3, ""))
-
-
-def _protobuf(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) pairs of one protobuf message: integers, and bytes for everything with a length."""
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            if position >= len(data) or shift > 63:
-                raise ValueError("a number is cut off")
-            byte = data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while position < len(data):
-        key = varint()
-        kind = key & 7
-        if kind == 0:
-            yield key >> 3, varint()
-            continue
-        if kind not in (1, 2, 5):
-            raise ValueError(f"unknown wire type {kind}")
-        size = varint() if kind == 2 else 8 if kind == 1 else 4
-        if position + size > len(data):
-            raise ValueError("a field is cut off")
-        yield key >> 3, data[position:position + size]
-        position += size
-
-
-def _processor(tokenizer: bytes, where: str | Path) -> Any:
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor()
-    try:
-        # An empty model is "parsed" without complaint and crashes at the first question.
-        if not tokenizer or not processor.LoadFromSerializedProto(tokenizer) or not processor.GetPieceSize():
-            raise RuntimeError("it is empty")
-    except RuntimeError as error:
-        raise BundleError(f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
-                          "Use the tokenizer.model of the model folder.") from error
-    return processor
-
-
-def _check_signatures(path: Path) -> dict[str, Any]:
-    """Give what the network takes and gives; the bundler would wrap any bytes at all."""
+def _network(path: Path) -> dict[str, Any]:
+    """Give what the network takes and gives; the bundlers would wrap any bytes at all."""
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
     found = signatures(path)
@@ -319,6 +255,11 @@ def _check_signatures(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
                           "converted language model: convert one with to_tflite.")
     return found
+
+
+def _context(found: dict[str, Any]) -> int:
+    """The length of a network's KV cache in tokens, as the mask says; 0 where it has none."""
+    return found["decode"].get("inputs", {}).get("mask", [0])[-1]
 
 
 def _check_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
@@ -329,7 +270,7 @@ def _check_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
                           "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
 
 
-def _read(path: Path) -> bytes:
+def _file_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

@@ -200,7 +200,7 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     task = path.with_suffix("") if path.name.endswith(".task.json") else path
     if task.suffix != ".task":
         raise FgkitError(f"{path}: expected a run folder, a model folder, a .task or a tools file (.py or .json).")
-    sidecar = bundle.read_task(task).sidecar
+    sidecar = bundle.read_bundle(task).sidecar
     if sidecar is None:
         raise FgkitError(f"{task}.json: is not there, so nothing is known of the training. Give the run folder, or the "
                          "tools file.")

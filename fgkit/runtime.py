@@ -109,7 +109,7 @@ def _check_file(path: Path) -> None:
         if start != b"LITERTLM":
             raise BundleError(f"{path}: is no .litertlm (starts with {start!r}). Make or download it again.")
     else:
-        bundle.read_task(path)
+        bundle.read_bundle(path)
 
 
 def _own_cache(path: Path) -> Path:

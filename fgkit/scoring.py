@@ -222,7 +222,7 @@ def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str
     Raises:
         ModelError: it was trained with other tools or in another style.
     """
-    facts = bundle.read_task(path).sidecar if path.suffix == ".task" else None
+    facts = bundle.read_bundle(path).sidecar if path.suffix == ".task" else None
     if facts is None:
         if style is None:
             print(f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}.")

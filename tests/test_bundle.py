@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgkit import bundle
+from fgkit import bundle, profiles, task_archive
 from fgkit.errors import BundleError, ConfigError, FgkitError
 from fgkit.prompts import CONTROL_TOKENS
 
@@ -61,12 +61,12 @@ def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
     tflite, tokenizer, output = inputs
     made = bundle.create_task(tflite, tokenizer, output, profile=profile, sidecar={"style": "template"})
     assert made == output
-    info = bundle.read_task(made)
+    info = bundle.read_bundle(made)
     assert info.profile == bundle.PROFILES[profile]
     assert info.sidecar["style"] == "template" and info.sidecar["stop_tokens"] == list(info.profile.stop_tokens)
     assert info.end_tag_cut == (profile != "google")
     with zipfile.ZipFile(made) as archive:
-        assert archive.read(bundle.TFLITE) == FAKE_TFLITE and archive.read(bundle.TOKENIZER) == tiny_tokenizer()
+        assert archive.read(task_archive.TFLITE) == FAKE_TFLITE and archive.read(task_archive.TOKENIZER) == tiny_tokenizer()
     assert (output.parent / "NOTICE-GEMMA.txt").read_text() == "the notice\n"
     assert sorted(p.name for p in output.parent.iterdir()) == ["NOTICE-GEMMA.txt", "my.task", "my.task.json"]
 
@@ -179,46 +179,46 @@ def rewrite(path: Path, change) -> None:
 def test_a_foreign_archive_is_one_message(task, change, message):
     rewrite(task, change)
     with pytest.raises(BundleError, match=message):
-        bundle.read_task(task)
+        bundle.read_bundle(task)
 
 
 def test_every_truncation_and_flipped_byte_is_noticed(task):
     data = task.read_bytes()
     task.with_name(task.name + ".json").unlink()
-    assert bundle.read_task(task).sidecar is None
+    assert bundle.read_bundle(task).sidecar is None
     for size in range(0, len(data) - 1, len(data) // 23):
         task.write_bytes(data[:size])
         with pytest.raises(BundleError, match="my.task"):
-            bundle.read_task(task)
+            bundle.read_bundle(task)
     for place in (3000, len(data) // 2, len(data) - 400):
         task.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
         with pytest.raises(BundleError, match="my.task"):
-            bundle.read_task(task)
+            bundle.read_bundle(task)
 
 
 def test_missing_and_compressed_archives(task):
     with pytest.raises(BundleError, match="there is no such file"):
-        bundle.read_task(task.with_name("absent.task"))
+        bundle.read_bundle(task.with_name("absent.task"))
     with zipfile.ZipFile(task) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(task, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(BundleError, match="its members are compressed"):
-        bundle.read_task(task)
+        bundle.read_bundle(task)
 
 
 def test_the_record_beside_belongs_to_these_bytes(task):
     bundle.update_sidecar(task, scores={"n": 3})
-    assert bundle.read_task(task).sidecar["scores"] == {"n": 3}
-    assert bundle.read_task(task).sidecar["style"] == "template"
+    assert bundle.read_bundle(task).sidecar["scores"] == {"n": 3}
+    assert bundle.read_bundle(task).sidecar["style"] == "template"
     beside = task.with_name(task.name + ".json")
     beside.write_text(json.dumps({"sha256": "0"}))
     with pytest.raises(BundleError, match="describes another file"):
-        bundle.read_task(task)
+        bundle.read_bundle(task)
     beside.write_text("{")
     with pytest.raises(FgkitError, match="is not JSON"):
-        bundle.read_task(task)
+        bundle.read_bundle(task)
 
 
 def test_the_notice_names_the_terms(monkeypatch, tmp_path):
@@ -240,12 +240,12 @@ def test_protobuf_round_trip(fields):
 
     data = b"".join(varint(number << 3) + varint(value) if isinstance(value, int)
                     else varint(number << 3 | 2) + varint(len(value)) + value for number, value in fields)
-    assert list(bundle._protobuf(data)) == fields
+    assert list(task_archive._protobuf(data)) == fields
 
 
 @given(st.binary(max_size=200))
 def test_any_metadata_is_read_or_refused(data):
     try:
-        assert isinstance(bundle._parse_metadata(data, Path("x.task")), bundle.Profile)
+        assert isinstance(task_archive._parse_metadata(data, Path("x.task")), profiles.Profile)
     except BundleError as error:
         assert "x.task" in str(error)

@@ -63,7 +63,7 @@ def test_rows_that_are_gone_are_no_vectors_and_said(run):
 
 def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Be brief."}
-    monkeypatch.setattr(bundle, "read_task", lambda path: bundle.TaskInfo(path, bundle.PROFILES["guide"], {}, sidecar))
+    monkeypatch.setattr(bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar))
     (run / "app.task").touch()
     (run / "app.task.json").touch()
     for path in (run / "app.task", run / "app.task.json"):
@@ -75,7 +75,7 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     assert glue.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
     with pytest.raises(ModelError, match="was trained with other tools than"):
         glue.read_source(run / "app.task", tools=str(DATA / "tools.py"))
-    monkeypatch.setattr(bundle, "read_task", lambda path: bundle.TaskInfo(path, bundle.PROFILES["guide"], {}, None))
+    monkeypatch.setattr(bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}))
     with pytest.raises(FgkitError, match="app.task.json: is not there"):
         glue.read_source(run / "app.task")
 
