@@ -33,12 +33,17 @@ def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: s
     texts, problems = [], []
     for record in records:
         try:
-            texts.append(prompts.render(_with_developer(record.messages, system_message), _tools_of(record, tools),
-                                        add_generation_prompt=True, style=style))
+            texts.append(prompts.render(*conversation_of(record, tools, system_message), add_generation_prompt=True,
+                                        style=style))
         except PromptError as error:
             problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
     _raise(problems, style)
     return texts
+
+
+def conversation_of(record: Record, tools: list[dict], system_message: str = "") -> tuple[list[dict], list[dict]]:
+    """Messages and tools of a record as `prompt_texts` renders them; arguments as there."""
+    return list(_with_developer(record.messages, system_message)), list(_tools_of(record, tools))
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -4,12 +4,14 @@
 ...     runtime.generate(prompts.render(...), max_new_tokens=64)
 '<start_function_call>call:change_background_color{color:<escape>red<escape>}'
 
-The whole rendered prompt goes in and no template is applied, decoding is greedy, and every prompt starts from nothing.
+The whole rendered prompt goes in and no template is applied, decoding is greedy, and no prompt knows of another. What a
+`.litertlm` does in LiteRT-LM's conversations is in `runtime_conversations.py`.
 The compiled weights (272 MB) go into fgkit's own cache, never beside the bundle.
 """
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from .progress import bar
 from .tflite import quiet_stderr
 
 KEPT_CACHES = 3
+TURN_END = "<end_of_turn>"
 
 
 class Runtime:
@@ -39,7 +42,9 @@ class Runtime:
 
     def __init__(self, path: str | Path, *, cache_dir: str | Path | None = None):
         self.path = Path(path)
-        _check_file(self.path)
+        self._kept: tuple[tuple[str, int], Any] | None = None
+        self._unkept: Any = None
+        bundle.read_bundle(self.path)  # LiteRT-LM may end the whole process on a damaged file
         folder = _own_cache(self.path) if cache_dir is None else Path(cache_dir)
         folder.mkdir(parents=True, exist_ok=True)
         import litert_lm
@@ -50,7 +55,7 @@ class Runtime:
                 self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(),
                                                      cache_dir=str(folder))
             except RuntimeError as error:
-                raise BundleError(f"{self.path}: LiteRT-LM does not load it ({_reason(said(), error)}). "
+                raise BundleError(f"{self.path}: LiteRT-LM does not load it ({reason(said(), error)}). "
                                   "Make the bundle again from a freshly converted .tflite.") from error
             self._sampler = litert_lm.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0, seed=0)
             start = self._engine.bos_token_id
@@ -67,10 +72,13 @@ class Runtime:
     def close(self) -> None:
         """Give the memory back; the object cannot be used afterwards."""
         with quiet_stderr():
+            self._forget()
             self._engine.close()
 
     def generate(self, prompt_text: str, *, max_new_tokens: int) -> str:
         """Answer one rendered prompt greedily and return the text up to the first stop token, which is not included.
+
+        The developer turn is computed once for prompts that share it one after the other.
 
         Args:
             prompt_text: the whole prompt as `prompts.render` gives it, with or without its leading `<bos>`.
@@ -80,36 +88,62 @@ class Runtime:
         """
         # A session writes the start token itself, even with templates off: the prompt's own would double it.
         text = prompt_text.removeprefix(self._start_token)
+        # A turn's end is one token in any text, so that the two parts have the tokens of the whole.
+        end = text.find(TURN_END) + len(TURN_END) if TURN_END in text else 0
         with quiet_stderr() as said:
             try:
-                with self._engine.create_session(apply_prompt_template=False, sampler_config=self._sampler,
+                session = self._session_after(text[:end], max_new_tokens)
+                session.run_prefill([text[end:]])
+                return session.run_decode().texts[0]
+            except RuntimeError as error:
+                self._forget()
+                raise self._failed(text, said(), error) from error
+
+    def answer_wrapped(self, text: str, *, max_new_tokens: int) -> str:
+        """Answer a text that the runtime puts between the bundle's prefix and suffix, as clients with templates do."""
+        with quiet_stderr() as said:
+            try:
+                self._forget()
+                with self._engine.create_session(apply_prompt_template=True, sampler_config=self._sampler,
                                                  max_output_tokens=max_new_tokens) as session:
                     session.run_prefill([text])
                     return session.run_decode().texts[0]
             except RuntimeError as error:
-                tokens = len(self._engine.tokenize(text)) + 1
-                raise BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {tokens} tokens "
-                                  f"({_reason(said(), error)}). Shorten the tool declarations or convert with a larger "
-                                  "kv_cache_max_len.") from error
+                raise self._failed(text, said(), error) from error
 
     def generate_all(self, prompts: Sequence[str], max_new_tokens: int, progress: bool = True) -> list[str]:
-        """Answer many prompts, each from nothing, with a progress bar; arguments as in `generate`."""
+        """Answer many prompts, none knowing of another, with a progress bar; arguments as in `generate`."""
         return [self.generate(prompt, max_new_tokens=max_new_tokens)
                 for prompt in bar(prompts, desc=self.path.name, unit="row", disable=not progress)]
 
+    def _session_after(self, prefix: str, max_new_tokens: int) -> Any:
+        """A session that has read `prefix` and nothing else: the one of last time, wound back, where it is the same."""
+        lib, key = self._engine._lib, (prefix, max_new_tokens)  # LiteRT-LM's Python has no name for checkpoints yet
+        if self._kept is None or self._kept[0] != key:
+            self._forget()
+            session = self._engine.create_session(apply_prompt_template=False, sampler_config=self._sampler,
+                                                  max_output_tokens=max_new_tokens)
+            if not prefix:
+                self._unkept = session  # closed by the next call
+                return session
+            self._kept = key, session
+            session.run_prefill([prefix])
+            if lib.litert_lm_session_save_checkpoint(ctypes.c_void_p(session._ptr), b"prefix"):
+                raise RuntimeError("the state after the developer turn cannot be kept")
+        elif lib.litert_lm_session_rewind_to_checkpoint(ctypes.c_void_p(self._kept[1]._ptr), b"prefix"):
+            raise RuntimeError("the state after the developer turn cannot be restored")
+        return self._kept[1]
 
-def _check_file(path: Path) -> None:
-    """LiteRT-LM may end the whole process on a damaged file, so the file is read here first."""
-    if path.suffix == ".litertlm":
-        try:
-            with open(path, "rb") as handle:
-                start = handle.read(8)
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {error.strerror}. Make it again.") from error
-        if start != b"LITERTLM":
-            raise BundleError(f"{path}: is no .litertlm (starts with {start!r}). Make or download it again.")
-    else:
-        bundle.read_bundle(path)
+    def _forget(self) -> None:
+        for session in (self._kept[1] if self._kept else None, self._unkept):
+            if session is not None:
+                session.close()
+        self._kept = self._unkept = None
+
+    def _failed(self, text: str, said: str, error: RuntimeError) -> BundleError:
+        return BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {len(self._engine.tokenize(text)) + 1} tokens "
+                           f"({reason(said, error)}). Shorten the tool declarations or convert with a larger "
+                           "kv_cache_max_len.")
 
 
 def _own_cache(path: Path) -> Path:
@@ -123,7 +157,7 @@ def _own_cache(path: Path) -> Path:
     return mine
 
 
-def _reason(said: str, error: Exception) -> str:
-    """The first native error line without its time stamp, or Python's message."""
+def reason(said: str, error: Exception) -> str:
+    """What LiteRT-LM gave as its reason: the first native error line without its time stamp, or Python's message."""
     lines = [line.split("] ", 1)[-1].strip() for line in said.splitlines() if line.startswith(("E0", "ERROR"))]
     return (lines[0] if lines else str(error))[:300]

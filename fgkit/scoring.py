@@ -15,7 +15,7 @@ from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import bundle, evaluation, examples, prompts, styles
+from . import bundle, evaluation, examples, prompts, runtime_conversations, styles
 from .errors import ModelError
 from .evaluation import KIND_LABELS
 from .files import read_json, sha256, shipped
@@ -152,7 +152,10 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
 
 def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
                  tokenizer_folder: Path | None = None) -> dict[str, Any]:
-    """Score a `.task` or `.litertlm` in LiteRT-LM, each prompt sent whole.
+    """Score a bundle in LiteRT-LM as an app uses it: a `.task` is sent whole prompts, a `.litertlm` holds conversations.
+
+    A `.litertlm` whose style is no conversation's is sent whole prompts, too. The score's `sent` says which it was, and
+    `prompts_as_trained` how many of the prompts that LiteRT-LM wrote were the trained ones.
 
     Args:
         path: the bundle.
@@ -170,10 +173,21 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         from .generation import longest_answer
 
         longest = longest_answer(AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True), rows.held_out)
+    conversing = path.suffix == ".litertlm" and style[0] in runtime_conversations.STYLES
+    as_trained: dict[str, int] = {}
+
+    def answers(texts: list[str], name: str) -> list[str]:
+        if not conversing:
+            return runtime.generate_all(texts, longest)
+        found, as_trained[name] = runtime_conversations.ask_all(runtime, rows.held_out, rows.tools, texts, max_new_tokens=longest,
+                                                        system_message=system_message)
+        return found
+
     with Runtime(path) as runtime:
-        score = _score(rows, system_message, style, lambda texts, _: runtime.generate_all(texts, longest),
-                       end_tag_cut=runtime.end_tag_cut)
-    return score | origin(path, rows)
+        score = _score(rows, system_message, style[:1] if conversing else style, answers,
+                       end_tag_cut=runtime.end_tag_cut and not conversing)
+    sent = {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]} if conversing else {"sent": "prompt"}
+    return score | origin(path, rows) | sent
 
 
 def _score(rows: Rows, system_message: str, style: Sequence[str], answers: Callable[[list[str], str], list[str]], *,
@@ -216,13 +230,13 @@ def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str
     """How a bundle is prompted: developer text and style; checks that tools and style are its own.
 
     Args:
-        path: a `.task`, with the JSON beside it, or a `.litertlm`.
+        path: a `.task` or `.litertlm`, with or without the JSON beside it.
         tools: what the prompts declare.
         style: one of the styles it was trained in; None for the first, or for the assumed one, which is said then.
     Raises:
         ModelError: it was trained with other tools or in another style.
     """
-    facts = bundle.read_bundle(path).sidecar if path.suffix == ".task" else None
+    facts = bundle.read_bundle(path).sidecar
     if facts is None:
         if style is None:
             print(f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}.")
