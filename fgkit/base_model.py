@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import offline_base
+from . import checksums, offline_base
 from .config import FUNCTIONGEMMA, OFFLINE
 from .errors import ModelError
 from .files import cache_dir, read_json
@@ -89,6 +89,7 @@ def check_folder(folder: Path) -> None:
     problems = [f"{name} is missing" for name in _FILES if name not in _OPTIONAL and not (folder / name).is_file()]
     if (folder / "model.safetensors").is_file():
         problems += weight_problems(folder)
+    problems = problems or checksums.problems(folder)
     if problems:
         raise ModelError(f"{folder}: not a whole model: {'; '.join(problems)}. "
                          "If it was downloaded, download it again; if it was copied, copy all files.")
