@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import files, zip_times
 from .errors import BundleError, ConfigError
 from .tflite import signatures
 
@@ -98,6 +98,7 @@ def create_task(tflite: str | Path, tokenizer_model: str | Path, output: str | P
         bundled = Path(f"{part}.task")  # the bundler insists on this ending
         try:
             _bundle(tflite, tokenizer_model, bundled, wanted)
+            zip_times.unset(bundled)
             os.replace(bundled, part)
         finally:
             bundled.unlink(missing_ok=True)
