@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks, files
-from .child import end_with_parent
 from .errors import BundleError, ConfigError, ModelError
 from .progress import bar
 
@@ -270,7 +269,7 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
 
 
 def _command(request: dict[str, Any]) -> list[str]:
-    code = "import sys; from fgkit.tflite import _worker; _worker(sys.argv[1])"
+    code = "import sys; from fgkit import child, tflite; child.end_with_parent(); tflite._worker(sys.argv[1])"
     return [sys.executable, "-c", code, json.dumps(request)]
 
 
@@ -278,7 +277,6 @@ def _worker(request: str) -> None:
     """The child's side of `convert`: the guide's cell, then one JSON line with the peak memory on stdout."""
     import resource
 
-    end_with_parent()
     settings = json.loads(request)
     _import_lora_layers()
     from litert_torch.generative.layers import kv_cache

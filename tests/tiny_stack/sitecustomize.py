@@ -4,6 +4,9 @@ What a network this small cannot do is not asked of it: its answers are not look
 may differ. Everything else is as it ships.
 """
 
+import os
+import resource
+
 import fgkit.checks
 import fgkit.tflite
 import fgkit.trainer
@@ -34,6 +37,9 @@ def _tiny_build(folder):
         return config
 
     decoder.get_decoder_config_270m = tiny_config
+    if limit := os.environ.get("FGKIT_TEST_MEMORY"):  # MB that the conversion may take from here on
+        pages = int(open("/proc/self/statm").read().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(limit) * 1_000_000,) * 2)
     try:
         return _build(folder)
     finally:
