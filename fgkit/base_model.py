@@ -195,6 +195,7 @@ def _why(error: Exception) -> str:
         remedy = {401: "The token in HF_TOKEN is refused. Create a new one at https://huggingface.co/settings/tokens.",
                   403: "The token in HF_TOKEN may not read this model. Create one with Read access to gated models at "
                        "https://huggingface.co/settings/tokens.",
+                  404: "It has no such model, or the model lacks a file. Check the spelling.",
                   429: "The Hub asks to wait. Try again in a few minutes."}.get(
                       status, "The Hub has a problem. Try again later: finished files are kept.")
         return f"the Hub answered {status}. {remedy}"

@@ -19,7 +19,7 @@ from .errors import FgkitError
 from .files import tidy
 
 LOCK = ".lock"
-_STEP_LOCK = ".step.lock"  # of the kernels of a run, which holds the other one
+STEP_LOCK = ".step.lock"  # of the kernels of a run, which holds the other one
 _RUN = "FGKIT_RUN"  # the folder of the run that this process belongs to
 _KERNEL_ENDS = 30.0  # seconds within which a kernel is gone whose run died: it looks every second, if it gets to it
 
@@ -34,7 +34,7 @@ def only_run(folder: Path) -> Iterator[None]:
         FgkitError: another process is writing there, or nobody can.
     """
     with _held(folder, LOCK):
-        with _held(folder, _STEP_LOCK, timeout=_KERNEL_ENDS):
+        with _held(folder, STEP_LOCK, timeout=_KERNEL_ENDS):
             _tidy(folder)
         before = os.environ.get(_RUN)
         os.environ[_RUN] = str(folder)
@@ -57,7 +57,7 @@ def only_step(folder: Path) -> Iterator[None]:
         yield
         return
     by_hand = os.environ.get(_RUN) != str(folder)
-    with _held(folder, LOCK if by_hand else _STEP_LOCK, again=True) as first:
+    with _held(folder, LOCK if by_hand else STEP_LOCK, again=True) as first:
         if by_hand and first:
             _tidy(folder)
         yield

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -104,9 +105,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / NAME
     found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict) or not all(
-            isinstance(entry, dict) and all(isinstance(entry.get(key, {}), dict) for key in ("steps", "outputs"))
-            for entry in found.values()):
+    if not isinstance(found, dict) or not all(map(_is_entry, found.values())):
         raise FgkitError(f"{path}: is no manifest of stages. Delete it; the stages then run again.")
     return found
 
@@ -233,6 +232,14 @@ def _passed(result: Any) -> bool:
     if isinstance(result, Path) and result.is_dir():
         return not scoring.model_facts(result).get("stopped_after")
     return getattr(result, "passed", True)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this can be a stage's part; files of an earlier name are removed, so outputs must lie in the folder."""
+    return (isinstance(entry, dict) and all(isinstance(entry.get(key, {}), dict) for key in ("steps", "outputs"))
+            and all(isinstance(step, dict) for step in entry.get("steps", {}).values())
+            and all(isinstance(digest, str) and len(name) < 200 and not {"", ".", ".."} & {*re.split(r"[/\\]", name)}
+                    and "\0" not in name and ":" not in name for name, digest in entry.get("outputs", {}).items()))
 
 
 def _short(error: BaseException) -> str:

@@ -161,7 +161,11 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         if header.strip():
             break
     delimiter = max(",;\t", key=header.count)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error as error:  # a carriage return alone
+        yield skipped + 1, None, [f"is no CSV header: {error}. Save the file with Unix or Windows line ends."]
+        return
     if header.strip():
         unknown = [name for name in names if name not in _COLUMNS]
         faults = [f"has no column {name!r}, expected the header prompt,tool,arguments. Add it."

@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--notebooks", type=int, default=9, help="how many of the kills hit `run` itself (default: 9)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="only faults of this kind, with commas between: " + ", ".join(FAULTS))
+    parser.add_argument("--only", help="only faults of these kinds, with commas between: " + ", ".join(("none", *FAULTS)))
     parser.add_argument("--folder", type=Path, help="a new folder to work in (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fgkit faults \u00e9\u6e2c ") as temporary:
@@ -97,7 +97,7 @@ def main() -> int:
         job.undisturbed()
         print(f"undisturbed, in {job.folder.name!r}: " + ", ".join(f"{k} {v:.0f} s" for k, v in job.seconds.items()), flush=True)
         results = []
-        chosen = options.only.split(",") if options.only else list(FAULTS)
+        chosen = list(FAULTS) if options.only is None else [name for name in options.only.split(",") if name != "none"]
         sources = [kills(job, options.kills, random.Random(options.seed), options.notebooks),
                    *(FAULTS[name](job) for name in chosen)]
         for result in (result for source in sources for result in source):

@@ -21,6 +21,7 @@ import tiny
 
 from fgkit import manifest
 from fgkit.files import sha256
+from fgkit.locks import LOCK, STEP_LOCK
 
 TESTS = Path(__file__).resolve().parent
 NAME = "functiongemma-flutter"
@@ -143,7 +144,7 @@ class Job:
         kinds = tuple(parts[stage] for stage in stages)
         wrong = [f"{name} {'differs' if name in found else 'is missing'}" for name, digest in self.wanted.items()
                  if any(kind in name for kind in kinds) and found.get(name) != digest]
-        extra = {name for name in names - self.names if not name.endswith((".ipynb", ".png")) and not name.startswith("app/")}
+        extra = {name for name in names - self.names - {LOCK, STEP_LOCK} if not name.endswith((".ipynb", ".png")) and not name.startswith("app/")}
         return wrong + [f"{name} is left over" for name in sorted(extra)]
 
 

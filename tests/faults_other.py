@@ -132,7 +132,7 @@ def hub(job: Job) -> Iterator[Result]:
         command = [*job.run(), "--base", "google/tiny"]
         faults: list[tuple[str, Callable[[], object], str]] = [
             (f"the Hub answers {status}", lambda status=status: setattr(server, "refuse", lambda path: (status, {})), word)
-            for status, word in ((401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "no model of this name"), (429, "wait"),
+            for status, word in ((401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "no such model"), (429, "wait"),
                                  (500, "answered 500"))]
         faults += [("the Hub breaks off in model.safetensors", lambda: server.cut.add("model.safetensors"), "broke off"),
                    ("the Hub answers slowly", lambda: setattr(server, "pause", 0.2), ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,10 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
             pytest.fail("it ran")
 
 
-@pytest.mark.parametrize("content", ["[]", '{"to_tflite": 1}', '{"to_tflite": {"steps": []}}', "{", "\0" * 99])
+@pytest.mark.parametrize("content", [
+    *(json.dumps({"to_tflite": {"outputs": {name: "0" * 64}}}) for name in (
+        "../mine.tflite", "/etc/passwd", "model/../../x", "a\\..\\b", "", "a" * 300, "a\0", "C:/x")),
+    '{"to_tflite": {"outputs": {"a": 1}}}', '{"to_tflite": {"steps": {"convert": 1}}}', "[]", '{"to_tflite": 1}', '{"to_tflite": {"steps": []}}', "{", "\0" * 99])
 def test_a_damaged_manifest_is_one_message(settings: TfliteConfig, content: str) -> None:
     (settings.folder / manifest.NAME).write_text(content)
     with pytest.raises(FgkitError, match=r"manifest\.json: is (no manifest of stages. Delete it|not JSON)"):
