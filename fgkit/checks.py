@@ -144,8 +144,8 @@ def weight_problems(folder: str | Path) -> list[str]:
                 + ". One safetensors file is expected; pickle files are not read. Save with save_pretrained."]
     try:
         header = _tensors(weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [f"{weights}: no readable safetensors header ({error}). Copy or download the file again."]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [f"{weights}: no readable safetensors header ({str(error)[:200]}). Copy or download the file again."]
     problems = []
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     with open(weights, "rb") as handle:
@@ -192,7 +192,7 @@ def _or_skip(path: Path, problems: Any) -> list[str] | None:
         return None
     try:
         return problems(path)
-    except (FgkitError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (FgkitError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         return [f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})."]
 
 
