@@ -2,6 +2,7 @@
 
     .venv/bin/python tests/faults.py --kills 30 --seed 1       all of it, on a model made here; half an hour on 2 cores
     .venv/bin/python tests/faults.py --kills 0 --only disk     some of it
+    .venv/bin/python tests/faults.py --real                    one kill of a training of the real base; ten minutes
 
 In: nothing; a tiny model, 16 rows and a tool are made in a new folder. Out: one line a fault: what was done, what fgkit
 said, and whether the next run ended with the very files of a run that nothing disturbed. Exit code 1 if one did not.
@@ -24,7 +25,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 from faults_job import STAGES, Job, Result
-from faults_other import FAULTS
+from faults_other import FAULTS, real
 
 
 def family(process: subprocess.Popen) -> dict[str, int]:
@@ -90,10 +91,15 @@ def main() -> int:
     parser.add_argument("--notebooks", type=int, default=9, help="how many of the kills hit `run` itself (default: 9)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="only faults of these kinds, with commas between: " + ", ".join(("none", *FAULTS)))
+    parser.add_argument("--real", action="store_true", help="nothing but one kill of a training of the real offline base")
     parser.add_argument("--folder", type=Path, help="a new folder to work in (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fgkit faults \u00e9\u6e2c ") as temporary:
         job = Job(options.folder or Path(temporary) / "a job")
+        if options.real:
+            found = real(job, random.Random(options.seed).uniform(1, 15))
+            print(f"{'survived' if found.survived else 'LOST':8} | {found.fault} | {found.what}")
+            return 0 if found.survived else 1
         job.undisturbed()
         print(f"undisturbed, in {job.folder.name!r}: " + ", ".join(f"{k} {v:.0f} s" for k, v in job.seconds.items()), flush=True)
         results = []

@@ -347,6 +347,12 @@ def test_errors_of_a_kernel_come_back_and_the_notebook_stays(execute, tmp_path, 
     assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
 
 
+def test_the_executed_notebook_is_whole_at_every_moment(execute):
+    out = execute("import os\nos.link('finetune.ipynb', 'kept.ipynb')\nprint('later')")
+    kept, final = (nbformat.read(out / name, 4) for name in ("kept.ipynb", "finetune.ipynb"))
+    assert "later" in str(final) and "later" not in str(kept.cells[-1].outputs)  # replaced, not written over
+
+
 def test_a_killed_kernel_is_one_message(execute, tmp_path):
     with pytest.raises(FgkitError, match="killed it, most likely for lack of memory") as caught:
         execute("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
