@@ -37,7 +37,7 @@ QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp
             "none": ("f32", 4.1), "dynamic_int4_block32": ("q4_block32", 0.8),
             "dynamic_int4_block128": ("q4_block128", 0.8)}
 MAX_CONTEXT = 32_768
-_NO_MEMORY = "MemoryError|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
+_NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
 
 
 def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",

@@ -37,6 +37,7 @@ settings = pipeline.plan(parameters)[name]
 rows = stages.load_rows(settings)
 if name == "finetune":
     base = base_model.find_base(settings.base)
+    stages.report_data(settings, base)
     stages.score_base(settings, base, rows)
     stages.finetune(settings, stages.cut_vocabulary(settings, base, rows), rows)
     stages.score_tuned(settings, rows)
