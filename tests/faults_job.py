@@ -32,22 +32,29 @@ EXPORT = {"prefill_seq_len": 64, "kv_cache_max_len": 512}
 STEPS = """
 import sys, json
 from fgkit import base_model, bundle, config, pipeline, stages
-name, parameters = sys.argv[1], json.loads(sys.argv[2])
-settings = pipeline.plan(parameters)[name]
-rows = stages.load_rows(settings)
-if name == "finetune":
-    base = base_model.find_base(settings.base)
-    stages.report_data(settings, base)
-    stages.score_base(settings, base, rows)
-    stages.finetune(settings, stages.cut_vocabulary(settings, base, rows), rows)
-    stages.score_tuned(settings, rows)
-elif name == "to_tflite":
-    stages.validate(settings, rows)
-    stages.compare_first_token(settings, rows, stages.convert(settings))
-else:
-    path = stages.bundle_task(settings, rows)
-    stages.score_task(settings, rows, path)
-    stages.judge(settings, rows, path).require()
+from fgkit.errors import FgkitError
+
+def cells(name, parameters):
+    settings = pipeline.plan(parameters)[name]
+    rows = stages.load_rows(settings)
+    if name == "finetune":
+        base = base_model.find_base(settings.base)
+        stages.report_data(settings, base)
+        stages.score_base(settings, base, rows)
+        stages.finetune(settings, stages.cut_vocabulary(settings, base, rows), rows)
+        stages.score_tuned(settings, rows)
+    elif name == "to_tflite":
+        stages.validate(settings, rows)
+        stages.compare_first_token(settings, rows, stages.convert(settings))
+    else:
+        path = stages.bundle_task(settings, rows)
+        stages.score_task(settings, rows, path)
+        stages.judge(settings, rows, path).require()
+
+try:
+    cells(sys.argv[1], json.loads(sys.argv[2]))
+except FgkitError as error:
+    sys.exit(f"fgkit: {error}")
 """
 
 
