@@ -16,6 +16,7 @@ from typing import Any
 
 from . import batches, checksums, devices, progress
 from .config import FinetuneConfig, Recipe
+from .errors import FgkitError
 from .prefix_tree import Row
 from .tree_model import collate
 
@@ -37,6 +38,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
     """
     import torch
     from datasets import Dataset
+    from safetensors import SafetensorError
     from torch.utils.data import DataLoader
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
@@ -87,11 +89,22 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
         def _save_checkpoint(self, *arguments: Any) -> None:
             start = time.monotonic()
-            super()._save_checkpoint(*arguments)
+            newest, problem = checkpoints / f"checkpoint-{self.state.global_step}", None
+            try:
+                super()._save_checkpoint(*arguments)
+            except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+                problem = error
             self.accelerator.wait_for_everyone()  # each process has written its part
-            if self.args.should_save:
-                checksums.write(newest := checkpoints / f"checkpoint-{self.state.global_step}")
-                _keep_only(newest, checkpoints)
+            if self.args.should_save and not problem:
+                try:
+                    checksums.write(newest)
+                    _keep_only(newest, checkpoints)
+                except (FgkitError, OSError) as error:
+                    problem = error
+            if problem:
+                shutil.rmtree(newest, ignore_errors=True)
+                progress.note(f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. The training "
+                              "goes on; is the disk full?")
             clock.saved(time.monotonic() - start)
 
     class Clock(TrainerCallback):

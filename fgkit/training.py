@@ -67,11 +67,17 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
         target: the folder to write; one that is there is replaced.
         record: what `fgkit.json` tells about the training (base, style, tools, settings, versions, ...).
     """
+    from safetensors import SafetensorError
+
     from .bundle import notice_text
 
     with replacing(target) as part:
         part.mkdir()
-        model.save_pretrained(part)
+        try:
+            model.save_pretrained(part)
+        except SafetensorError as error:
+            raise FgkitError(f"{target}: cannot be written: {error}. Free some space and run the same command again: it goes "
+                             "on from the newest checkpoint.") from error
         for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "generation_config.json",
                      "chat_template.jinja"):
             shutil.copyfile(base_folder / name, part / name)
