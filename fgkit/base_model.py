@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import offline_base
+from . import checksums, offline_base
 from .config import FUNCTIONGEMMA, OFFLINE
 from .errors import ModelError
 from .files import cache_dir, read_json
@@ -89,6 +89,7 @@ def check_folder(folder: Path) -> None:
     problems = [f"{name} is missing" for name in _FILES if name not in _OPTIONAL and not (folder / name).is_file()]
     if (folder / "model.safetensors").is_file():
         problems += weight_problems(folder)
+    problems = problems or checksums.problems(folder)
     if problems:
         raise ModelError(f"{folder}: not a whole model: {'; '.join(problems)}. "
                          "If it was downloaded, download it again; if it was copied, copy all files.")
@@ -194,6 +195,7 @@ def _why(error: Exception) -> str:
         remedy = {401: "The token in HF_TOKEN is refused. Create a new one at https://huggingface.co/settings/tokens.",
                   403: "The token in HF_TOKEN may not read this model. Create one with Read access to gated models at "
                        "https://huggingface.co/settings/tokens.",
+                  404: "It has no such model, or the model lacks a file. Check the spelling.",
                   429: "The Hub asks to wait. Try again in a few minutes."}.get(
                       status, "The Hub has a problem. Try again later: finished files are kept.")
         return f"the Hub answered {status}. {remedy}"

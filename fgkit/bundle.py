@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, litertlm_archive, prompts, task_archive, tokenizer_model
+from . import files, litertlm_archive, prompts, task_archive, tokenizer_model, zip_times
 from .errors import BundleError, ConfigError
 from .profiles import LITERTLM, PROFILES, Profile
 from .tflite import signatures
@@ -76,6 +76,7 @@ def create_task(tflite: str | Path, tokenizer: str | Path, output: str | Path, *
 
     def write(part: Path) -> None:
         _bundle(tflite, tokenizer, part, wanted)
+        zip_times.unset(part)
 
     return _create(tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile})
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import files
+from . import checksums, files
 from .errors import CheckFailed, FgkitError
 from .prompts import CONTROL_TOKENS, STOP_IDS
 
@@ -124,8 +124,11 @@ def check_model_folder(path: str | Path) -> list[Check]:
          f"generation stops at {sorted(STOP_IDS)}.",
          f'Set "eos_token_id": {sorted(STOP_IDS)} in generation_config.json.'),
         ("fgkit.json", _or_skip(path / "fgkit.json", _record_problems),
-         "records how the model was made.", "Delete or repair the file.")]
-    return [Check(i, name, "skipped", "there is no such file." if name == "fgkit.json" else "the file is missing.")
+         "records how the model was made.", "Delete or repair the file."),
+        ("checksums", checksums.problems(path) if (path / checksums.NAME).is_file() else None,
+         "every file has the bytes it was written with.", checksums.remedy(path))]
+    absent = {"fgkit.json": "there is no such file.", "checksums": f"there is no {checksums.NAME}."}
+    return [Check(i, name, "skipped", absent.get(name, "the file is missing."))
             if problems is None else Check(i, name, "fail" if problems else "pass", " ".join(problems) or good, remedy)
             for i, (name, problems, good, remedy) in enumerate(results, 1)]
 
@@ -141,8 +144,8 @@ def weight_problems(folder: str | Path) -> list[str]:
                 + ". One safetensors file is expected; pickle files are not read. Save with save_pretrained."]
     try:
         header = _tensors(weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [f"{weights}: no readable safetensors header ({error}). Copy or download the file again."]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [f"{weights}: no readable safetensors header ({str(error)[:200]}). Copy or download the file again."]
     problems = []
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     with open(weights, "rb") as handle:
@@ -189,7 +192,7 @@ def _or_skip(path: Path, problems: Any) -> list[str] | None:
         return None
     try:
         return problems(path)
-    except (FgkitError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (FgkitError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         return [f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})."]
 
 

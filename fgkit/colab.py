@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from .errors import FgkitError, PackageError
+from .files import copy
 
 DRIVE = Path("/content/drive")
 
@@ -73,7 +74,8 @@ def keep(folder: Path) -> Path | None:
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name
     try:
-        shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints", ".*"))
+        shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=copy,
+                        ignore=shutil.ignore_patterns("checkpoints", ".*"))
     except (OSError, shutil.Error) as error:
         raise FgkitError(f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files are still "
                          f"in {folder}.") from error

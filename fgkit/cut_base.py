@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks, examples, progress, styles, vocabulary
+from . import checks, checksums, examples, progress, styles, vocabulary
 from .base_model import Base, load_tokenizer
 from .bundle import NOTICE, notice_text
 from .errors import ConfigError, ModelError
@@ -98,6 +98,7 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         write_text(part / FILE, json.dumps({"pieces": size, "of": whole["of"], "made_from": made_from,
                                             "ids": [whole["ids"][index] for index in ids]}) + "\n")
         _check(part, pieces, ids, vocabulary.segments(texts))
+        checksums.write(part)
     return target
 
 
@@ -139,7 +140,7 @@ def _digest(folder: Path, size: int, texts: Sequence[str]) -> str:
 
 def _is_made_from(folder: Path, made_from: str) -> bool:
     return ((folder / FILE).is_file() and read_json(folder / FILE).get("made_from") == made_from
-            and not checks.weight_problems(folder))
+            and not checks.weight_problems(folder) and not checksums.problems(folder))
 
 
 def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]) -> dict[str, Any]:

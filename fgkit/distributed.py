@@ -17,7 +17,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from . import devices, pipeline
+from . import devices, locks, pipeline
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
@@ -32,7 +32,7 @@ def finetune(parameters: dict[str, Any]) -> Path:
     """
     settings = pipeline.plan(parameters)["finetune"]
     if devices.main_process():
-        with pipeline.only_run(settings.folder):
+        with locks.only_run(settings.folder):
             return _finetune(settings)
     with contextlib.redirect_stdout(io.StringIO()):  # one process speaks for all
         return _finetune(settings)

@@ -6,20 +6,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import FgkitError
 
+# `replacing`'s names, bundle.py's for its bundler, which wants an ending of its own, and tflite.py's working folder.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)?|\.tflite-\w+", re.DOTALL)
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+
+    A folder that is replaced is first moved aside. What a process leaves that was killed, `tidy` puts in order.
 
     Args:
         path: the final name of a file or folder; an existing one is replaced.
@@ -27,22 +36,39 @@ def replacing(path: str | Path) -> Iterator[Path]:
         FgkitError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part, aside = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("part", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
+        _put_in_order(path.parent.glob(f".{glob.escape(path.name)}.*"), of_the_living=False)
         yield part
-        for file in [part] if part.is_file() else [p for p in part.rglob("*") if p.is_file()]:
-            with open(file, "rb+") as handle:
-                os.fsync(handle.fileno())
-        if part.is_dir():
-            _remove(path)
+        for inner in (*part.rglob("*"), part) if part.is_dir() else [part]:
+            sync(inner)
+        if part.is_dir() and os.path.lexists(path):
+            os.replace(path, aside)
         os.replace(part, path)
+        sync(path.parent)
     except OSError as error:
         raise FgkitError(f"{path}: cannot be written: {error.strerror or error}. "
                          "Choose a folder you may write to, with space left.") from error
     finally:
-        _remove(part)
+        _put_in_order([aside, part], of_the_living=True)
+
+
+def tidy(folder: Path) -> None:
+    """Put in order what killed processes left in a folder and those in it: half files go, a folder moved aside comes back.
+
+    Args:
+        folder: one that no other process is writing to.
+    """
+    for place in (folder, *(inner for inner in folder.glob("*/") if not inner.is_symlink())):
+        _put_in_order(place.glob(".*"), of_the_living=True)
+
+
+def copy(source: str | Path, target: str | Path) -> Path:
+    """Copy a file with its times, whole or not at all; what `shutil.copytree` takes as its `copy_function`."""
+    with replacing(target) as part:
+        shutil.copy2(source, part)
+    return Path(target)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -67,7 +93,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FgkitError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FgkitError(f"{path}: is not JSON: {error}. Restore the file or make it again.") from error
 
 
@@ -117,6 +143,44 @@ def shipped(*parts: str) -> Path:
     package = Path(__file__).parent
     inside = package.joinpath(*parts)
     return inside if inside.exists() else package.parent.joinpath(*parts)
+
+
+def _put_in_order(paths: Iterable[Path], *, of_the_living: bool) -> None:
+    for path in sorted(paths):  # .old before .part
+        found = _TEMPORARY.fullmatch(path.name)
+        if not found or not (of_the_living or _is_dead(found["process"])):
+            continue
+        if found["ending"] == "old" and os.path.lexists(path) and not os.path.lexists(path.with_name(found["name"])):
+            os.replace(path, path.with_name(found["name"]))
+        else:
+            _remove(path)
+
+
+def _is_dead(process: str | None) -> bool:
+    """Whether a process of this machine has ended; Windows is not asked, where asking could end it."""
+    if not process or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return int(process) == os.getpid()
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file's bytes, or the names in a folder."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks do not know the call
+            raise
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

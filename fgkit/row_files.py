@@ -161,7 +161,12 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         if header.strip():
             break
     delimiter = max(",;\t", key=header.count)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error as error:  # a carriage return alone
+        reason = str(error).split(" - ")[0]
+        yield skipped + 1, None, [f"is no CSV header: {reason}. Save the file with Unix or Windows line ends."]
+        return
     if header.strip():
         unknown = [name for name in names if name not in _COLUMNS]
         faults = [f"has no column {name!r}, expected the header prompt,tool,arguments. Add it."

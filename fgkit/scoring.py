@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,13 @@ class Rows:
     Args:
         tools: what every row without tools of its own declares; empty where all rows bring different ones.
         train, held_out: the rows.
+        sources: the files that they and the tools were read from, with their SHA-256; empty where they come from none.
     """
 
     tools: list[dict]
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
+    sources: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         sides = [(Counter(name for row in rows for name in {call.name for call in row.calls}),
@@ -72,9 +74,16 @@ def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
         ToolError, DataError: with one line a problem.
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    read_from = sources(settings)  # before they are read, so that a change in between is noticed
     tools = load_tools(tools_file)
     found = _announced(load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format))
-    return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out)
+    return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out, read_from)
+
+
+def sources(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> dict[str, str]:
+    """The files that rows and tools are read from, with their SHA-256."""
+    paths = (Path(path).absolute() for path in data_files(settings.data, settings.eval_data, settings.tools) if path)
+    return {str(path): sha256(path) for path in paths if path.is_file()}
 
 
 def load_held_out(data: str, tools: str, format: str = "auto") -> Rows:

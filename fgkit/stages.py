@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, checks, devices, evaluation, examples, progress, prompts, report, score_plots, score_table, styles,
+from . import (bundle, checks, checksums, devices, evaluation, examples, progress, prompts, report, score_plots, score_table, styles,
                summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -28,6 +28,7 @@ from .display import show_picture, show_table
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate
+from .manifest import step
 from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
                       score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
@@ -37,6 +38,7 @@ __all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "cut_vocabul
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
 
 
+@step
 def report_data(settings: FinetuneConfig, base: Base) -> Path:
     """Show what the data files hold and what is odd about them; `report.json` and `report.png` keep it.
 
@@ -57,6 +59,7 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
     return picture
 
 
+@step
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
@@ -66,6 +69,7 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
     return score
 
 
+@step
 def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
@@ -107,6 +111,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     return target
 
 
+@step
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
     folder, names = settings.model_folder, _styles(settings, rows)
@@ -119,6 +124,7 @@ def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
     return score
 
 
+@step
 def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     """Check the model folder, the guide's four answer checks and the prompt budget; nothing broken gets converted.
 
@@ -136,8 +142,10 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     return checks.require(found)
 
 
+@step
 def convert(settings: TfliteConfig) -> Path:
     """Convert the tuned model with the guide's parameters and read the signatures back."""
+    checksums.require(settings.model_folder)
     with _timed(settings.folder, "conversion"):
         path = tflite.convert(settings.model_folder, settings.folder, name=settings.name, quantize=settings.quantize,
                               prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=settings.kv_cache_max_len)
@@ -148,6 +156,7 @@ def convert(settings: TfliteConfig) -> Path:
     return path
 
 
+@step
 def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[str, Any]:
     """Compare the converted network with PyTorch on the first answer token of the first held-out row.
 
@@ -156,6 +165,7 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     """
     from . import base_model, generation
 
+    checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
     text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
                                  _styles(settings, rows)[0])[0]
@@ -167,6 +177,7 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     return result
 
 
+@step
 def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
@@ -177,8 +188,11 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
         print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
               f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
               f"bundle as the app will prompt it, or train with style {profile!r}.")
+    network = _tflite_of(settings)
+    for part in (folder, network):
+        checksums.require(part)
     path = bundle.create_task(
-        _tflite_of(settings), folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
+        network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
         profile=profile,
         sidecar={"style": styles.join(names), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
                  "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
@@ -189,6 +203,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     return path
 
 
+@step
 def score_task(settings: TaskConfig, rows: Rows, path: Path) -> dict[str, Any]:
     """Run the finished bundle in LiteRT-LM on the held-out rows."""
     with _timed(settings.folder, "bundle on the held-out rows"):
@@ -198,6 +213,7 @@ def score_task(settings: TaskConfig, rows: Rows, path: Path) -> dict[str, Any]:
     return score
 
 
+@step
 def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
     """Hold the bundle against the model it was made from, on the same rows; the verdict goes beside the bundle."""
     scores = summary.read(settings.folder)
@@ -214,6 +230,7 @@ def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
     return verdict
 
 
+@step
 def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
     """Show the scores known so far side by side: tables, `scores.png`, and the last one's `confusion.png`.
 
@@ -259,7 +276,8 @@ def _modifications(base: Base, count: int) -> str:
 
 def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether a model folder is what this training would give."""
-    return facts.items() <= model_facts(folder).items() and not checks.weight_problems(folder)
+    return (facts.items() <= model_facts(folder).items() and not checks.weight_problems(folder)
+            and not checksums.problems(folder))
 
 
 def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:

@@ -21,6 +21,7 @@ from .profiles import Profile
 TFLITE, TOKENIZER, METADATA = "TF_LITE_PREFILL_DECODE", "TOKENIZER_MODEL", "METADATA"
 # What mediapipe's bundler may add; a foreign bundle can hold them, ours never do.
 OPTIONAL = {"TF_LITE_EMBEDDER", "TF_LITE_PER_LAYER_EMBEDDER", "TF_LITE_VISION_ENCODER", "TF_LITE_VISION_ADAPTER"}
+LIMITS = {TOKENIZER: 64 << 20, METADATA: 1 << 20}  # bytes; these are read into memory, the network is not
 
 
 def read(path: Path) -> tuple[Profile, dict[str, int]]:
@@ -43,6 +44,8 @@ def read(path: Path) -> tuple[Profile, dict[str, int]]:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise BundleError(f"{path}: its members are compressed, which phones cannot map into memory. "
                                   "Make it again.")
+            if large := [entry.filename for entry in entries if entry.file_size > LIMITS.get(entry.filename, 1 << 40)]:
+                raise BundleError(f"{path}: its {large[0]} is larger than any of its kind. Make or download it again.")
             if (damaged := archive.testzip()) is not None:
                 raise BundleError(f"{path}: its {damaged} is damaged (checksum). Make or download it again.")
             metadata = archive.read(METADATA)

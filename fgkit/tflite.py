@@ -37,6 +37,7 @@ QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp
             "none": ("f32", 4.1), "dynamic_int4_block32": ("q4_block32", 0.8),
             "dynamic_int4_block128": ("q4_block128", 0.8)}
 MAX_CONTEXT = 32_768
+_NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
 
 
 def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",
@@ -244,7 +245,7 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
     plain = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}  # ipykernel's
     with open(log, "wb") as output:
-        child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE,
                                  env=plain | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"})
     try:
         with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
@@ -255,10 +256,11 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
     finally:
         child.kill()
         child.wait()
+        child.stdin.close()
     text = log.read_text(errors="replace")
-    if child.returncode == -9:
-        raise BundleError("the conversion was killed by the system, most likely for lack of memory: it needs about "
-                          "7 GB. Close other programs, restart notebooks that hold a model, and run it again.")
+    if child.returncode == -9 or child.returncode and re.search(_NO_MEMORY, text):
+        raise BundleError("the conversion ended for lack of memory, most likely: it needs about 7 GB. Close other "
+                          "programs, restart notebooks that hold a model, and run it again.")
     if child.returncode:
         tail = "\n".join(line.rstrip()[:300] for line in text.splitlines()[-15:])
         raise BundleError(f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"
@@ -267,7 +269,7 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
 
 
 def _command(request: dict[str, Any]) -> list[str]:
-    code = "import sys; from fgkit.tflite import _worker; _worker(sys.argv[1])"
+    code = "import sys; from fgkit import child, tflite; child.end_with_parent(); tflite._worker(sys.argv[1])"
     return [sys.executable, "-c", code, json.dumps(request)]
 
 

@@ -54,7 +54,9 @@ def parse(tokenizer: bytes, where: str | Path) -> Any:
         # An empty model is "parsed" without complaint and crashes at the first question.
         if not tokenizer or not processor.LoadFromSerializedProto(tokenizer) or not processor.GetPieceSize():
             raise RuntimeError("it is empty")
-    except RuntimeError as error:
+        # Pieces that are no UTF-8, or the lack of one for what is unknown, would fail later, at some text.
+        processor.IdToPiece([*range(processor.GetPieceSize()), processor.unk_id()])
+    except (RuntimeError, ValueError, IndexError) as error:  # ValueError: bytes that are no UTF-8, in a complaint, too
         raise BundleError(f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
                           "Use the tokenizer.model of the model folder.") from error
     return processor

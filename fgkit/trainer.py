@@ -7,15 +7,16 @@ the answer tokens of the whole batch, however it is cut into trees and however m
 from __future__ import annotations
 
 import contextlib
-import json
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import batches, devices, progress
+from . import batches, checksums, devices, progress
 from .config import FinetuneConfig, Recipe
+from .errors import FgkitError
 from .prefix_tree import Row
 from .tree_model import collate
 
@@ -37,6 +38,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
     """
     import torch
     from datasets import Dataset
+    from safetensors import SafetensorError
     from torch.utils.data import DataLoader
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
@@ -87,7 +89,22 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
         def _save_checkpoint(self, *arguments: Any) -> None:
             start = time.monotonic()
-            super()._save_checkpoint(*arguments)
+            newest, problem = checkpoints / f"checkpoint-{self.state.global_step}", None
+            try:
+                super()._save_checkpoint(*arguments)
+            except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+                problem = error
+            self.accelerator.wait_for_everyone()  # each process has written its part
+            if self.args.should_save and not problem:
+                try:
+                    checksums.write(newest)
+                    _keep_only(newest, checkpoints)
+                except (FgkitError, OSError) as error:
+                    problem = error
+            if problem:
+                shutil.rmtree(newest, ignore_errors=True)
+                progress.note(f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. The training "
+                              "goes on; is the disk full?")
             clock.saved(time.monotonic() - start)
 
     class Clock(TrainerCallback):
@@ -130,7 +147,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
         num_train_epochs=recipe.num_train_epochs, learning_rate=recipe.learning_rate, per_device_train_batch_size=size,
         lr_scheduler_type=config.lr_scheduler_type, warmup_steps=config.warmup_ratio, optim="adamw_torch_fused",
         bf16=recipe.precision != "fp32", fp16=False, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False,
-        eval_strategy="epoch", save_strategy="no", save_total_limit=1, logging_steps=1, remove_unused_columns=False,
+        eval_strategy="epoch", save_strategy="no", logging_steps=1, remove_unused_columns=False,
         report_to="none", seed=config.seed, disable_tqdm=True)
 
     def dataset(rows: Sequence[Row]) -> Any:
@@ -144,15 +161,18 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
 
 def newest_whole(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end, whose last file can be read; None where there is none."""
-    def steps(path: Path) -> int:
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))["global_step"]
-        except ValueError:  # cut off while it was written
-            return 0
+    """The newest checkpoint whose files all have the sums written down last; None where there is none. The others go."""
+    found = sorted((path for path in checkpoints.glob("checkpoint-*") if (path / checksums.NAME).is_file()),
+                   key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    newest = next((path for path in found if not checksums.problems(path)), None)
+    _keep_only(newest, checkpoints)
+    return str(newest) if newest else None
 
-    found = max(checkpoints.glob("checkpoint-*/trainer_state.json"), key=steps, default=None)
-    return str(found.parent) if found and steps(found) else None
+
+def _keep_only(newest: Path | None, checkpoints: Path) -> None:
+    for other in checkpoints.glob("checkpoint-*"):
+        if other != newest:
+            shutil.rmtree(other)
 
 
 def _answers(rows: Sequence[Row]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import devices, trainer
+from . import checksums, devices, trainer
 from .config import FinetuneConfig, Recipe
 from .errors import FgkitError
 from .files import read_json, replacing, require_space, write_json
@@ -50,7 +50,8 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
         model = model.float()
     with trained_in_trees(model):
         run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints)
-        run.train(resume_from_checkpoint=trainer.newest_whole(checkpoints))
+        newest = devices.from_main(trainer.newest_whole(checkpoints) if devices.main_process() else None)
+        run.train(resume_from_checkpoint=newest)
     log = [entry for entry in run.state.log_history if "loss" in entry or "eval_loss" in entry]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
@@ -66,11 +67,17 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
         target: the folder to write; one that is there is replaced.
         record: what `fgkit.json` tells about the training (base, style, tools, settings, versions, ...).
     """
+    from safetensors import SafetensorError
+
     from .bundle import notice_text
 
     with replacing(target) as part:
         part.mkdir()
-        model.save_pretrained(part)
+        try:
+            model.save_pretrained(part)
+        except SafetensorError as error:
+            raise FgkitError(f"{target}: cannot be written: {error}. Free some space and run the same command again: it goes "
+                             "on from the newest checkpoint.") from error
         for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "generation_config.json",
                      "chat_template.jinja"):
             shutil.copyfile(base_folder / name, part / name)
@@ -79,6 +86,7 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
                    {key: names[key] for key in ("bos_token", "eos_token", "pad_token", "unk_token") if key in names})
         (part / "NOTICE-GEMMA.txt").write_text(notice_text(), encoding="utf-8")
         write_json(part / "fgkit.json", record)
+        checksums.write(part)
     return target
 
 

@@ -192,6 +192,13 @@ def shown(item: Any) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence's end: `; did you mean 'x'?` for the closest of `names`, a full stop when none is close."""
+    """A sentence's end: `; did you mean 'x'?` for the closest of `names`, a full stop when none is close.
+
+    Letters that only look like those of the closest name, such as a Cyrillic one, are named by their numbers.
+    """
     close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
+    if not close:
+        return "."
+    odd = ", ".join(f"{char!r} is U+{ord(char):04X}" for char in dict.fromkeys(name) if char not in close[0]
+                    and not char.isascii() and char.isprintable())
+    return f"; did you mean {close[0]!r}?" + (f" ({odd}.)" if odd else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_bundle import hidden_from_text, tiny_tokenizer
 
-from fgkit import checks
+from fgkit import checks, checksums
 from fgkit.errors import CheckFailed
 from fgkit.prompts import CONTROL_TOKENS
 
@@ -66,9 +66,23 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_good_folder_passes(folder):
-    assert statuses(checks.require(checks.check_model_folder(folder))) == ["pass"] * 8
+    assert statuses(checks.require(checks.check_model_folder(folder))) == ["pass"] * 8 + ["skipped"]
+    checksums.write(folder)
+    assert statuses(checks.require(checks.check_model_folder(folder))) == ["pass"] * 9
+    (folder / "SHA256SUMS").unlink()
     (folder / "fgkit.json").unlink()
-    assert statuses(checks.check_model_folder(folder)) == ["pass"] * 7 + ["skipped"]
+    assert statuses(checks.check_model_folder(folder)) == ["pass"] * 7 + ["skipped"] * 2
+
+
+def test_a_flipped_bit_fails_the_check_of_the_sums_alone(folder):
+    checksums.write(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    results = checks.check_model_folder(folder)
+    assert statuses(results) == ["pass"] * 8 + ["fail"]
+    with pytest.raises(CheckFailed, match=r"9\. checksums: .*model\.safetensors: has other bytes than were written"):
+        checks.require(results)
 
 
 def edit(name: str, **fields):

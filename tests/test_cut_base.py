@@ -120,7 +120,7 @@ def test_control_tokens_keep_their_ids_in_every_file(pairs, cut) -> None:
     assert files.read_json(cut / "generation_config.json")["eos_token_id"] == list(prompts.STOP_IDS)
     found = {check.name: check for check in checks.check_model_folder(cut)}
     assert {name: check.status for name, check in found.items() if name not in ("shape", "fgkit.json")} == dict.fromkeys(
-        ("files", "weights", "data type", "tokenizer.model", "tokenizer.json", "stop ids"), "pass")
+        ("files", "weights", "data type", "tokenizer.model", "tokenizer.json", "stop ids", "checksums"), "pass")
     skipped = [entry["content"] for entry in files.read_json(cut / "tokenizer.json")["added_tokens"] if entry["special"]]
     assert skipped == ["<pad>", "<eos>", "<bos>", "<unk>", "<start_function_response>", "<start_of_turn>", "<end_of_turn>"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from crash_points import crash_points
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit import files
@@ -85,7 +86,87 @@ def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) ->
         (part / "deep").mkdir(parents=True)
         for name in ("a", "deep/b"):
             (part / name).write_text(name, encoding="utf-8")
-    assert len(order) == 3 and order[-1] == "replace" and set(order[:2]) <= {"a", "b", "?"}
+    assert len(order) == 6 and order[4] == "replace"
+    assert set(order[:4]) <= {"a", "b", "deep", f".model.{os.getpid()}.part", "?"}
+    assert order[5] in (tmp_path.name, "?")  # the new name, too
+
+
+# ---- killed
+
+posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
+
+
+@posix
+def test_a_file_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path) -> None:
+    target, seen = tmp_path / "a b \u00e9.json", []
+    for number in crash_points(lambda: files.write_json(target, "new"), lambda: target.write_text('"old"\n')):
+        seen.append(files.read_json(target))
+        files.write_json(target, "again")  # nothing but the next writing is needed to put things in order
+        assert files.read_json(target) == "again" and names(tmp_path) == [target.name]
+    assert seen == ["old"] * len(seen) and len(seen) >= 2
+    assert files.read_json(target) == "new" and names(tmp_path) == [target.name]
+
+
+def fresh_folder(target: Path) -> None:
+    files.tidy(target.parent)
+    with files.replacing(target) as part:
+        part.mkdir()
+        (part / "old").touch()
+
+
+@posix
+@pytest.mark.parametrize("put_in_order", [files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")])
+def test_a_folder_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path, put_in_order) -> None:
+    target, seen = tmp_path / "model", []
+
+    def work() -> None:
+        with files.replacing(target) as part:
+            (part / "deep").mkdir(parents=True)
+            for name in ("new", "deep/new"):
+                (part / name).write_text(name)
+
+    for number in crash_points(work, lambda: fresh_folder(target)):
+        if put_in_order is not files.tidy:
+            with files.replacing(target) as part:
+                part.mkdir()
+            assert names(tmp_path) == ["model"] and names(target) == []
+            continue
+        files.tidy(tmp_path)
+        seen.append(names(target))
+        assert names(tmp_path) == ["model"]
+    assert all(found in (["old"], ["deep", "new"]) for found in seen)
+    assert put_in_order is not files.tidy or (["old"] in seen and ["deep", "new"] in seen)
+
+
+def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
+    mine = [".env", ".a.part", "model.1.part", ".git", ".x.old", ".1.2.partial"]
+    for name in mine:
+        (tmp_path / name).touch()
+    gone = [".a.12.part", ".a b.7.part.task", ".old.3.old", "in/.b.5.part"]
+    (tmp_path / "in").mkdir()
+    for name in gone:
+        (tmp_path / name).touch()
+    (tmp_path / "old").touch()
+    (tmp_path / ".tflite-ab_12").mkdir()
+    (tmp_path / ".tflite-ab_12" / "log.txt").touch()
+    files.tidy(tmp_path)
+    assert names(tmp_path) == sorted([*mine, "in", "old"]) and names(tmp_path / "in") == []
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path) -> None:
+    (tmp_path / f".a.{os.getppid()}.part").touch()
+    files.write_text(tmp_path / "a", "x")
+    assert names(tmp_path) == [f".a.{os.getppid()}.part", "a"]
+
+
+def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
+    source = tmp_path / "a"
+    source.write_text("x")
+    os.utime(source, (1, 1))
+    assert files.copy(source, tmp_path / "b").stat().st_mtime == 1
+    with pytest.raises(FgkitError, match="b: cannot be written"):
+        files.copy(tmp_path / "absent", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "x" and names(tmp_path) == ["a", "b"]
 
 
 def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
@@ -141,6 +222,7 @@ def test_a_read_only_folder(tmp_path) -> None:
 
 # ---- text and JSON ----
 
+@settings(max_examples=25)  # every one waits for the disk
 @given(value=JSON)
 def test_json_comes_back(tmp_path_factory, value) -> None:
     path = files.write_json(tmp_path_factory.getbasetemp() / "value.json", value)
@@ -162,7 +244,7 @@ def test_what_json_cannot_say_is_refused_and_keeps_the_old(tmp_path, value) -> N
 
 
 @pytest.mark.parametrize(("content", "says"), [
-    (None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"), (b"\xff\xfe", "is not JSON"),
+    (None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"), (b"\xff\xfe", "is not JSON"), (b"[" * 100_000, "is not JSON"),
     (b"{} {}", "is not JSON")])
 def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
     path = tmp_path / "a.json"

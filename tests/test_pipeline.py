@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -13,7 +14,7 @@ import pytest
 import tiny
 
 from fgkit import __main__ as command_line
-from fgkit import evaluation, pipeline, summary
+from fgkit import evaluation, locks, manifest, pipeline, summary
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.files import read_json, shipped
 
@@ -81,17 +82,25 @@ class Fake:
     """Stands in for the kernel: notes what was executed with which values, and leaves what that notebook leaves."""
 
     def __init__(self):
-        self.ran, self.values, self.fails, self.found_record = [], {}, None, False
+        self.ran, self.values, self.fails = [], {}, None
 
     def __call__(self, name, folder, values):
         self.ran.append(name)
         self.values[name] = values
-        if name == self.fails:
-            raise CheckFailed("the gate")
+        settings = pipeline.NOTEBOOKS[name](**values)
+        with contextlib.ExitStack() as steps:
+            for step in manifest.STEPS[name][:-1]:
+                with manifest.recorded(settings, step):
+                    pass
+            steps.enter_context(manifest.recorded(settings, manifest.STEPS[name][-1]))
+            if name == self.fails:
+                raise CheckFailed("the gate")
+            self.write(name, folder, values)
+
+    def write(self, name, folder, values):
         model = Path(values.get("model") or folder / "model")
         if name == "finetune":
             (folder / summary.NAME).unlink(missing_ok=True)
-            self.found_record = (model / "fgkit.json").is_file()  # by which the stage knows a model that it may keep
             model.mkdir(parents=True, exist_ok=True)
             (model / "model.safetensors").write_text(f"{values['seed']} {values['learning_rate']}")
             (model / "fgkit.json").write_text("{}")
@@ -115,7 +124,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch):
     monkeypatch.setattr(pipeline, "_execute", found := Fake())
-    monkeypatch.setattr(pipeline, "_has_token", lambda: False)
+    monkeypatch.setattr(manifest, "_has_token", lambda: False)
     return found
 
 
@@ -139,7 +148,7 @@ def test_done_stages_are_skipped(fake, asked, capsys):
     printed = capsys.readouterr().out
     assert [f"[{number}/3] {name}: already done for the same inputs, skipped" in printed
             for number, name in enumerate(ALL, 1)] == [True] * 3
-    recorded = [path for entry in read_json(out / pipeline.MANIFEST).values() for path in entry["outputs"]]
+    recorded = [path for entry in read_json(out / manifest.NAME).values() for path in entry["outputs"]]
     assert sorted(recorded) == [
         "functiongemma-flutter.task", "functiongemma-flutter.task.json", "functiongemma-flutter_q8_ekv1024.tflite",
         "functiongemma-flutter_q8_ekv1024.tflite.json", "model/fgkit.json", "model/model.safetensors"]
@@ -187,21 +196,12 @@ def test_a_damaged_output_is_made_again(fake, asked, output, reruns, damage):
     assert fake.again() == []
 
 
-def test_a_damaged_model_loses_the_record_by_which_it_would_be_kept(fake, asked):
-    pipeline.run(asked)
-    pipeline.run(asked | {"seed": 1})
-    assert fake.found_record
-    Path(asked["output"], "model", "model.safetensors").write_text("same facts, other weights")
-    pipeline.run(asked | {"seed": 1})
-    assert not fake.found_record
-
-
 def test_lost_scores_are_measured_again(fake, asked):
     whole = pipeline.run(asked)
     fake.again()
     Path(asked["output"], summary.NAME).unlink()
     result = pipeline.run(asked)
-    assert fake.again() == ALL and fake.found_record
+    assert fake.again() == ALL
     assert all(result[name] == whole[name] for name in ("base", "tuned", "task", "gate"))
 
 
@@ -254,8 +254,8 @@ def test_files_of_the_user_in_the_output_folder_stay(fake, asked):
 
 
 def test_a_second_run_in_the_same_folder_is_refused(fake, asked):
-    with pipeline.only_run(Path(asked["output"])):
-        with pytest.raises(FgkitError, match="another run is writing here. Wait for it, or choose another --output"):
+    with locks.only_run(Path(asked["output"])):
+        with pytest.raises(FgkitError, match="another run or notebook is writing here. Wait for it, or choose another"):
             pipeline.run(asked)
     assert fake.again() == []
     pipeline.run(asked)
@@ -347,6 +347,12 @@ def test_errors_of_a_kernel_come_back_and_the_notebook_stays(execute, tmp_path, 
     assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
 
 
+def test_the_executed_notebook_is_whole_at_every_moment(execute):
+    out = execute("import os\nos.link('finetune.ipynb', 'kept.ipynb')\nprint('later')")
+    kept, final = (nbformat.read(out / name, 4) for name in ("kept.ipynb", "finetune.ipynb"))
+    assert "later" in str(final) and "later" not in str(kept.cells[-1].outputs)  # replaced, not written over
+
+
 def test_a_killed_kernel_is_one_message(execute, tmp_path):
     with pytest.raises(FgkitError, match="killed it, most likely for lack of memory") as caught:
         execute("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
@@ -425,7 +431,8 @@ def test_finetune_end_to_end(trained):
     out = trained / "out"
     assert {path.name for path in (out / "model").iterdir()} == {
         "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
-        "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt", "fgkit.json"}
+        "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt", "fgkit.json",
+        "SHA256SUMS"}
     assert (out / "model/model.safetensors").read_bytes() != (trained / "base/model.safetensors").read_bytes()
     assert read_json(out / "model/generation_config.json")["eos_token_id"] == [1, 50, 106]
     found = summary.read(out)
@@ -443,6 +450,8 @@ def test_finetune_end_to_end(trained):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert not [path for path in (out / "checkpoints").rglob("*") if path.is_file()]
     assert not list(out.rglob("*.part"))
+    assert manifest.read(out)["finetune"]["state"] == "done"  # written by the steps in the kernel, not by `run`
+    assert list(manifest.read(out)["finetune"]["steps"]) == list(manifest.STEPS["finetune"])
 
 
 def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):

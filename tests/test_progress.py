@@ -89,3 +89,12 @@ def test_the_variable_is_as_before_even_after_an_error(monkeypatch, before) -> N
         raise KeyError
     assert os.environ.get(progress.VARIABLE) == before
     assert not relay.exists() and threading.active_count() == threads
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+@pytest.mark.parametrize("relay", ["/dev/full", "/no/such/folder/progress"])
+def test_a_bar_that_cannot_be_written_ends_nothing(monkeypatch, relay, capsys) -> None:
+    monkeypatch.setenv(progress.VARIABLE, relay)
+    assert list(progress.bar(range(3), desc="training")) == [0, 1, 2]
+    progress.note("still there")
+    assert capsys.readouterr().out == "still there\n"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import (base_model, chat, evaluation, files, generation, runtime, scoring, stages, summary, tflite,
+from fgkit import (base_model, chat, checksums, evaluation, files, generation, runtime, scoring, stages, summary, tflite,
                    training)
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.errors import CheckFailed, ConfigError, DataError, FgkitError, ModelError
+from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
 from fgkit.records import Record, request
 from fgkit.tools import load_tools, tools_hash
@@ -179,7 +179,7 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(scoring.bundle, "read_task", lambda path: Info)
+    monkeypatch.setattr(scoring.bundle, "read_bundle", lambda path: Info)
     assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
     assert "x.task.json is not there: the prompt style is assumed to be 'template'" in capsys.readouterr().out
     assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma") and capsys.readouterr().out == ""
@@ -650,3 +650,48 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     with pytest.raises(ModelError, match="other tools"):
         scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
     assert len(scored) == 1
+
+
+# ---- inputs that changed since they were written
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.model"])
+def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(tmp_path, monkeypatch, name):
+    def work(*_, **__):
+        pytest.fail("the work began")
+
+    folder = model(tmp_path / "out" / "model", style="template")
+    (folder / "tokenizer.model").write_bytes(b"pieces")
+    checksums.write(folder)
+    (folder / name).write_bytes(b"other" + (folder / name).read_bytes()[5:])
+    (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
+    monkeypatch.setattr(tflite, "convert", work)
+    monkeypatch.setattr(stages.bundle, "create_task", work)
+    for step in (lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out"))),
+                 lambda: stages.bundle_task(TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ()))):
+        with pytest.raises(ModelError, match=f"{name}: has other bytes than were written"):
+            step()
+    with pytest.raises(CheckFailed, match=f"9. checksums: .*{name}: has other bytes than were written"):
+        stages.validate(TfliteConfig(output=str(tmp_path / "out")), rows())
+
+
+def test_a_flipped_bit_in_the_network_is_named_before_it_is_bundled_or_compared(tmp_path, monkeypatch):
+    model(tmp_path / "out" / "model", style="template")
+    network = tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite"
+    files.write_text(network, "network")
+    files.write_json(f"{network}.json", {"sha256": files.sha256(network)})
+    network.write_text("netwerk")
+    for step in (lambda: stages.bundle_task(TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ())),
+                 lambda: stages.compare_first_token(TfliteConfig(output=str(tmp_path / "out")), rows(), network)):
+        with pytest.raises(BundleError, match="ekv1024.tflite: has other bytes than were written"):
+            step()
+
+
+def test_a_tuned_model_with_a_flipped_bit_is_not_kept(tmp_path):
+    folder = model(tmp_path, style="template")
+    header = b'{"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}'
+    whole = len(header).to_bytes(8, "little") + header + bytes(8)
+    (folder / "model.safetensors").write_bytes(whole)
+    checksums.write(folder)
+    assert stages._is_whole_result(folder, {"style": "template"})
+    (folder / "model.safetensors").write_bytes(whole[:-1] + b"\1")
+    assert not stages._is_whole_result(folder, {"style": "template"})

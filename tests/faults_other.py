@@ -1,0 +1,318 @@
+"""Faults other than kills: each is done to the tiny job of `faults_job`, and then undone. In: the job. Out: what became of it.
+
+A fault is survived when fgkit said what is wrong in a message without a traceback, no half file has a final name, and the
+same command, once the cause is gone, ends with the files of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from faults_job import NAME, STAGES, Job, Result
+
+from fgkit.files import sha256
+
+LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
+FIND_BASE = "import sys\nfrom fgkit.base_model import find_base\nprint(find_base(sys.argv[1]).folder)"
+
+
+def told(said: str, *words: str) -> list[str]:
+    """What is wrong with a message: it lacks a word, or is a traceback."""
+    found = [] if any(word in said for word in words) else [f"says nothing of {words[0]!r}"]
+    found += [f"but {last(said)}"] if found else []
+    return found + (["shows a traceback"] if "Traceback (most" in said else [])
+
+
+def last(said: str) -> str:
+    """The message, as far as it fits into a table."""
+    lines = said[max(said.rfind("\nfgkit: "), said.rfind("Error: "), 0):].split("\n")
+    return " ".join(line.strip() for line in lines if line.strip())[:200].replace("|", "/")
+
+
+def whole(job: Job) -> list[str]:
+    """Files with a final name that are not what an undisturbed run leaves."""
+    return [f"{name} is there, but differs" for name, digest in job.hashes().items() if job.wanted.get(name) != digest]
+
+
+def again(job: Job, command: list[str], stages: tuple[str, ...] = STAGES, **environment: str) -> list[str]:
+    """Run the command that must succeed now; what is wrong with the files of these stages."""
+    code, said = job.finish(command, **environment)
+    return job.differences(stages) + ([f"the next run: exit code {code}: {said[-600:]}"] if code else [])
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A disk in memory, mounted on a folder; PermissionError where this process may not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise PermissionError(done.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def up_to(stage: str) -> tuple[str, ...]:
+    return STAGES[:STAGES.index(stage) + 1]
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def output_on(job: Job, stage: str, room: int) -> Iterator[None]:
+    """The output folder before a stage, on a disk of its own with so many kB of room."""
+    job.before(stage)
+    job.output.mkdir(exist_ok=True)
+    kept = job.folder / "kept"
+    job.output.rename(kept)
+    try:
+        used = sum(-(-path.stat().st_size // 4096) * 4 + 4 for path in kept.rglob("*"))
+        with mounted(job.output, f"size={used + room}k"):
+            subprocess.run(["cp", "-a", f"{kept}/.", str(job.output)], check=True)
+            yield
+    finally:
+        subprocess.run(["rm", "-rf", str(kept)], check=True)
+
+
+def disk(job: Job) -> Iterator[Result]:
+    """A disk that fills in each stage, with ever more room."""
+    for stage, room, seems_empty in (
+            ("finetune", 2400, ""), ("finetune", 100, "1"), ("finetune", 400, "1"), ("finetune", 900, "1"),
+            ("to_tflite", 300, ""), ("to_tflite", 300, "1"), ("to_task", 500, "1")):
+        try:
+            with output_on(job, stage, room):
+                code, said = job.finish(job.steps(stage), FGKIT_TEST_FILLED=seems_empty)
+                wrong = whole(job) + (told(said, "space", "GB are needed") if code else [])
+                remount(job.output, "size=200m")
+                wrong += again(job, job.steps(stage), up_to(stage))
+        except PermissionError as error:
+            yield Result("disk full", f"not tried: {error}", True)
+            return
+        fitted = NO_ROOM if "no checkpoint could" in said else "it fitted"
+        yield Result(f"disk {'that fills' if seems_empty else 'full'} in {stage}, {room} kB free",
+                     "; ".join(wrong) or (last(said) if code else fitted), not wrong)
+
+
+def read_only(job: Job) -> Iterator[Result]:
+    """An output folder on a disk that only gives."""
+    for stage in STAGES:
+        try:
+            with output_on(job, stage, 9000):
+                remount(job.output, "ro")
+                wrong = []
+                for command in (job.run(), job.steps(stage)):
+                    code, said = job.finish(command)
+                    wrong += whole(job) + told(said, "Read-only file system") + ([] if code else ["exit code 0"])
+                remount(job.output, "rw")
+                wrong += again(job, job.steps(stage), up_to(stage))
+        except PermissionError as error:
+            yield Result("read-only folder", f"not tried: {error}", True)
+            return
+        yield Result(f"read-only folder before {stage}", "; ".join(wrong) or last(said), not wrong)
+
+
+def memory(job: Job) -> Iterator[Result]:
+    """A conversion that may take so many MB more than it has when the network is to be built."""
+    for megabytes in (8, 200):
+        job.before("to_tflite")
+        code, said = job.finish(job.steps("to_tflite"), FGKIT_TEST_MEMORY=str(megabytes))
+        wrong = whole(job) + (told(said, "lack of memory") if code else [])
+        wrong += again(job, job.steps("to_tflite"), up_to("to_tflite"))
+        yield Result(f"conversion with {megabytes} MB of memory", "; ".join(wrong) or (last(said) if code else "it fitted"),
+                     not wrong)
+
+
+def hub(job: Job) -> Iterator[Result]:
+    """A Hub that refuses, breaks off, is slow or is gone, while the base model is downloaded from it."""
+    from hub_server import Hub
+
+    files = {path.name: path.read_bytes() for path in (job.folder / "base").iterdir()}
+    with Hub(files) as server:
+        server.accept("hf_token")
+        command = [*job.run(), "--base", "google/tiny"]
+        faults: list[tuple[str, Callable[[], object], str]] = [
+            (f"the Hub answers {status}", lambda status=status: setattr(server, "refuse", lambda path: (status, {})), word)
+            for status, word in ((401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "no such model"), (429, "wait"),
+                                 (500, "answered 500"))]
+        faults += [("the Hub breaks off in model.safetensors", lambda: server.cut.add("model.safetensors"), "broke off"),
+                   ("the Hub answers slowly", lambda: setattr(server, "pause", 0.2), ""),
+                   ("nobody listens where the Hub was", lambda: None, "cannot be reached")]
+        for number, (name, begin, word) in enumerate(faults):
+            environment = server.environment("hf_token") | {"HF_HOME": str(job.folder / f"hub-{number}")}
+            broken = environment | ({"HF_ENDPOINT": "http://127.0.0.1:9"} if "nobody" in name else {})
+            job.before("finetune")
+            begin()
+            if word:
+                code, said = job.finish(command, **broken)
+                wrong = told(said, word) + ([] if code == 2 else [f"exit code {code}"])
+            else:
+                code, said = job.finish([sys.executable, "-c", FIND_BASE, "google/tiny"], **broken)
+                wrong = [f"exit code {code}: {said[-300:]}"] if code else []
+            wrong += ["the token is shown"] if "hf_token" in said else []
+            server.refuse, server.pause = lambda path: None, 0.0
+            server.cut.clear()
+            code, found = job.finish([sys.executable, "-c", FIND_BASE, "google/tiny"], **environment)
+            folder = Path(found.strip().splitlines()[-1]) if found.strip() else Path()
+            wrong += [f"{file} differs" for file, content in files.items()
+                      if file != "special_tokens_map.json" and (not (folder / file).is_file()
+                                                                or (folder / file).read_bytes() != content)]
+            yield Result(name, "; ".join(wrong) or (last(said) if word else "it waited and got everything"), not wrong)
+
+
+def clock(job: Job) -> Iterator[Result]:
+    """A time of day that jumps by days, back and forth, twice a second."""
+    if not Path(LIBFAKETIME).exists():
+        yield Result("clock jumps", "not tried: needs libfaketime (apt-get install faketime)", True)
+        return
+    setting, over = job.folder / "faketime", threading.Event()
+
+    def jump() -> None:
+        days = -1
+        while not over.wait(0.5):
+            days = 3 if days < 0 else -(days + 1)
+            part = job.folder / "faketime.part"
+            part.write_text(f"{days:+d}d\n")
+            part.replace(setting)
+
+    setting.write_text("+0d\n")
+    thread = threading.Thread(target=jump)
+    thread.start()
+    try:
+        job.before("finetune")
+        wrong = again(job, job.run(), LD_PRELOAD=LIBFAKETIME, FAKETIME_TIMESTAMP_FILE=str(setting), FAKETIME_NO_CACHE="1",
+                      FAKETIME_DONT_FAKE_MONOTONIC="1")
+    finally:
+        over.set()
+        thread.join()
+    code, said = job.finish(job.run())
+    wrong += [] if said.count("already done") == 3 else ["the stages are not done afterwards"]
+    yield Result("clock jumps by days, twice a second, through a whole run", "; ".join(wrong) or "the same files", not wrong)
+
+
+def interrupt(job: Job) -> Iterator[Result]:
+    """Ctrl-C, once and twice, in a training and in a conversion."""
+    import psutil
+
+    for stage in STAGES[:2]:
+        for times in (1, 2):
+            job.before(stage)
+            process = job.start(job.run())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.7 * job.seconds[stage] + 4)
+            found = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+            for _ in range(times):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.3)
+            said = process.communicate(timeout=120)[0]
+            wrong = (told(said, "stopped", "Aborted") if times == 1 else []) + whole(job)
+            wrong += [] if process.returncode else ["it had ended"]
+            wrong += again(job, job.run())
+            wrong += [f"process {pid} is left over" for pid in found if psutil.pid_exists(pid)]
+            yield Result(f"Ctrl-C {'once' if times == 1 else 'twice'} in {stage}",
+                         "; ".join(wrong) or f"exit code {process.returncode}: {last(said)[-90:]}", not wrong)
+
+
+def temporary(job: Job) -> Iterator[Result]:
+    """A full /tmp, which here is TMPDIR, and one that is not there."""
+    small = job.folder / "tmp"
+    try:
+        for room in (4, 64):
+            with mounted(small, f"size={room}k,nr_inodes=64"):
+                with contextlib.suppress(OSError):
+                    (small / "full").write_bytes(b"\0" * (room - 4) * 1024)
+                job.before("finetune")
+                code, said = job.finish(job.run(), TMPDIR=str(small), TMP=str(small), TEMP=str(small))
+            wrong = whole(job) + (told(said, "space", "temporary") if code else [])
+            wrong += again(job, job.run())
+            yield Result(f"temporary folder with {room - 4} of {room} kB used", "; ".join(wrong) or
+                         (last(said) if code else "the same files"), not wrong)
+    except PermissionError as error:
+        yield Result("full /tmp", f"not tried: {error}", True)
+
+
+def bits(job: Job) -> Iterator[Result]:
+    """One flipped bit in each artifact: named by the next step by hand, made again by `run`."""
+    for name, stage in (("model/model.safetensors", "to_tflite"), ("model/tokenizer.model", "to_task"),
+                        (f"{NAME}_q8_ekv512.tflite", "to_task"), (f"{NAME}.task", "")):
+        job.before(stage or "finetune")
+        if not stage:
+            subprocess.run(["cp", "-a", str(job.folder / "whole"), str(job.output)], check=True)
+        data = bytearray((job.output / name).read_bytes())
+        data[-len(data) // 3] ^= 4
+        (job.output / name).write_bytes(data)
+        command = job.steps(stage) if stage else [
+            sys.executable, "-m", "fgkit", "evaluate", str(job.output / name), "--data", job.parameters["eval_data"],
+            "--tools", job.parameters["tools"]]
+        start = time.monotonic()
+        code, said = job.finish(command)
+        seconds = time.monotonic() - start
+        named = any(word in said for word in ("has other bytes", "is damaged", "sha256 differs")) and Path(name).name in said
+        wrong = [] if code and named else [f"not named: exit code {code}: {last(said)}"]
+        wrong += again(job, job.run())
+        yield Result(f"a flipped bit in {name}, then {stage or 'evaluate'}", "; ".join(wrong) or
+                     f"named in {seconds:.0f} s, import of torch included; `run` made it again", not wrong)
+
+
+def second(job: Job) -> Iterator[Result]:
+    """A second run, and a step by hand, while a first one works."""
+    job.before("finetune")
+    first = job.start(job.run())
+    time.sleep(0.5 * job.seconds["finetune"] + 3)
+    wrong = []
+    for command in (job.run(), job.steps("finetune"), [*job.run()[:3], "finetune", *job.run()[4:]]):
+        code, said = job.finish(command)
+        wrong += [] if code and "another run or notebook is writing here" in said else [f"exit {code}: {last(said)}"]
+    said = first.communicate(timeout=600)[0]
+    wrong += job.differences() + ([said[-500:]] if first.returncode else [])
+    yield Result("run, finetune and a step by hand in the folder of a run", "; ".join(wrong) or
+                 "all three refused; the first run ended well", not wrong)
+
+
+def real(job: Job, moment: float) -> Result:
+    """Kill the training of the real offline base `moment` seconds after its first checkpoint is whole, and go on."""
+    command = [*job.run()[:3], "finetune", "--output", str(job.output), "--base", "offline", "--data", job.parameters["data"],
+               "--eval", job.parameters["eval_data"], "--tools", job.parameters["tools"], "-p", "num_train_epochs", "12",
+               "-p", "per_device_train_batch_size", "4", "-p", "gradient_accumulation_steps", "1", "-p", "max_length", "512"]
+    for name in ("FGKIT_CACHE", "OMP_NUM_THREADS"):
+        del job.environment[name]
+    job.environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    weights = job.output / "model" / "model.safetensors"
+    start = time.monotonic()
+    process = job.start(command)
+    while not list(job.output.glob("checkpoints/*/*/SHA256SUMS")) and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(moment)
+    process.kill()
+    process.communicate()
+    killed, found = time.monotonic() - start, job.files()
+    wrong = [] if any("checkpoint" in name for name in found) else ["no checkpoint was there"]
+    wrong += ["the model was there already"] if weights.exists() else []
+    code, said = job.finish(command)
+    resumed, there = (sha256(weights), job.files()) if code == 0 else (said[-300:], set())
+    wrong += [f"{name} is left over" for name in there if "checkpoint" in name or ".part" in name]
+    shutil.rmtree(job.output)
+    start = time.monotonic()
+    code, said = job.finish(command)
+    undisturbed = sha256(weights) if code == 0 else said[-300:]
+    wrong += [] if resumed == undisturbed else [f"other weights: {resumed}, {undisturbed}"]
+    return Result(f"kill -9 of the real training after {killed:.0f} s", "; ".join(wrong) or
+                  f"the same weights, {resumed[:12]}..., as {time.monotonic() - start:.0f} s undisturbed", not wrong)
+
+
+FAULTS: dict[str, Callable[[Job], Iterator[Result]]] = {
+    "disk": disk, "read-only": read_only, "memory": memory, "hub": hub, "clock": clock, "interrupt": interrupt,
+    "temporary": temporary, "bits": bits, "second": second}

@@ -1,0 +1,283 @@
+"""Throw arbitrary bytes at every reader of fgkit's: each may refuse them with an FgkitError, in time, and nothing else.
+
+    .venv/bin/python tests/fuzz/readers.py --count 2000                       the corpus, changed at random, seeded
+    python tests/fuzz/readers.py --atheris --reader rows --seconds 600        guided by the code reached; needs atheris
+
+In: tests/fuzz/corpus/<reader>/*, bytes as that reader finds them in a file. Bytes that break the rule are written beside
+the others as `found-<hash>`; tests/test_fuzz_readers.py reads the corpus on every run. `calls.parse` has a script of its
+own, tests/fuzz_calls.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+SLOW = 2.0  # seconds of this process for one input
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+
+def instrumented() -> contextlib.AbstractContextManager:
+    """Where atheris is to choose, every module of fgkit tells it which code was reached."""
+    if "--atheris" not in sys.argv:
+        return contextlib.nullcontext()
+    import atheris
+
+    return atheris.instrument_imports(include=["fgkit"])
+
+
+with instrumented():
+    from fgkit import bundle, checks, checksums, evaluation, files, manifest, pipeline, records, task_archive, tools
+    from fgkit.errors import FgkitError
+
+    FOLDER = Path(tempfile.mkdtemp(prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
+
+
+def written(name: str, data: bytes) -> Path:
+    """The bytes in a file of this name, in memory where the system has such files."""
+    path = FOLDER / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def rows(data: bytes) -> None:
+    """A data file: whatever its ending, its records can be written down again."""
+    for name in ("rows.jsonl", "rows.csv"):
+        found = records.inspect_records(written(name, data), TOOLS)
+        assert found.records or found.problems or found.warnings or not data.strip(), "nothing read, nothing said"
+        for record in found.records:
+            json.dumps([record.messages, record.text, record.tools], allow_nan=False, ensure_ascii=False).encode()
+            records.canonical(record.calls).encode()
+        for problem in (*found.problems, *found.warnings):
+            assert "\n" not in (text := str(problem)), text
+            text.encode()
+            assert len(text) < 3000, len(text)
+
+
+def tool_file(data: bytes) -> None:
+    """A JSON file of tools: what is taken can be hashed, and a prompt can show it."""
+    found = tools.load_tools(written("tools.json", data))
+    assert found and tools.tools_hash(found)
+    from fgkit.prompts import render
+
+    render([{"role": "user", "content": "x"}], found, add_generation_prompt=True).encode()
+
+
+def parameters(data: bytes) -> None:
+    """A parameter file: names that are texts, and settings or every reason against them."""
+    found = pipeline.read_parameters(written("p.yaml", data))
+    assert all(isinstance(name, str) for name in found)
+    pipeline.plan(found)
+
+
+def task(data: bytes) -> None:
+    """A `.task`, here with stand-ins for its large members."""
+    found = bundle.read_bundle(written("a.task", data))
+    assert found.profile.stop_tokens is not None
+
+
+def litertlm(data: bytes) -> None:
+    """A `.litertlm`, here with stand-ins for its large sections."""
+    found = bundle.read_bundle(written("a.litertlm", data))
+    assert found.litertlm is not None and found.litertlm.model_type
+
+
+def metadata(data: bytes) -> None:
+    """The protobuf in a `.task`."""
+    task_archive._parse_metadata(data, Path("a.task"))
+
+
+def sidecar(data: bytes) -> None:
+    """The JSON beside a bundle."""
+    written("b.task.json", data)
+    bundle.read_bundle(written("b.task", (CORPUS / "task" / "whole").read_bytes()))
+
+
+def tokenizer(data: bytes) -> None:
+    """A SentencePiece file: parsed by its own library, which must not end the process."""
+    bundle.check_tokens(bundle.PROFILES["guide"], data, where="tokenizer.model")
+
+
+def weights(data: bytes) -> None:
+    """A safetensors file, by its header."""
+    written("model/model.safetensors", data)
+    for text in checks.weight_problems(FOLDER / "model"):
+        text.encode()
+        assert len(text) < 3000
+    checks._or_skip(FOLDER / "model" / "model.safetensors", checks._dtype_problems)
+
+
+def settings(data: bytes) -> None:
+    """The small JSON files of a model folder."""
+    for name in ("config.json", "tokenizer.json", "generation_config.json", "fgkit.json"):
+        written(f"model/{name}", data)
+    written("model/model.safetensors", b"")
+    for check in checks.check_model_folder(FOLDER / "model"):
+        check.reason.encode()
+
+
+def sums(data: bytes) -> None:
+    """SHA256SUMS of a folder that somebody else made: only files in it are looked at."""
+    for path in checksums.recorded(written("sums/SHA256SUMS", data).parent):
+        assert path.parent == FOLDER / "sums"
+    checksums.problems(FOLDER / "sums")
+
+
+def run_manifest(data: bytes) -> None:
+    """A run's manifest."""
+    written("run/manifest.json", data)
+    manifest.changed(FOLDER / "run", "to_task")
+
+
+def score(data: bytes) -> None:
+    """A score that `evaluate --json` wrote, as `--against` reads it."""
+    evaluation.read_score(written("score.json", data))
+
+
+READERS: dict[str, Callable[[bytes], None]] = {
+    "rows": rows, "tool_file": tool_file, "parameters": parameters, "task": task, "metadata": metadata,
+    "litertlm": litertlm,
+    "sidecar": sidecar, "tokenizer": tokenizer, "weights": weights, "settings": settings, "sums": sums,
+    "run_manifest": run_manifest, "score": score}
+
+
+def check(reader: str, data: bytes) -> str:
+    """Have a reader read bytes and say what became of it: "read" or "refused".
+
+    Raises:
+        AssertionError: it was slow, or what it read is not what it promises.
+        Exception: whatever it should not have raised.
+    """
+    start = time.process_time()
+    outcome = "read"
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            READERS[reader](data)
+        except FgkitError as error:
+            assert str(error) and len(str(error)) < 200_000, len(str(error))
+            str(error).encode()
+            outcome = "refused"
+    took = time.process_time() - start
+    assert took < SLOW, f"{took:.2f} s for {len(data)} bytes"
+    return outcome
+
+
+def corpus(reader: str) -> list[bytes]:
+    """The bytes kept for a reader."""
+    return [path.read_bytes() for path in sorted((CORPUS / reader).iterdir())]
+
+
+SPLICES = [b"\0", b"\xff", b"\xef\xbb\xbf", b"\r\n", b"{", b"}", b"[", b"]", b'"', b",", b":", b"NaN", b"-Infinity", b"1e999",
+           b'"\\ud800"', b"null", b"[]", b"{}", b"9" * 5000, b"[" * 3000, b'{"a":' * 3000, b"&a [*a, *a]", b"<<: *a", b"!!python",
+           b"<escape>", "\u0430".encode(), "\u202e".encode(), "\u2028".encode(), b"\x80" * 12, b"PK\1\2", b"PK\5\6", b"../"]
+
+
+def changed(data: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """Bytes near others: flipped, cut, doubled, spliced."""
+    for _ in range(1 + dice.randrange(4)):
+        start = dice.randrange(len(data) + 1)
+        end = min(len(data), start + dice.choice([1, 1, 2, 8, 200]))
+        how = dice.randrange(6)
+        if how == 0 and start < len(data):
+            data = data[:start] + bytes([data[start] ^ 1 << dice.randrange(8)]) + data[start + 1:]
+        elif how == 1:
+            data = data[:start] + data[end:]
+        elif how == 2:
+            data = data[:start] + dice.choice(SPLICES) + data[dice.choice([start, end]):]
+        elif how == 3:
+            data = data[:end] + data[start:]
+        elif how == 4:
+            data = data[:start]
+        else:
+            other = dice.choice(others)
+            data = data[:start] + other[dice.randrange(len(other) + 1):]
+    return data[:1 << 17]
+
+
+def run(reader: str, count: int, seed: int) -> Counter:
+    """Check `count` inputs near the corpus; give how many were read and refused."""
+    dice, known, outcomes = random.Random(seed), corpus(reader), Counter()
+    for _ in range(count):
+        data = changed(dice.choice(known), known, dice)
+        try:
+            outcomes[check(reader, data)] += 1
+        except BaseException:
+            path = CORPUS / reader / f"found-{hashlib.sha256(data).hexdigest()[:12]}"
+            path.write_bytes(data)
+            print(f"breaks the rule: {path}", file=sys.stderr)
+            raise
+    return outcomes
+
+
+def run_guided(reader: str, seconds: int, seed: int) -> None:
+    """The same with atheris, which keeps what reaches new code."""
+    import atheris
+
+    work = FOLDER / "work"
+    work.mkdir()
+    for number, data in enumerate(corpus(reader)):
+        (work / f"seed-{number}").write_bytes(data)
+
+    def one(data: bytes) -> None:
+        check(reader, data)
+
+    atheris.Setup([sys.argv[0], str(work), f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=8192", "-timeout=20",
+                   "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"], one)
+    atheris.Fuzz()
+
+
+def seeds() -> None:
+    """Write the corpus's beginnings that need a program: archives, tokenizers, weights."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from test_bundle import tiny_tokenizer
+
+    header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}).encode()
+    members = {task_archive.TFLITE: b"\x1c\0\0\0TFL3" + bytes(60), task_archive.TOKENIZER: tiny_tokenizer(),
+               task_archive.METADATA: b"\x2a\x05<eos>\x32\x05<bos>\x8a\x01\x08\x0a\x06\x12\x01a\x1a\x01b"}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    for reader, name, content in (("task", "whole", packed.getvalue()), ("tokenizer", "whole", members[task_archive.TOKENIZER]),
+                                  ("metadata", "whole", members[task_archive.METADATA]),
+                                  ("weights", "whole", len(header).to_bytes(8, "little") + header + bytes(8))):
+        (CORPUS / reader).mkdir(parents=True, exist_ok=True)
+        (CORPUS / reader / name).write_bytes(content)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reader", choices=READERS, help="one of them (default: all, without atheris)")
+    parser.add_argument("--count", type=int, default=2000, help="inputs for each reader (default: 2000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--atheris", action="store_true", help="let atheris choose, by the code reached")
+    parser.add_argument("--seconds", type=int, default=60, help="with --atheris: how long")
+    parser.add_argument("--seeds", action="store_true", help="only write the corpus's beginnings that need a program")
+    options = parser.parse_args()
+    if options.seeds:
+        return seeds()
+    if options.atheris:
+        return run_guided(options.reader, options.seconds, options.seed)
+    for reader in [options.reader] if options.reader else READERS:
+        start = time.perf_counter()
+        outcomes = run(reader, options.count, options.seed)
+        print(f"{reader}: {options.count:,} inputs, seed {options.seed}, {time.perf_counter() - start:.0f} s; " + ", ".join(
+            f"{name} {number:,}" for name, number in outcomes.most_common()))
+
+
+if __name__ == "__main__":
+    main()

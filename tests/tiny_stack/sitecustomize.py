@@ -1,0 +1,54 @@
+"""On PYTHONPATH, it has every process of fgkit take `tiny.model_folder`'s network for FunctionGemma, and save at every step.
+
+What a network this small cannot do is not asked of it: its answers are not looked at before a conversion, and its logits
+may differ. Everything else is as it ships.
+"""
+
+import collections
+import os
+import resource
+import shutil
+
+import fgkit.checks
+import fgkit.tflite
+import fgkit.trainer
+
+fgkit.checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 4}
+fgkit.checks.check_answers = lambda texts: [fgkit.checks.Check(1, "not looked at", "pass")]
+fgkit.trainer.SAVE_SECONDS, fgkit.trainer._SAVE_SHARE = 0.0, float("inf")
+if os.environ.get("FGKIT_TEST_FILLED"):  # the disk seems empty beforehand, as one that somebody else fills meanwhile
+    shutil.disk_usage = lambda folder: collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)
+_build, _compare_logits = fgkit.tflite._build, fgkit.tflite.compare_logits
+
+
+def _tiny_build(folder):
+    from litert_torch.generative.examples.gemma3 import decoder
+    from litert_torch.generative.layers import model_config
+
+    real = decoder.get_decoder_config_270m
+
+    def tiny_config():
+        config = real()
+        config.num_layers, config.embedding_dim, config.embedding_scale = 4, 48, 48 ** 0.5
+        config.block_configs = config.block_configs[:4]
+        for index, block in enumerate(config.block_configs):
+            attention, full = block.attn_config, index % 2
+            attention.num_heads, attention.num_query_groups, attention.head_dim = 2, 1, 24
+            attention.sliding_window_size = 24
+            attention.attn_type = model_config.AttentionType.GLOBAL if full else model_config.AttentionType.LOCAL_SLIDING
+            attention.rotary_base = 1_000_000 if full else 10_000
+            block.ff_config.intermediate_size = 96
+        return config
+
+    decoder.get_decoder_config_270m = tiny_config
+    if limit := os.environ.get("FGKIT_TEST_MEMORY"):  # MB that the conversion may take from here on
+        pages = int(open("/proc/self/statm").read().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(limit) * 1_000_000,) * 2)
+    try:
+        return _build(folder)
+    finally:
+        decoder.get_decoder_config_270m = real
+
+
+fgkit.tflite._build = _tiny_build
+fgkit.tflite.compare_logits = lambda reference, got: _compare_logits(reference, got) | {"argmax_agrees": True}
