@@ -21,7 +21,8 @@ from . import devices, prompts, styles
 from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
-from .tflite import MAX_CONTEXT, QUANTIZE
+from .quantization import QUANTIZATIONS
+from .tflite import MAX_CONTEXT
 from .wire import DEFAULT_SYSTEM_MSG, nearest
 
 FUNCTIONGEMMA = "google/functiongemma-270m-it"
@@ -160,7 +161,7 @@ class TfliteConfig(_DataConfig):
                               "refused.")
     prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
     kv_cache_max_len: int = _setting(1024, "Longest context in tokens, prompt and answer; 2048 if yours do not fit.")
-    quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZE)}. dynamic_int8 halves "
+    quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZATIONS)}. dynamic_int8 halves "
                                              "the size.")
 
     def _problems(self) -> Iterable[str]:
@@ -172,7 +173,7 @@ class TfliteConfig(_DataConfig):
             yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected 2 to {MAX_CONTEXT}"
         elif not 1 <= self.prefill_seq_len < self.kv_cache_max_len:
             yield f"prefill_seq_len is {self.prefill_seq_len}, expected 1 to {self.kv_cache_max_len - 1}"
-        yield from _choice("quantize", self.quantize, QUANTIZE)
+        yield from _choice("quantize", self.quantize, QUANTIZATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class Runtime:
         self._kept: tuple[tuple[str, int], Any] | None = None
         self._unkept: Any = None
         bundle.read_bundle(self.path)  # LiteRT-LM may end the whole process on a damaged file
-        folder = _own_cache(self.path) if cache_dir is None else Path(cache_dir)
+        folder = own_cache(self.path) if cache_dir is None else Path(cache_dir)
         folder.mkdir(parents=True, exist_ok=True)
         import litert_lm
 
@@ -146,7 +146,7 @@ class Runtime:
                            "kv_cache_max_len.")
 
 
-def _own_cache(path: Path) -> Path:
+def own_cache(path: Path) -> Path:
     """A cache folder for these very bytes: two bundles can share name, size and second, LiteRT-LM's own key."""
     root = files.cache_dir("xnnpack")
     mine = root / files.sha256(path)[:16]

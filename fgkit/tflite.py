@@ -25,17 +25,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks, files
+from . import checks, files, quantization
 from .errors import BundleError, ConfigError, ModelError
 from .progress import bar
+from .quantization import QUANTIZATIONS
 
 if TYPE_CHECKING:
     import numpy as np
 
-# What each recipe is called in the file name, and bytes per parameter on disk: litert_torch's create_quantize_suffix.
-QUANTIZE = {"dynamic_int8": ("q8", 1.1), "weight_only_int8": ("q8_wo", 1.1), "fp16": ("fp16", 2.1),
-            "none": ("f32", 4.1), "dynamic_int4_block32": ("q4_block32", 0.8),
-            "dynamic_int4_block128": ("q4_block128", 0.8)}
 MAX_CONTEXT = 32_768
 _NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
 
@@ -51,7 +48,7 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         name: start of the file name; the rest follows from the parameters (`_q8_ekv1024.tflite`).
         prefill_seq_len: prompt tokens read at once, fewer than `kv_cache_max_len`.
         kv_cache_max_len: longest prompt and answer together, in tokens.
-        quantize: one of QUANTIZE; `dynamic_int8` halves the size.
+        quantize: one of QUANTIZATIONS; `dynamic_int8` halves the size; docs/quantisation.md compares them.
         progress: show the running stage and the elapsed time.
     Raises:
         ConfigError: one or more parameters are wrong; all are listed.
@@ -63,10 +60,11 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
     problems = checks.weight_problems(model_dir) + checks.shape_problems(model_dir)
     if problems:
         raise ModelError("\n".join(problems))
-    suffix, bytes_per_weight = QUANTIZE[quantize]
+    wanted = QUANTIZATIONS[quantize]
     weights = model_dir / "model.safetensors"
-    files.require_space(output_dir, int(weights.stat().st_size / 2 * bytes_per_weight), f"the .tflite in {output_dir}")
-    output = output_dir / f"{name}_{suffix}_ekv{kv_cache_max_len}.tflite"
+    files.require_space(output_dir, int(weights.stat().st_size / 2 * (wanted.bytes_per_weight + 4.1 * wanted.own)),
+                        f"the .tflite in {output_dir}")
+    output = output_dir / f"{name}_{wanted.suffix}_ekv{kv_cache_max_len}.tflite"
     with files.replacing(output) as part:
         # A folder beside the output, so that the finished file can be renamed instead of copied.
         with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tflite-") as folder:
@@ -226,8 +224,8 @@ def _check_parameters(name: str, prefill_seq_len: int, kv_cache_max_len: int, qu
     problems = []
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         problems.append(f"name is {name!r}, expected letters, digits, '.', '_' and '-' only: it becomes a file name.")
-    if quantize not in QUANTIZE:
-        problems.append(f"quantize is {quantize!r}, expected one of {', '.join(QUANTIZE)}.")
+    if quantize not in QUANTIZATIONS:
+        problems.append(f"quantize is {quantize!r}, expected one of {', '.join(QUANTIZATIONS)}.")
     lengths = {"prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len}
     for key, value in lengths.items():
         if type(value) is not int or not 1 <= value <= MAX_CONTEXT:
@@ -287,7 +285,12 @@ def _worker(request: str) -> None:
     export_config = ExportConfig()
     export_config.kvcache_layout = kv_cache.KV_LAYOUT_TRANSPOSED
     export_config.mask_as_input = True
-    converter.convert_to_tflite(pytorch_model, export_config=export_config, **settings)
+    name, wanted = settings["quantize"], QUANTIZATIONS[settings["quantize"]]
+    made = converter.convert_to_tflite(pytorch_model, export_config=export_config,
+                                       **settings | {"quantize": "none" if wanted.own else name})
+    if wanted.own:
+        del pytorch_model
+        quantization.quantize(made, made.replace(f"_{QUANTIZATIONS['none'].suffix}_", f"_{wanted.suffix}_"), name)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("\n" + json.dumps({"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}), flush=True)
 

@@ -21,7 +21,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from fgkit import config, devices, pipeline
 from fgkit.bundle import PROFILES
 from fgkit.formats import FORMATS
-from fgkit.tflite import QUANTIZE
+from fgkit.quantization import QUANTIZATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("finetune", "to_tflite", "to_task")
@@ -119,7 +119,7 @@ def test_papermill_sees_every_parameter(name):
 
 
 @pytest.mark.parametrize(("name", "parameter", "choices"), [
-    ("to_tflite", "quantize", list(QUANTIZE)),
+    ("to_tflite", "quantize", list(QUANTIZATIONS)),
     ("to_task", "profile", ["", *PROFILES]),
     *((name, "data_format", list(FORMATS)) for name in NAMES),
     ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
@@ -135,7 +135,7 @@ def test_the_choices_of_a_form_are_the_ones_that_are_accepted(name, parameter, c
 def test_guide_values():
     tflite = pipeline.declared_parameters("to_tflite")
     assert (tflite["prefill_seq_len"], tflite["kv_cache_max_len"], tflite["quantize"]) == (256, 1024, "dynamic_int8")
-    assert f"{tflite['name']}_{QUANTIZE[tflite['quantize']][0]}_ekv{tflite['kv_cache_max_len']}.tflite" == \
+    assert f"{tflite['name']}_{QUANTIZATIONS[tflite['quantize']].suffix}_ekv{tflite['kv_cache_max_len']}.tflite" == \
         "functiongemma-flutter_q8_ekv1024.tflite"
     task = pipeline.declared_parameters("to_task")
     assert (task["profile"], task["max_exact_match_loss"], task["max_tool_accuracy_loss"]) == ("", 3.0, 2.0)
