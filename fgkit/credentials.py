@@ -50,6 +50,9 @@ def scrub(error: BaseException) -> BaseException:
     """Hide tokens and passwords in an error and in all that led to it, which a notebook shows with it; gives it back."""
     for each in _chain(error):
         each.args = tuple(hidden(part) if isinstance(part, str) else part for part in each.args)
+        for name in ("strerror", "filename", "filename2"):  # what an OSError shows instead of its args
+            if isinstance(part := getattr(each, name, None), str):
+                setattr(each, name, hidden(part))
     return error
 
 
