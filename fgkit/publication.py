@@ -25,6 +25,7 @@ from .credentials import REMEDY, kind
 from .errors import BundleError, CheckFailed, FgkitError
 from .files import read_json, sha256
 from .splits import load_data
+from .wire import DEFAULT_SYSTEM_MSG
 
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
@@ -140,7 +141,7 @@ def _prompt(facts: dict[str, Any], sidecar: dict[str, Any]) -> str:
     if not facts.get("tools"):
         return ""
     mark = "USER-SAID"  # what SAID has in it, a style might escape
-    text = prompts.render(prompts.conversation(mark, facts.get("system_message") or ""), facts["tools"],
+    text = prompts.render(prompts.conversation(mark, facts.get("system_message") or DEFAULT_SYSTEM_MSG), facts["tools"],
                           add_generation_prompt=True, style=styles.split(sidecar.get("style") or styles.DEFAULT)[0])
     return text.replace(mark, SAID)
 

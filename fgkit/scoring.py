@@ -165,11 +165,10 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
 
     longest = max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
     if tokenizer_folder:
-        from transformers import AutoTokenizer
-
+        from .base_model import load_tokenizer
         from .generation import longest_answer
 
-        longest = longest_answer(AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True), rows.held_out)
+        longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
     with Runtime(path) as runtime:
         score = _score(rows, system_message, style, lambda texts, _: runtime.generate_all(texts, longest),
                        end_tag_cut=runtime.end_tag_cut)
