@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
+from dataclasses import fields
 from pathlib import Path
 
 import finished_run
@@ -18,7 +19,7 @@ from fgkit import colab, credentials, pipeline
 from fgkit.__main__ import main
 from fgkit.base_model import find_base
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.errors import CheckFailed, ConfigError, ModelError
+from fgkit.errors import CheckFailed, ConfigError, FgkitError, ModelError
 from fgkit.hub import publish
 
 CANARY = "hf_" + "CanaryThatNobodyMayEverSee" + "0123456789"
@@ -95,12 +96,23 @@ def test_a_parameter_for_one_is_refused_with_the_remedy(name, capsys, tmp_path) 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", [FinetuneConfig, TfliteConfig, TaskConfig])
+PLACES = [(kind, name) for kind in (FinetuneConfig, TfliteConfig, TaskConfig)
+          for name in ("data", "eval_data", "tools", "output", "data_format", "style", "base", "name", "model", "seed")
+          if name in kind.__dataclass_fields__]
+
+
+OTHERS = [(FinetuneConfig, "lr_scheduler_type"), (FinetuneConfig, "precision"), (FinetuneConfig, "system_message"),
+          (TfliteConfig, "quantize"), (TaskConfig, "profile")]
+
+
+def test_no_setting_that_takes_text_is_forgotten() -> None:
+    texts = {(kind, item.name) for kind, _ in PLACES for item in fields(kind) if item.type.startswith("str")}
+    assert len(texts) > 25 and texts <= {*PLACES, *OTHERS}
+
+
+@pytest.mark.parametrize(("kind", "name"), [*PLACES, *OTHERS])
 @pytest.mark.parametrize("value", [CANARY, ADDRESS, f"x/{CANARY}"])
-@pytest.mark.parametrize("name", ["data", "eval_data", "tools", "output", "data_format", "style", "base", "name", "model", "seed"])
 def test_settings_with_one_are_refused_without_repeating_it(kind, name, value) -> None:
-    if name not in kind.__dataclass_fields__:
-        return
     with pytest.raises(ConfigError) as info:
         kind(**{name: value})
     assert value not in str(info.value) and "sesame" not in str(info.value) and CANARY not in str(info.value)
@@ -193,3 +205,25 @@ def test_a_process_that_publishes_shows_it_nowhere(tmp_path) -> None:
         assert process.returncode == 0 and hub.repos["ada/lights"].files
     assert any(b"fgkit" in line for line in seen) and not any(CANARY.encode() in line for line in seen)
     assert CANARY.encode() not in everywhere(run)
+
+
+@pytest.mark.slow
+def test_an_executed_notebook_holds_it_nowhere(tmp_path, monkeypatch) -> None:
+    """A kernel asks a Hub that repeats the token; what papermill wrote down has the error, its causes, and no token."""
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_code_cell("base = ''", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("from fgkit.base_model import find_base\nfind_base('someone/some-model')")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    nbformat.write(notebook, tmp_path / "asks.ipynb")
+    monkeypatch.setattr(pipeline, "notebook_path", lambda name: tmp_path / "asks.ipynb")
+    with hub_server.Hub() as hub:
+        for name, value in (hub.environment(CANARY) | {"HF_HOME": str(tmp_path / "home")}).items():
+            monkeypatch.setenv(name, value)
+        hub.echo, hub.refuse = True, lambda path: (403, {})
+        with pytest.raises(FgkitError, match="answered 403") as info:
+            pipeline._execute("finetune", tmp_path, {})
+        assert f"Bearer {CANARY}" in hub.tokens
+    written = (tmp_path / "finetune.ipynb").read_text(encoding="utf-8")
+    assert "answered 403" in written and "Bearer ***" in written and CANARY not in written + str(info.value)

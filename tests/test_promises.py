@@ -47,3 +47,9 @@ def test_commands_of_this_repository_are_there() -> None:
 def test_figures_that_can_be_counted_here() -> None:
     lock = (ROOT / "requirements" / "test.lock").read_text(encoding="utf-8")
     assert f"{len(re.findall(r'^[a-z].*==', lock, re.MULTILINE))} packages of Linux and macOS" in PAGE
+
+
+def test_settings_that_are_tried_with_a_token() -> None:
+    import test_credentials
+
+    assert f"{len(test_credentials.PLACES) + len(test_credentials.OTHERS)} settings with 3 values each" in PAGE
