@@ -50,8 +50,8 @@ def publish(run: str | Path, repo: str, *, public: bool = False, data: bool = Fa
         FgkitError: the token may not write there, or the Hub refused; see also `publication.gather`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*", repo, re.ASCII) or ".." in repo or "--" in repo:
-        raise FgkitError(f"repo is {'a text with ' + what if (what := credentials.kind(repo)) else repr(repo)}, expected "
-                         "user/name, such as ada/lights.")
+        shown = "a text with an access token" if credentials.kind(repo) else repr(repo)
+        raise FgkitError(f"repo is {shown}, expected user/name, such as ada/lights.")
     found = gather(run, data=data)
     card = model_card.write(found, repo, public=public)
     files = [*found.files, File(CARD, card.encode(), len(card.encode()), hashlib.sha256(card.encode()).hexdigest(),
@@ -118,11 +118,12 @@ def cannot_write(who: dict[str, Any], repo: str) -> str:
         return f"{label} may only read, and the Hub would answer 403. {_GET_TOKEN}"
     if access.get("role") == "fineGrained":
         scopes = (access.get("fineGrained") or {}).get("scoped") or []
-        if not any("repo.write" in (scope.get("permissions") or []) and (scope.get("entity") or {}).get("name") in (owner, repo)
-                   for scope in scopes):
-            return (f"{label} is fine-grained and has no write access to {owner}'s repositories, and the Hub would answer 403. "
-                    f"Tick \"Write access to contents/settings of all repos\" under {owner} at {TOKENS}, or create one with "
-                    "Write access.")
+        may_write = {(scope.get("entity") or {}).get("name") for scope in scopes
+                     if "repo.write" in (scope.get("permissions") or [])}
+        if not may_write & {owner, repo}:
+            return (f"{label} is fine-grained and has no write access to {owner}'s repositories, and the Hub would answer "
+                    f'403. Tick "Write access to contents/settings of all repos" under {owner} at {TOKENS}, or create one '
+                    "with Write access.")
     return ""
 
 
@@ -135,11 +136,12 @@ def _send(repo: str, files: list[File], public: bool, message: str) -> str:
     try:
         private = _visibility(api, repo)
         if private is False and not public:
-            raise FgkitError(f"{repo}: is there and is public, so everybody would see these files. Say --public, make it private "
-                             "in its settings, or choose another name.")
+            raise FgkitError(f"{repo}: is there and is public, so everybody would see these files. Say --public, make it "
+                             "private in its settings, or choose another name.")
         if private is None:
             api.create_repo(repo, private=not public, exist_ok=True)
-        commit = api.create_commit(repo, [CommitOperationAdd(file.name, file.content) for file in files], commit_message=message)
+        added = [CommitOperationAdd(file.name, file.content) for file in files]
+        commit = api.create_commit(repo, added, commit_message=message)
         there = {each.path: each for each in api.list_repo_tree(repo, recursive=True, revision=commit.oid)}
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise FgkitError(f"{repo}: {_why(error)}") from credentials.scrub(error)

@@ -19,11 +19,12 @@ from .calls import Call
 from .config import FUNCTIONGEMMA, OFFLINE
 from .model_index import card_data
 from .offline_base import DESCRIPTION
-from .publication import SAID, Publication, gate_lines
+from .publication import BUNDLES, SAID, Publication, gate_lines
 from .wire import DEFAULT_SYSTEM_MSG
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from
+HASHED_BYTES = 100_000_000  # larger files have their hash in the card, too
 _HEADLINE = ("parse_rate", "tool_accuracy", "exact_match")
 _TAGS = ["function-calling", "functiongemma", "gemma3", "on-device", "litert-lm", "mediapipe", "flutter_gemma", "fgkit"]
 
@@ -39,44 +40,47 @@ def write(found: Publication, repo: str, *, public: bool) -> str:
     from huggingface_hub import ModelCard
 
     names = list(found.bundles)
-    task = next((name for name in names if name.endswith(".task")), "")
     tools = [tool["function"] for tool in found.facts.get("tools") or []]
-    trained_in = styles.split(found.bundles[names[0]].get("style") or styles.DEFAULT)
-    developer = found.facts.get("system_message") or DEFAULT_SYSTEM_MSG
     example = _example(tools)
     return str(ModelCard.from_template(
-        _Front(_front_matter(found, repo)), template_path=str(TEMPLATE), title=_text(repo.partition("/")[2]),
+        _front_matter(found, repo), template_path=str(TEMPLATE), repo=repo, title=_text(repo.partition("/")[2]),
         base_sentence=_base_sentence(found.facts.get("base")), count=_count(tools), example_call=_code(_shown(example)),
         tools=[{"name": tool["name"], "description": _text(tool.get("description", "")), "arguments": _arguments(tool)}
                for tool in tools],
         doubts=[_text(doubt) for doubt in found.doubts], **_scores(found), data_name=_code(found.data_name),
         gate=[_text(line) for name in names for line in gate_lines(found.bundles[name])],
-        files=[{"name": file.name, "size": _size(file.bytes), "purpose": file.purpose,
-                "link": f"https://huggingface.co/{repo}/resolve/main/{file.name}"} for file in found.files],
-        hashed=[file for file in found.files if file.bytes > 1e8 or file.name in names],
-        styles=", ".join(f"`{name}`" for name in trained_in), developer=_code(developer),
-        bundles={name: _bundle(found.bundles[name]) for name in names}, said=SAID,
-        prompt=found.prompt, answer=_answer(example), fence="````",
-        end_tag_cut=" and ".join(f"`{name}`" for name in names
-                                 if "<end_function_call>" in found.bundles[name].get("stop_tokens", [])),
-        task=task, flutter_note=_flutter_note(found.bundles.get(task, {}), trained_in, task, found.facts),
-        flutter_source=f"fromNetwork('https://huggingface.co/{repo}/resolve/main/{task}')" if public
-        else f"fromAsset('assets/{task}')", max_tokens=found.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024), repo=repo, first_bundle=names[0],
-        litertlm=next((name for name in names if name.endswith(".litertlm")), ""), made=_made(found),
+        files=[{"name": file.name, "size": _size(file.bytes), "purpose": file.purpose, "link": _link(repo, file.name)}
+               for file in found.files],
+        hashed=[file for file in found.files if file.bytes > HASHED_BYTES or file.name in names],
+        answer=_answer(example), fence="````", **_prompting(found), **_use(found, repo, public), made=_made(found),
         modifications=_text(_modifications(found)), notice=NOTICE))
 
 
-class _Front:
-    """The front matter as `ModelCard.from_template` wants it, under a name of ours."""
+def _prompting(found: Publication) -> dict[str, Any]:
+    """What an app must send, and where each bundle stops."""
+    cut = [name for name, one in found.bundles.items() if "<end_function_call>" in one.get("stop_tokens", [])]
+    return {"styles": ", ".join(map(_code, _styles(found))), "said": SAID, "prompt": found.prompt,
+            "developer": _code(found.facts.get("system_message") or DEFAULT_SYSTEM_MSG),
+            "bundles": {name: _bundle(one) for name, one in found.bundles.items()},
+            "end_tag_cut": " and ".join(map(_code, cut))}
 
-    def __init__(self, data: Any):
-        self.data = data
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"front_matter": self.data.to_yaml().strip()}
+def _use(found: Publication, repo: str, public: bool) -> dict[str, Any]:
+    """What the pieces of code need; an app loads a private model from its own assets, for no token belongs into an app."""
+    first = {suffix: next((name for name in found.bundles if name.endswith(suffix)), "") for suffix in BUNDLES}
+    task = first[".task"]
+    return {"task": task, "litertlm": first[".litertlm"], "first_bundle": next(iter(found.bundles)),
+            "flutter_note": _flutter_note(found, task) if task else "",
+            "flutter_source": f"fromNetwork('{_link(repo, task)}')" if public else f"fromAsset('assets/{task}')",
+            "max_tokens": found.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024)}
 
-    def to_yaml(self) -> str:
-        return self.data.to_yaml()
+
+def _styles(found: Publication) -> tuple[str, ...]:
+    return styles.split(next(iter(found.bundles.values())).get("style") or styles.DEFAULT)
+
+
+def _link(repo: str, name: str) -> str:
+    return f"https://huggingface.co/{repo}/resolve/main/{name}"
 
 
 def _front_matter(found: Publication, repo: str) -> Any:
@@ -156,7 +160,8 @@ def _value(schema: dict[str, Any]) -> Any:
 def _shown(call: Call | None) -> str:
     if call is None:
         return ""
-    return f"{call.name}({', '.join(f'{name}={json.dumps(value, ensure_ascii=False)}' for name, value in call.arguments.items())})"
+    arguments = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()]
+    return f"{call.name}({', '.join(arguments)})"
 
 
 def _answer(call: Call | None) -> str:
@@ -165,20 +170,23 @@ def _answer(call: Call | None) -> str:
 
 def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
     prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
-    around = f"{_code(json.dumps(prefix)[1:-1])} before, {_code(json.dumps(suffix)[1:-1])} after" if prefix or suffix else "nothing"
+    before, after = (_code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))
+    around = f"{before} before, {after} after" if prefix or suffix else "nothing"
     return {"start": _code(sidecar.get("start_token") or "<bos>"), "around": around,
             "stops": " ".join(map(_code, sidecar.get("stop_tokens") or [])) or "the model's own stop ids"}
 
 
-def _flutter_note(sidecar: dict[str, Any], trained_in: tuple[str, ...], task: str, facts: dict[str, Any]) -> str:
+def _flutter_note(found: Publication, task: str) -> str:
     """Whether the plugin sends the text that was trained."""
+    trained_in, profile = _styles(found), found.bundles[task].get("profile")
     if "flutter_gemma" in trained_in:
-        return f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` takes them" + (
-            " as they are." if sidecar.get("profile") == "flutter_gemma" else f"; its profile is `{sidecar.get('profile')}`.")
-    text = (f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, which "
-            "is not the same text. Measure it in your app before you rely on it, or train with `-p style flutter_gemma`.")
-    if facts.get("tools"):
-        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', facts['tools']))}"
+        return (f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
+                + ("takes them as they are." if profile == "flutter_gemma" else f"takes them with profile `{profile}`."))
+    text = (f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
+            "which is not the same text. Measure it in your app before you rely on it, or train with "
+            "`-p style flutter_gemma`.")
+    if found.facts.get("tools"):
+        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', found.facts['tools']))}"
     return text
 
 
@@ -190,24 +198,25 @@ def _made(found: Publication) -> list[tuple[str, str]]:
     rows = [("base", f"Gemma 3 270M from PyPI, fgkit's base for machines without an account ({OFFLINE_ORIGIN})"
              if base == OFFLINE else _code(base) if _is_hub_name(base) else "a folder of the author's"),
             ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere")]
-    recipe = [f"{settings[key]:g} {label}" for key, label in (("num_train_epochs", "epochs"), ("learning_rate", "peak step size"))
-              if settings.get(key) is not None]
+    labels = {"num_train_epochs": "epochs", "learning_rate": "peak step size"}
+    recipe = [f"{settings[key]:g} {label}" for key, label in labels.items() if settings.get(key) is not None]
     batch = (settings.get("per_device_train_batch_size") or 0) * (settings.get("gradient_accumulation_steps") or 0)
     recipe += [f"{batch} rows a step"] if batch else []
     recipe += [f"precision {settings['precision']}"] if settings.get("precision") else []
     rows += [("recipe", ", ".join(recipe))] if recipe else []
     if facts.get("vocabulary"):
         rows.append(("vocabulary", f"{facts['vocabulary']['pieces']:,} of {facts['vocabulary']['of']:,} pieces"))
-    rows += [("with", ", ".join(f"{name} {versions[name]}" for name in ("fgkit", "torch", "transformers", "trl", "litert-torch",
-                                                                        "litert-lm") if name in versions))]
-    return [(name, _text(value) if name == "with" else value) for name, value in rows if value]
+    tools = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
+    rows.append(("with", _text(", ".join(f"{name} {versions[name]}" for name in tools if name in versions))))
+    return [(name, value) for name, value in rows if value]
 
 
 def _modifications(found: Publication) -> str:
     """The licence's statement: of the model, and of what conversion did to the bundles."""
     model = found.facts.get("modifications") or "all weights fine-tuned"
     quantize = found.settings.get("to_tflite", {}).get("quantize")
-    return f"{model}; in the bundles: converted to LiteRT{f' with {quantize} quantization' if quantize != 'none' else ''}"
+    how = f" with {quantize} quantization" if quantize not in (None, "none") else ""
+    return f"{model}; in the bundles: converted to LiteRT{how}"
 
 
 def _size(count: int) -> str:
