@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, credentials
 from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
 from .formats import FORMATS
@@ -23,12 +23,18 @@ _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake prints one message and no traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        credentials.refuse_arguments(arguments)
+    except FgkitError as error:
+        print(f"fgkit: {error}", file=sys.stderr)
+        return 2
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
     except FgkitError as error:
         _trace(options)
-        print(f"fgkit: {error}", file=sys.stderr)
+        print(f"fgkit: {credentials.hidden(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, CheckFailed) else 2
     except ModuleNotFoundError as error:
         _trace(options)
@@ -45,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _trace(options: argparse.Namespace) -> None:
     if options.debug:
-        traceback.print_exc()
+        print(credentials.hidden(traceback.format_exc()), file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -190,6 +196,14 @@ def _chat(options: argparse.Namespace) -> int:
     return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)
 
 
+def _publish(options: argparse.Namespace) -> int:
+    from . import hub
+
+    print(hub.publish(options.path, options.repo, public=options.public, data=options.data, force=options.force,
+                      dry_run=options.dry_run))
+    return 0
+
+
 def _literal(text: str) -> Any:
     """A parameter value as typed: None, true/false, a number, else text."""
     words = {"none": None, "true": True, "false": False}
@@ -327,6 +341,15 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")
     chat.add_argument("question", nargs="*", help="what to ask; without it, questions are read from the terminal")
     chat.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+
+    publish = command("publish", _publish, "publish a finished run on the Hugging Face Hub, with card, licence and hashes",
+                      "publish run --repo me/my-functions --dry-run")
+    publish.add_argument("path", metavar="RUN", help="the folder that `run` wrote")
+    publish.add_argument("--repo", metavar="USER/NAME", required=True, help="the repository; made where it is missing")
+    publish.add_argument("--public", action="store_true", help="everybody may see it (default: private)")
+    publish.add_argument("--data", action="store_true", help="the training and held-out rows, too")
+    publish.add_argument("--force", action="store_true", help="publish what did not pass the gate; the card says so first")
+    publish.add_argument("--dry-run", action="store_true", help="show every file and the card; ask no network, send nothing")
     return parser
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import checksums, offline_base
+from . import checksums, credentials, offline_base
 from .config import FUNCTIONGEMMA, OFFLINE
 from .errors import ModelError
 from .files import cache_dir, read_json
@@ -164,13 +164,14 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError  # HTTPError: of httpx or httpx2, by version
 
+    credentials.refuse_endpoint()
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
     except HFValidationError as error:
         raise ModelError(f"base is {name!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. "
                          f"{_INSTEAD}") from error
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: hf_xet, which fetches the weights
-        raise ModelError(f"{name}: {_why(error)} {_INSTEAD}") from error
+        raise ModelError(f"{name}: {_why(error)} {_INSTEAD}") from credentials.scrub(error)
     try:
         check_folder(folder)
     except ModelError as error:  # the client takes files that it has for good: only deleting them helps

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import devices, prompts, styles
+from . import credentials, devices, prompts, styles
 from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
@@ -64,7 +64,8 @@ class _DataConfig:
     seed: int = _setting(42, "Seed of the split, of the order of the rows and of everything else that is random.")
 
     def __post_init__(self) -> None:
-        problems = list(_type_problems(self)) or list(self._problems())  # ranges mean nothing for a wrong type
+        # A token is not repeated by another message, and ranges mean nothing for a wrong type.
+        problems = list(_secret_problems(self)) or list(_type_problems(self)) or list(self._problems())
         if problems:
             raise ConfigError(f"{type(self).__name__}: {len(problems)} wrong:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -227,8 +228,20 @@ def from_notebook(kind: type, names: dict[str, Any]) -> Any:
 
 
 def unknown_parameter(name: str, known: Iterable[str]) -> str:
-    """Message for a parameter that no notebook declares."""
+    """Message for a parameter that no notebook declares; a token is none, because papermill would write it down."""
+    if credentials.kind(name):
+        return f"a parameter's name is an access token. {credentials.REMEDY}"
+    if credentials.asks_for_one(name):
+        return (f"parameter {name!r} does not exist: parameters are written into the executed notebooks, so a token is never "
+                f"one. {credentials.REMEDY}")
     return f"parameter {name!r} does not exist, expected one of {', '.join(known)}{nearest(name, known)}"
+
+
+def _secret_problems(config: Any) -> Iterable[str]:
+    for item in fields(config):
+        if what := credentials.kind(str(getattr(config, item.name))):
+            yield (f"{item.name} holds {what}, which would be written into notebooks and results. {credentials.REMEDY} An "
+                   "executed notebook that holds it has to go, too.")
 
 
 def _type_problems(config: Any) -> Iterable[str]:

@@ -87,13 +87,14 @@ def _write_model(folder: Path) -> None:
 
     gguf = _assemble(folder / "weights.gguf")
     model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)
+        folder, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+        trust_remote_code=False)
     model.config._name_or_path = ""
     model.config.eos_token_id = [1, 50]  # as in FunctionGemma's config.json; generation stops on STOP_IDS
     model.generation_config.update(bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0,
                                    do_sample=True, top_k=64, top_p=0.95)
     model.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, trust_remote_code=False)
     tokenizer.save_pretrained(folder)
     pieces = _read_pieces(gguf)
     _rename_in_tokenizer_json(folder / "tokenizer.json", pieces)

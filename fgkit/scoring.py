@@ -177,19 +177,18 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
 
     longest = max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
     if tokenizer_folder:
-        from transformers import AutoTokenizer
-
+        from .base_model import load_tokenizer
         from .generation import longest_answer
 
-        longest = longest_answer(AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True), rows.held_out)
+        longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
     conversing = path.suffix == ".litertlm" and style[0] in runtime_conversations.STYLES
     as_trained: dict[str, int] = {}
 
     def answers(texts: list[str], name: str) -> list[str]:
         if not conversing:
             return runtime.generate_all(texts, longest)
-        found, as_trained[name] = runtime_conversations.ask_all(runtime, rows.held_out, rows.tools, texts, max_new_tokens=longest,
-                                                        system_message=system_message)
+        found, as_trained[name] = runtime_conversations.ask_all(runtime, rows.held_out, rows.tools, texts,
+                                                                system_message=system_message, max_new_tokens=longest)
         return found
 
     with Runtime(path) as runtime:

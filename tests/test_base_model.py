@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import http.server
 import json
 import shutil
 import struct
-import threading
 from pathlib import Path
 
-import huggingface_hub.hf_api  # noqa: F401, reads the endpoint on import and must not see a test's
+import hub_server
 import pytest
 import tiny
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
+from hub_server import Hub, point_at
 
 from fgkit import base_model, offline_base
 from fgkit.base_model import _FILES, _OPTIONAL, check_folder, find_base, load
@@ -24,68 +21,8 @@ from fgkit.errors import ModelError
 
 TOKEN = "hf_NobodyMayReadThis123"
 OTHER = "someone/some-model"
-SHA = "0123456789abcdef0123456789abcdef01234567"
 NEEDED = [name for name in _FILES if name not in _OPTIONAL]
 TO_OFFLINE = "--base offline"
-
-
-class Hub(http.server.ThreadingHTTPServer):
-    """Enough of the Hub for one model: its listing and its files; `refuse` answers instead when it returns something.
-
-    Args:
-        files: what the model holds.
-    """
-
-    request_queue_size = 64  # the client connects eight times at once, and a full queue costs a second
-
-    def __init__(self, files: dict[str, bytes]):
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.files = files
-        self.refuse = lambda path: None  # path -> (status, headers) or None
-        self.cut: set[str] = set()  # files whose connection breaks off half-way
-        self.tokens: set[str | None] = set()
-        self.paths: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Answer(http.server.BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        self.server.paths.append(path)
-        self.server.tokens.add(self.headers.get("Authorization"))
-        name = path.rpartition("/")[2]
-        if (refusal := self.server.refuse(path)) is not None:
-            self._send(refusal[0], b"{}", refusal[1])
-        elif "/tree/" in path:
-            self._send(200, json.dumps([{"type": "file", "path": file, "size": len(content), "oid": f"{index:040x}"}
-                                        for index, (file, content) in enumerate(self.server.files.items())]).encode())
-        elif path.startswith("/api/models/"):
-            name = path.removeprefix("/api/models/").removesuffix("/revision/main")
-            self._send(200, json.dumps({"id": name, "modelId": name, "sha": SHA, "siblings": []}).encode())
-        elif "/resolve/" in path and name in self.server.files:
-            content = self.server.files[name]
-            self._send(200, content, {"X-Repo-Commit": SHA, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'},
-                       cut=name in self.server.cut)
-        else:
-            self._send(404, b"{}")
-
-    do_HEAD = do_GET
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body[:len(body) // 2] if cut else body)
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -104,25 +41,10 @@ def whole(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def clean(tmp_path, monkeypatch):
     """No token, no cache and no way out of this machine; retries do not wait."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "fgkit"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    endpoint(monkeypatch, "http://127.0.0.1:9")  # the discard port: nothing listens
     monkeypatch.chdir(tmp_path)
-    _http.close_session()
-    yield
-    _http.close_session()
-
-
-def endpoint(monkeypatch, url: str) -> None:
-    """What HF_ENDPOINT does, which the client reads only once, on import."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    with hub_server.alone(monkeypatch, tmp_path):
+        yield
 
 
 @pytest.fixture
@@ -133,12 +55,9 @@ def token(monkeypatch):
 @pytest.fixture
 def hub(monkeypatch, whole):
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
-    server = Hub(files | {"README.md": b"a card", ".gitattributes": b"", "training_args.bin": b"a pickle"})
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    endpoint(monkeypatch, server.url)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Hub(files | {"README.md": b"a card", ".gitattributes": b"", "training_args.bin": b"a pickle"}) as server:
+        point_at(monkeypatch, server.url)
+        yield server
 
 
 @pytest.fixture
@@ -262,7 +181,7 @@ def test_offline_mode(built, token, hub, monkeypatch) -> None:
 
 def test_a_whole_copy_does_without_the_network(built, token, hub, monkeypatch) -> None:
     first = find_base(OTHER)
-    endpoint(monkeypatch, "http://127.0.0.1:9")
+    point_at(monkeypatch, "http://127.0.0.1:9")
     assert find_base(OTHER).folder == first.folder
 
 
