@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .config import FinetuneConfig
 
 FILE = "vocabulary.json"
-REVISION = 1  # raise when what is written changes, so that folders of earlier runs are made again
+REVISION = 2  # raise when what is written changes, so that folders of earlier runs are made again
 _TABLES = ("embed_tokens.weight", "lm_head.weight")  # one row a piece; a tied head is not stored
 
 

@@ -15,6 +15,7 @@ piece any more is written in bytes.
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
 import unicodedata
@@ -26,6 +27,7 @@ from .prompts import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG
 
 SPACE = "\u2581"  # how pieces spell a space
 CHARACTERS = 1 / 16  # share of the free places for single characters: letters of the texts' scripts, signs, emoji
+SPACED = 0.1  # share of a script's pieces that start with a space, from which it counts as written with spaces
 ENOUGH = 0.01  # share of the texts' letters from which a script counts as theirs
 # What the format itself writes between control tokens, also where no row of the run shows it.
 FORMAT = ("developer\n", "user\n", "model\n", DEFAULT_SYSTEM_MSG, "declaration:f{description:", ",parameters:{properties:{x:{",
@@ -62,10 +64,10 @@ def choose(pieces: Pieces, size: int, texts: Iterable[str]) -> list[int]:
     if len(kept) > size:
         raise ConfigError(f"vocab_size is {size}, but rows, tools and structure need {len(kept)} pieces. Set it to "
                           f"{-(-len(kept) // 1024) * 1024} or more, or to 0 to keep all {len(pieces)}.")
-    for index in ranked(pieces, texts, size - len(kept)):
+    for group in ranked(pieces, texts, size - len(kept)):
         if len(kept) == size:
             break
-        missing = set() if index in kept else pieces.parts(index) - kept
+        missing = group - kept
         if len(kept) + len(missing) <= size:
             kept |= missing
     if len(kept) < size:
@@ -131,16 +133,17 @@ class Pieces:
         proto.DiscardUnknownFields()  # older files hold sentences in whole pieces, with which loading would compare
         return proto.SerializeToString()
 
-    def parts(self, index: int) -> set[int]:
+    @functools.lru_cache(None)
+    def parts(self, index: int) -> frozenset[int]:
         """A piece's id and those of the pieces that merge into it; nothing where no merges lead to it.
 
         They are the same in every text: a merge inside a piece never waits for one outside.
         """
         name = self.names[index]
         if name not in self._scores:
-            return {index}
+            return frozenset({index})
         if self._processor.Encode(name) != [index]:
-            return set()
+            return frozenset()
         symbols = list(name)
         found = {*symbols, name}
         while len(symbols) > 1:
@@ -149,12 +152,24 @@ class Pieces:
             symbols[at:at + 2] = [pairs[at]]
             found.add(pairs[at])
         if any(part not in self._ids for part in found):  # a character without a piece: `tokenizers` gives its bytes
-            return set()
-        return {self._ids[part] for part in found}
+            return frozenset()
+        return frozenset(self._ids[part] for part in found)
 
 
-def ranked(pieces: Pieces, texts: Sequence[str], room: int) -> Iterator[int]:
-    """Merged pieces in the order in which they are worth a place; some come twice.
+    def word(self, index: int) -> set[int]:
+        """What a word's first piece needs to be copied: all pieces of the word with and without the space before it, and
+        with a small and a capital letter; of another piece only its parts.
+        """
+        found, name = set(self.parts(index)), self.names[index].removeprefix(SPACE)
+        if found and name.isalpha() and self.names[index] != name:
+            forms = {name, name.lower(), name.capitalize()}
+            for ids in self.encode([form for name in forms for form in (name, " " + name)]):
+                found = found.union(*map(self.parts, ids))
+        return found
+
+
+def ranked(pieces: Pieces, texts: Sequence[str], room: int) -> Iterator[set[int]]:
+    """Merged pieces in the order in which they are worth a place, each with what it needs; some come twice.
 
     Args:
         pieces: the vocabulary.
@@ -165,10 +180,21 @@ def ranked(pieces: Pieces, texts: Sequence[str], room: int) -> Iterator[int]:
     alphabet = {char for text in texts for char in text} | set(map(chr, range(128))) | {SPACE}
     shared = {char for name in pieces.names for char in name if script(char) in scripts}
     theirs = [index for index in pieces.merged if shared.issuperset(pieces.names[index])]
-    yield from [index for index in theirs if len(pieces.names[index]) == 1][:int(room * CHARACTERS)]
-    yield from (index for index in theirs if alphabet.issuperset(pieces.names[index]))
-    yield from theirs
-    yield from pieces.merged
+    inner = _inner(pieces)
+    yield from ({index} for index in [index for index in theirs if len(pieces.names[index]) == 1][:int(room * CHARACTERS)])
+    yield from (pieces.word(index) for index in theirs if index not in inner and alphabet.issuperset(pieces.names[index]))
+    yield from (pieces.word(index) for index in theirs if index not in inner)
+    yield from map(pieces.parts, theirs)
+    yield from map(pieces.parts, pieces.merged)
+
+
+def _inner(pieces: Pieces) -> set[int]:
+    """Pieces for the inside of words, in the scripts that put spaces between words; words bring those they need along."""
+    letters = {index: script(name.lstrip(SPACE)[0]) for index, name in ((index, pieces.names[index]) for index in pieces.merged)
+               if len(name) > 1 and name.removeprefix(SPACE).isalpha()}
+    first = collections.Counter(name for index, name in letters.items() if pieces.names[index].startswith(SPACE))
+    spaced = {name for name, count in collections.Counter(letters.values()).items() if first[name] >= SPACED * count}
+    return {index for index, name in letters.items() if name in spaced and not pieces.names[index].startswith(SPACE)}
 
 
 def scripts_of(texts: Iterable[str]) -> set[str]:
