@@ -151,11 +151,7 @@ def _is_made_from(folder: Path, made_from: str) -> bool:
 
 
 def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]) -> dict[str, Any]:
-    """`tokenizer.json` with these pieces, the merges between them, and as added tokens what SentencePiece splits off.
-
-    FunctionGemma's SentencePiece model splits runs of spaces off before it merges. Where `tokenizer.json` merges them,
-    the two part at the 32nd space, so they become added tokens here.
-    """
+    """`tokenizer.json` with these pieces, the merges between them, and as added tokens what SentencePiece splits off."""
     new = {old: index for index, old in enumerate(ids)}
     model = data["model"]
     names = {name: new[old] for name, old in sorted(model["vocab"].items(), key=lambda item: item[1]) if old in new}
@@ -166,12 +162,9 @@ def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequen
     merges = [merge for merge in model["merges"]
               if all(part in names for part in (*both(merge), "".join(both(merge))))]
     added = [entry | {"id": new[entry["id"]]} for entry in data["added_tokens"] if entry["id"] in new]
-    known = {entry["content"] for entry in added}
-    added += [{"id": new[old], "content": pieces.names[old], "single_word": False, "lstrip": False, "rstrip": False,
-               "normalized": True, "special": False}
-              for old in ids if pieces.splits_off(old) and pieces.names[old] not in known]
+    splits_off = {new[old]: pieces.names[old] for old in ids if pieces.splits_off(old)}
     return data | {"model": model | {"vocab": names, "merges": merges},
-                   "added_tokens": sorted(added, key=lambda entry: entry["id"])}
+                   "added_tokens": vocabulary.with_split_off(added, splits_off)}
 
 
 def _write_settings(folder: Path, part: Path, size: int, added: dict[str, dict], gone: set[str]) -> None:

@@ -19,7 +19,7 @@ import collections
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from .errors import ConfigError, ModelError
@@ -213,6 +213,21 @@ def _inner(pieces: Pieces) -> set[int]:
         elif len(name) > 1 and name.isalpha():
             insides[script(name[0])].add(index)
     return set().union(*(found for name, found in insides.items() if starts[name] >= SPACED * len(found)))
+
+
+def with_split_off(added: Sequence[dict[str, Any]], pieces: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The added tokens of a `tokenizer.json`, and beside them every piece that SentencePiece splits off before it merges.
+
+    These are runs of spaces. Where `tokenizer.json` merges them instead, the two part at the 32nd space.
+
+    Args:
+        added: the file's entries.
+        pieces: what SentencePiece splits off, by id.
+    """
+    known = {entry["id"] for entry in added}
+    more = [{"id": index, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": True,
+             "special": False} for index, name in pieces.items() if index not in known]
+    return sorted([*added, *more], key=lambda entry: entry["id"])
 
 
 def scripts_of(texts: Iterable[str]) -> set[str]:
