@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks, checksums, examples, progress, styles, vocabulary
+from . import checks, checksums, examples, languages, progress, styles, vocabulary
 from .base_model import Base, load_tokenizer
 from .bundle import NOTICE, notice_text
 from .errors import ConfigError, ModelError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .config import FinetuneConfig
 
 FILE = "vocabulary.json"
-REVISION = 1  # raise when what is written changes, so that folders of earlier runs are made again
+REVISION = 3  # raise when what is written changes, so that folders of earlier runs are made again
 _TABLES = ("embed_tokens.weight", "lm_head.weight")  # one row a piece; a tied head is not stored
 
 
@@ -59,12 +59,14 @@ def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
     target = settings.folder / f"base-{settings.vocab_size}"
     if not _is_made_from(target, made_from):
         progress.note(f"Cutting the vocabulary to {settings.vocab_size:,} pieces: some seconds, once.")
-        cut(base.folder, target, settings.vocab_size, texts, base=base.name, made_from=made_from)
+        cut(base.folder, target, settings.vocab_size, texts, base=base.name, made_from=made_from,
+            shared=_texts(settings, rows, shared=True))
     progress.note(_announcement(base.folder, target, rows))
     return dataclasses.replace(base, folder=target)
 
 
-def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: str = "", made_from: str = "") -> Path:
+def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: str = "", made_from: str = "",
+        shared: Sequence[str] = ()) -> Path:
     """Write a model folder with fewer pieces, whole or not at all, and read its tokenizers back.
 
     Args:
@@ -74,13 +76,17 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         texts: what must be encoded as before.
         base: name of the model in `folder`, as the record tells it.
         made_from: what tells these inputs from others.
+        shared: those of the texts that every prompt repeats; the pieces that only the others need are listed, because a
+            user's next sentence will miss such (see `respelling`).
     Raises:
         ConfigError: the size does not fit; ModelError: a file of the base is not what it should be.
     """
     if target.absolute() == folder.absolute():
         raise ConfigError(f"{target}: is the base itself, which is kept as it is. Choose another output folder.")
     pieces = vocabulary.Pieces((folder / "tokenizer.model").read_bytes())
-    ids = vocabulary.choose(pieces, size, texts)
+    foreign = languages.foreign(_table(folder, len(pieces)), pieces, vocabulary.segments(texts))
+    ids = vocabulary.choose(pieces, size, texts, foreign=foreign)
+    without_rows = set(vocabulary.choose(pieces, size, texts, needed=shared, foreign=foreign))
     require_space(target.parent, (folder / "model.safetensors").stat().st_size, "the base with fewer pieces")
     with replacing(target) as part:
         part.mkdir()
@@ -96,6 +102,7 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
         whole = {"of": len(pieces), "ids": range(len(pieces))} | (read_json(folder / FILE) if described(folder) else {})
         write_text(part / FILE, json.dumps({"pieces": size, "of": whole["of"], "made_from": made_from,
+                                            "rows_only": [new for new, old in enumerate(ids) if old not in without_rows],
                                             "ids": [whole["ids"][index] for index in ids]}) + "\n")
         _check(part, pieces, ids, vocabulary.segments(texts))
         checksums.write(part)
@@ -123,12 +130,13 @@ def hand_on(folder: Path, model: Path) -> None:
             shutil.copyfile(folder / FILE, part)
 
 
-def _texts(settings: FinetuneConfig, rows: Rows) -> list[str]:
-    """The training rows as they are trained and served, in each style of the run."""
+def _texts(settings: FinetuneConfig, rows: Rows, shared: bool = False) -> list[str]:
+    """The training rows as they are trained and served, in each style of the run; or only what stands before the users."""
     texts = []
     for style in styles.split(settings.style):
-        texts += examples.prompt_texts(rows.train, rows.tools, settings.system_message, style)
-        texts += examples.answer_texts(rows.train, style)
+        prompts = examples.prompt_texts(rows.train, rows.tools, settings.system_message, style)
+        texts += ([text.partition("<start_of_turn>user")[0] for text in prompts] if shared
+                  else [*prompts, *examples.answer_texts(rows.train, style)])
     return vocabulary.segments(texts)
 
 
@@ -144,11 +152,7 @@ def _is_made_from(folder: Path, made_from: str) -> bool:
 
 
 def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]) -> dict[str, Any]:
-    """`tokenizer.json` with these pieces, the merges between them, and as added tokens what SentencePiece splits off.
-
-    FunctionGemma's SentencePiece model splits runs of spaces off before it merges. Where `tokenizer.json` merges them,
-    the two part at the 32nd space, so they become added tokens here.
-    """
+    """`tokenizer.json` with these pieces, the merges between them, and as added tokens what SentencePiece splits off."""
     new = {old: index for index, old in enumerate(ids)}
     model = data["model"]
     names = {name: new[old] for name, old in sorted(model["vocab"].items(), key=lambda item: item[1]) if old in new}
@@ -159,12 +163,9 @@ def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequen
     merges = [merge for merge in model["merges"]
               if all(part in names for part in (*both(merge), "".join(both(merge))))]
     added = [entry | {"id": new[entry["id"]]} for entry in data["added_tokens"] if entry["id"] in new]
-    known = {entry["content"] for entry in added}
-    added += [{"id": new[old], "content": pieces.names[old], "single_word": False, "lstrip": False, "rstrip": False,
-               "normalized": True, "special": False}
-              for old in ids if pieces.splits_off(old) and pieces.names[old] not in known]
+    splits_off = {new[old]: pieces.names[old] for old in ids if pieces.splits_off(old)}
     return data | {"model": model | {"vocab": names, "merges": merges},
-                   "added_tokens": sorted(added, key=lambda entry: entry["id"])}
+                   "added_tokens": vocabulary.with_split_off(added, splits_off)}
 
 
 def _write_settings(folder: Path, part: Path, size: int, added: dict[str, dict], gone: set[str]) -> None:
@@ -204,11 +205,21 @@ def _write_weights(folder: Path, part: Path, ids: Sequence[int], rows: int) -> N
 
     tensors = load_file(folder / "model.safetensors")
     for name in [name for name in tensors if name.endswith(_TABLES)]:
-        if len(tensors[name]) < rows:
-            raise ModelError(f"{folder / 'model.safetensors'}: {name} has {len(tensors[name])} rows, but tokenizer.model "
-                             f"{rows} pieces. Get the base's files again.")
         tensors[name] = tensors[name][torch.tensor(ids)].contiguous()
     save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
+
+
+def _table(folder: Path, rows: int) -> Any:
+    """The embeddings, after every table has been found to have a row a piece."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        tables = sorted(name for name in file.keys() if name.endswith(_TABLES))
+        for name in tables:
+            if (found := file.get_slice(name).get_shape()[0]) < rows:
+                raise ModelError(f"{folder / 'model.safetensors'}: {name} has {found} rows, but tokenizer.model "
+                                 f"{rows} pieces. Get the base's files again.")
+        return file.get_tensor(next(name for name in tables if name.endswith(_TABLES[0])))
 
 
 def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: Sequence[str]) -> None:

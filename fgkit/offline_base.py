@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import checksums, progress, prompts
+from . import checksums, progress, prompts, vocabulary
 from .bundle import NOTICE, notice_text
 from .errors import FgkitError, ModelError, PackageError
 from .files import replacing, require_space, tidy, write_json
@@ -28,7 +28,7 @@ MODIFICATIONS = (
     "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
     "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
 )
-REVISION = 3  # raise when what build() writes changes, so that cached folders are made again
+REVISION = 4  # raise when what build() writes changes, so that cached folders are made again
 
 _CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
@@ -160,11 +160,14 @@ def sentencepiece_model(pieces: list[str], scores: list[float], types: list[int]
 
 def _rename_in_tokenizer_json(path: Path, pieces: tuple[list[str], list[float], list[int]]) -> None:
     data = json.loads(path.read_text(encoding="utf-8"))
-    names = pieces[0]
+    names, _, types = pieces
     data["model"]["vocab"] = {names[index]: index for index in sorted(data["model"]["vocab"].values())}
     for added in data["added_tokens"]:
         added["content"] = names[added["id"]]
         added["special"] = added["id"] in _SPECIAL_IDS
+    splits_off = {index: name for index, (name, kind) in enumerate(zip(names, types, strict=True))
+                  if kind in (_CONTROL, _USER_DEFINED)}
+    data["added_tokens"] = vocabulary.with_split_off(data["added_tokens"], splits_off)
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, checks, checksums, devices, evaluation, examples, progress, prompts, report, score_plots, score_table, styles,
-               summary, tflite)
+from . import (bundle, checks, checksums, devices, evaluation, examples, progress, prompts, report, respelling,
+               score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
@@ -95,8 +95,12 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
         if not devices.main_process():
             return target
     else:
+        spelt = respelling.unseen(base.folder, rows.train, train_rows, rows.tools, max_length=settings.max_length,
+                                  system_message=settings.system_message, style=settings.style, seed=settings.seed)
+        if spelt:
+            progress.note(f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold.")
         with _timed(settings.folder, "training"):
-            model, log = training.train(base.folder, train_rows, held_out, recipe=recipe, config=settings,
+            model, log = training.train(base.folder, train_rows + spelt, held_out, recipe=recipe, config=settings,
                                         checkpoints=_checkpoints_for(settings.folder, facts))
         if not devices.main_process():
             return target

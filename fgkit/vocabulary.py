@@ -15,10 +15,11 @@ piece any more is written in bytes.
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from .errors import ConfigError, ModelError
@@ -26,6 +27,7 @@ from .prompts import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG
 
 SPACE = "\u2581"  # how pieces spell a space
 CHARACTERS = 1 / 16  # share of the free places for single characters: letters of the texts' scripts, signs, emoji
+SPACED = 0.1  # pieces that start words, beside one inside them, from which a script counts as written with spaces
 ENOUGH = 0.01  # share of the texts' letters from which a script counts as theirs
 # What the format itself writes between control tokens, also where no row of the run shows it.
 FORMAT = ("developer\n", "user\n", "model\n", DEFAULT_SYSTEM_MSG, "declaration:f{description:", ",parameters:{properties:{x:{",
@@ -35,18 +37,21 @@ _CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
 _UNUSED = re.compile(r"<unused\d+>")
 
 
-def choose(pieces: Pieces, size: int, texts: Iterable[str]) -> list[int]:
+def choose(pieces: Pieces, size: int, texts: Iterable[str], *, needed: Iterable[str] | None = None,
+           foreign: Set[int] = frozenset()) -> list[int]:
     """Choose the pieces to keep.
 
     Fixed are all pieces that are not built by merges: control tokens, white space, bytes. The texts' pieces follow;
-    the places left go to single characters of the texts' scripts, to pieces in the texts' letters, to pieces in their
+    the places left go to single characters of the texts' scripts, to words in the texts' letters, to words in their
     scripts, to all others. Each kind is taken in the order of the ids: BPE made the pieces one after the other, the most
-    frequent pair first, and sorted single characters by frequency.
+    frequent pair first, and sorted single characters by frequency. A word comes with its forms (see `Pieces.word`).
 
     Args:
         pieces: the whole vocabulary.
         size: pieces to keep, below the number there are.
-        texts: what must be encoded as it is now; control tokens in it are structure.
+        texts: the run's; control tokens in them are structure.
+        needed: those that must be encoded as they are now; left out: all.
+        foreign: words to take last (see `languages`).
     Returns:
         `size` ids, ascending, so that ids before the first merged piece stay what they are.
     Raises:
@@ -56,16 +61,17 @@ def choose(pieces: Pieces, size: int, texts: Iterable[str]) -> list[int]:
         raise ConfigError(f"vocab_size is {size}, but the base has {len(pieces)} pieces. Set it to less, or to 0 to keep "
                           "them all.")
     texts = segments([*texts, *FORMAT])
+    needed = texts if needed is None else segments([*needed, *FORMAT])
     kept = set(pieces.fixed)
-    for index in {index for ids in pieces.encode(texts) for index in ids}:
+    for index in {index for ids in pieces.encode(needed) for index in ids}:
         kept |= pieces.parts(index)
     if len(kept) > size:
         raise ConfigError(f"vocab_size is {size}, but rows, tools and structure need {len(kept)} pieces. Set it to "
                           f"{-(-len(kept) // 1024) * 1024} or more, or to 0 to keep all {len(pieces)}.")
-    for index in ranked(pieces, texts, size - len(kept)):
+    for group in ranked(pieces, texts, size - len(kept), foreign):
         if len(kept) == size:
             break
-        missing = set() if index in kept else pieces.parts(index) - kept
+        missing = group - kept
         if len(kept) + len(missing) <= size:
             kept |= missing
     if len(kept) < size:
@@ -106,6 +112,8 @@ class Pieces:
         normal = [piece.type == piece.NORMAL for piece in self.proto.pieces]
         self._scores = {piece.piece: piece.score for piece in self.proto.pieces if piece.type == piece.NORMAL}
         self._ids = {name: index for index, name in enumerate(self.names)}
+        self._parts: dict[int, frozenset[int]] = {}
+        self._words: dict[int, frozenset[int]] = {}
         self.merged = [index for index, is_normal in enumerate(normal) if is_normal]
         head = self.merged[0] if self.merged else len(self.names)
         self.fixed = [index for index, name in enumerate(self.names)
@@ -131,16 +139,21 @@ class Pieces:
         proto.DiscardUnknownFields()  # older files hold sentences in whole pieces, with which loading would compare
         return proto.SerializeToString()
 
-    def parts(self, index: int) -> set[int]:
+    def parts(self, index: int) -> frozenset[int]:
         """A piece's id and those of the pieces that merge into it; nothing where no merges lead to it.
 
         They are the same in every text: a merge inside a piece never waits for one outside.
         """
+        if index not in self._parts:
+            self._parts[index] = self._merged_from(index)
+        return self._parts[index]
+
+    def _merged_from(self, index: int) -> frozenset[int]:
         name = self.names[index]
         if name not in self._scores:
-            return {index}
+            return frozenset({index})
         if self._processor.Encode(name) != [index]:
-            return set()
+            return frozenset()
         symbols = list(name)
         found = {*symbols, name}
         while len(symbols) > 1:
@@ -149,26 +162,72 @@ class Pieces:
             symbols[at:at + 2] = [pairs[at]]
             found.add(pairs[at])
         if any(part not in self._ids for part in found):  # a character without a piece: `tokenizers` gives its bytes
-            return set()
-        return {self._ids[part] for part in found}
+            return frozenset()
+        return frozenset(self._ids[part] for part in found)
+
+    def is_word(self, index: int) -> bool:
+        """Whether a piece is a space and letters."""
+        return self.names[index].startswith(SPACE) and self.names[index][1:].isalpha()
+
+    def word(self, index: int) -> frozenset[int]:
+        """What is needed to copy a word from a request into an argument, where no space stands before it: the pieces of
+        the word with and without a space, with a small and a capital letter, with their parts; of another piece its parts.
+        """
+        if index not in self._words:
+            forms = {self.names[index][1:]} if self.is_word(index) and self.parts(index) else set()
+            forms |= {change(form) for form in forms for change in (str.lower, str.capitalize)}
+            ids = self.encode([space + form for form in sorted(forms) for space in ("", " ")])
+            self._words[index] = self.parts(index).union(*(self.parts(part) for one in ids for part in one))
+        return self._words[index]
 
 
-def ranked(pieces: Pieces, texts: Sequence[str], room: int) -> Iterator[int]:
-    """Merged pieces in the order in which they are worth a place; some come twice.
+def ranked(pieces: Pieces, texts: Sequence[str], room: int, foreign: Set[int] = frozenset()) -> Iterator[frozenset[int]]:
+    """Merged pieces in the order in which they are worth a place, each with what it needs; some come twice.
 
     Args:
         pieces: the vocabulary.
         texts: of the run; their letters say which scripts its users write.
         room: free places.
+        foreign: words of other languages.
     """
     scripts = scripts_of(texts)
     alphabet = {char for text in texts for char in text} | set(map(chr, range(128))) | {SPACE}
     shared = {char for name in pieces.names for char in name if script(char) in scripts}
     theirs = [index for index in pieces.merged if shared.issuperset(pieces.names[index])]
-    yield from [index for index in theirs if len(pieces.names[index]) == 1][:int(room * CHARACTERS)]
-    yield from (index for index in theirs if alphabet.issuperset(pieces.names[index]))
-    yield from theirs
-    yield from pieces.merged
+    last = foreign | _inner(pieces)
+    single = [index for index in theirs if len(pieces.names[index]) == 1]
+    yield from map(pieces.parts, single[:int(room * CHARACTERS)])
+    yield from (pieces.word(index) for index in theirs if index not in last and alphabet.issuperset(pieces.names[index]))
+    yield from (pieces.word(index) for index in theirs if index not in last)
+    yield from map(pieces.parts, theirs)
+    yield from map(pieces.parts, pieces.merged)
+
+
+def _inner(pieces: Pieces) -> set[int]:
+    """Pieces for the inside of words, in the scripts that put spaces between words; words bring those they need along."""
+    starts, insides = collections.Counter(), collections.defaultdict(set)
+    for index in pieces.merged:
+        name = pieces.names[index]
+        if pieces.is_word(index):
+            starts[script(name[1])] += 1
+        elif len(name) > 1 and name.isalpha():
+            insides[script(name[0])].add(index)
+    return set().union(*(found for name, found in insides.items() if starts[name] >= SPACED * len(found)))
+
+
+def with_split_off(added: Sequence[dict[str, Any]], pieces: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The added tokens of a `tokenizer.json`, and beside them every piece that SentencePiece splits off before it merges.
+
+    These are runs of spaces. Where `tokenizer.json` merges them instead, the two part at the 32nd space.
+
+    Args:
+        added: the file's entries.
+        pieces: what SentencePiece splits off, by id.
+    """
+    known = {entry["id"] for entry in added}
+    more = [{"id": index, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": True,
+             "special": False} for index, name in pieces.items() if index not in known]
+    return sorted([*added, *more], key=lambda entry: entry["id"])
 
 
 def scripts_of(texts: Iterable[str]) -> set[str]:

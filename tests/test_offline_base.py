@@ -108,8 +108,13 @@ def test_renaming_keeps_ids_and_flags_the_special_ones(tmp_path) -> None:
                                                  for index, name in enumerate(names)]}), encoding="utf-8")
     for token, index in prompts.CONTROL_TOKENS.items():
         names[index] = token
-    offline_base._rename_in_tokenizer_json(path, (names, [], []))
+    spaces = "\u2581" * 2
+    names.append(spaces)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": {"vocab": {name: i for i, name in enumerate(names)}}}))
+    offline_base._rename_in_tokenizer_json(path, (names, [], [3] * 107 + [4]))
     data = json.loads(path.read_text(encoding="utf-8"))
+    assert data["added_tokens"][107] == {"id": 107, "content": spaces, "single_word": False, "lstrip": False,
+                                         "rstrip": False, "normalized": True, "special": False}
     assert [name for name, _ in sorted(data["model"]["vocab"].items(), key=lambda item: item[1])] == names
     assert {entry["id"] for entry in data["added_tokens"] if entry["special"]} == {0, 1, 2, 3, 50, 105, 106}
     for token, index in prompts.CONTROL_TOKENS.items():
@@ -274,8 +279,11 @@ def test_the_real_tokenizers_agree(real) -> None:
         if token not in CORE:
             assert pair.agree(token) == [index]
 
+    for count in (2, 31, 32, 33, 40, 100):
+        assert len(pair.agree("a" + " " * count + "b")) >= 3
+
     @settings(max_examples=200, deadline=None, database=None)
-    @given(text=TEXTS)
+    @given(text=st.lists(TEXTS | st.integers(1, 99).map(lambda count: " " * count)).map("".join))
     def agree(text: str) -> None:
         pair.agree(text)
 

@@ -131,6 +131,39 @@ def test_the_places_left_go_to_the_scripts_of_the_texts() -> None:
     assert any(name not in RUSSIAN[0].replace(" ", vocabulary.SPACE) for name in cyrillic(RUSSIAN[0]))
 
 
+def test_a_word_brings_the_forms_that_an_argument_may_need() -> None:
+    pieces = whole()
+    index = pieces.names.index("\u2581red")
+    found = {pieces.names[part] for part in pieces.word(index)}
+    assert "\u2581red" in found
+    for form in ("red", "Red", " Red"):
+        assert set(pieces.encode([form])[0]) <= pieces.word(index)
+    inside = next(index for index in pieces.merged if len(pieces.names[index]) > 1 and pieces.names[index].isalpha())
+    assert pieces.word(inside) == pieces.parts(inside) and not pieces.is_word(inside)
+
+
+def test_words_come_with_their_forms_and_foreign_ones_last() -> None:
+    pieces, room = whole(), 100
+    order = list(vocabulary.ranked(pieces, ROWS, room))
+    words = [index for index in pieces.merged if pieces.is_word(index) and len(pieces.names[index]) > 3]
+    assert len(words) > 20
+    first = words[0]
+    assert pieces.word(first) in order and order.index(pieces.word(first)) < order.index(pieces.parts(first))
+    later = list(vocabulary.ranked(pieces, ROWS, room, frozenset({first})))
+    assert pieces.word(first) not in later and pieces.parts(first) in later
+    needed, kept = pieces.parts(first), set(vocabulary.choose(pieces, SIZE, ROWS, foreign=frozenset(words)))
+    assert needed and len(kept & set(words)) <= len(set(chosen()) & set(words))
+
+
+def test_the_texts_that_are_needed_may_be_fewer_than_those_that_tell_the_scripts() -> None:
+    with pytest.raises(ConfigError) as caught:
+        vocabulary.choose(whole(), 380, [*ROWS, GERMAN[1]], needed=ROWS[:1])
+    with pytest.raises(ConfigError) as all_needed:
+        vocabulary.choose(whole(), 380, [*ROWS, GERMAN[1]])
+    least, more = (int(str(error.value).split("structure need ")[1].split()[0]) for error in (caught, all_needed))
+    assert least < more
+
+
 def test_texts_are_cut_at_control_tokens_and_counted_once() -> None:
     assert vocabulary.segments(["<bos>a<end_of_turn>\n", "a", "<start_of_turn>"]) == ["a", "\n"]
 
