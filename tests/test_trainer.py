@@ -115,6 +115,36 @@ test_trainer.train(Path({str(folder)!r}), Path({str(tmp_path)!r}) / "checkpoints
     assert_same(train(folder, tmp_path / "checkpoints"), wanted)
 
 
+@pytest.mark.usefixtures("saved_at_every_step")
+def test_a_checkpoint_that_a_full_disk_refuses_ends_no_training(folder: Path, wanted: Any, tmp_path: Path, capsys: Any,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerState
+
+    save = TrainerState.save_to_json
+
+    def full(state: Any, path: str) -> None:
+        if state.global_step > 2:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")  # torch's "disk full"
+        save(state, path)
+
+    monkeypatch.setattr(TrainerState, "save_to_json", full)
+    assert_same(train(folder, tmp_path), wanted)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]  # the last that could be written
+    assert "checkpoint-3: no checkpoint could be written: [enforce fail" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("saved_at_every_step")
+def test_a_checkpoint_with_a_flipped_bit_is_passed_over(folder: Path, wanted: Any, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off(monkeypatch, folder, tmp_path, 3)
+    (checkpoint,) = tmp_path.iterdir()
+    data = bytearray((checkpoint / "optimizer.pt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (checkpoint / "optimizer.pt").write_bytes(data)
+    assert trainer.newest_whole(tmp_path) is None and list(tmp_path.iterdir()) == []
+    assert_same(train(folder, tmp_path), wanted)
+
+
 def test_checkpoints_take_their_share_of_the_time_and_no_more(folder: Path, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import TrainerState
