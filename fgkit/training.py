@@ -8,6 +8,7 @@ The files hold bfloat16, as FunctionGemma's do, whatever the precision of traini
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,11 @@ from .errors import FgkitError
 from .files import read_json, replacing, require_space, write_json
 from .prefix_tree import Row
 from .tree_model import trained_in_trees
+from .watching import Watch
 
 
 def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe, config: FinetuneConfig,
-          checkpoints: Path) -> tuple[Any, list[dict[str, float]]]:
+          checkpoints: Path, watch: Watch | None = None) -> tuple[Any, list[dict[str, float]]]:
     """Fine-tune the model in `folder`; a run that was cut off goes on from its newest checkpoint.
 
     Args:
@@ -32,9 +34,10 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
         recipe: hyperparameters, see `FinetuneConfig.recipe`.
         config: the other settings (`warmup_ratio`, `lr_scheduler_type`, `seed`).
         checkpoints: folder for the newest checkpoint; the caller removes it when the model is saved.
+        watch: who looks on; where they stop it, the model is the one after that step.
     Returns:
-        (model in bfloat16 and evaluation mode, log: one dict a logged step with `step`, `epoch` and `loss` or
-        `eval_loss`), the same in every process.
+        (model in bfloat16 and evaluation mode, log: one dict a logged step with `step`, `epoch` and `loss`, or `eval_loss`
+        and `eval_exact`, the share of held-out answers that greedy decoding gives), the same in every process.
     Raises:
         FgkitError: the disk is too full; ConfigError: the precision is not to be had on this device.
     """
@@ -48,10 +51,11 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
     model, tokenizer = load(folder)
     if recipe.precision != "bf16_weights":
         model = model.float()
-    with trained_in_trees(model):
-        run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints)
+    with trained_in_trees(model), watch.interruptible() if watch else contextlib.nullcontext():
+        run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints,
+                            watch=watch)
         run.train(resume_from_checkpoint=trainer.newest_whole(checkpoints))
-    log = [entry for entry in run.state.log_history if "loss" in entry or "eval_loss" in entry]
+    log = [entry for entry in run.state.log_history if trainer.logged(entry)]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
     return model.to(torch.bfloat16).eval(), log
