@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import devices, trainer
+from . import devices, plot_look, trainer
 from .config import FinetuneConfig, Recipe
 from .errors import FgkitError
 from .files import read_json, replacing, require_space, write_json
@@ -87,22 +87,34 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
 
 
 def plot_loss(log: list[dict[str, float]], path: Path) -> Path:
-    """Draw training and held-out loss against steps into a PNG file."""
-    from matplotlib.figure import Figure
+    """Draw a training's curves (`curves`) into a PNG file and return its path."""
+    return plot_look.save(curves(log), path)
 
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="optimizer step", ylabel="loss per answer token (nats)", title="Training")
-    for key, label, style in (("loss", "training rows", {"color": "#0072B2"}),
-                              ("eval_loss", "held-out rows", {"color": "#D55E00", "marker": "o"})):
+
+def curves(log: list[dict[str, float]]) -> Any:
+    """A figure of the loss of training and held-out rows against steps and, where it is known, of held-out answers right.
+
+    Args:
+        log: what `train` returned, or a part of it.
+    """
+    scored = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
+    figure, axes = plot_look.new(7, 4.6 if scored else 3.4, rows=1 + bool(scored), squeeze=False, sharex=True,
+                                 height_ratios=(2, 1) if scored else (1,))
+    loss = axes[0, 0]
+    for key, label, style in (("loss", "training rows", {"color": plot_look.BLUE, "linewidth": 1.4}),
+                              ("eval_loss", "held-out rows", {"color": plot_look.VERMILION, "marker": "o", "linestyle": "--"})):
         points = [(entry["step"], entry[key]) for entry in log if key in entry]
         if points:
-            axes.plot(*zip(*points), label=label, **style)
-    losses = [entry.get("loss", entry.get("eval_loss")) for entry in log]
-    if losses and max(losses) > 10 * min(losses) > 0:
-        axes.set_yscale("log")
-    axes.grid(alpha=0.3)
+            loss.plot(*zip(*points), label=label, **style)
+    values = [entry.get("loss", entry.get("eval_loss")) for entry in log]
+    if values and max(values) > 10 * min(values) > 0:
+        loss.set_yscale("log")
+    loss.set_ylabel("loss per answer token (nats)")
     if log:
-        axes.legend(frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=144)
-    return path
+        loss.legend(frameon=False)
+    if scored:
+        axes[1, 0].plot(*zip(*scored), color=plot_look.GREEN, marker="s")
+        axes[1, 0].set_ylim(-5, 105)
+        axes[1, 0].set_ylabel("held-out answers\nword for word (%)")
+    axes[-1, 0].set_xlabel("optimizer step")
+    return figure
