@@ -61,6 +61,11 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
         path: the file; an existing one is replaced when the new one is complete.
         name: whose it is, for the title.
     """
+    return save(confusion(score, name), path)
+
+
+def confusion(score: dict, name: str = "") -> Any:
+    """The confusion matrix as a figure; arguments as for `plot_confusion`."""
     from matplotlib import colormaps
 
     counts = _merged(score.get("confusion", {}))
@@ -91,7 +96,7 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     axes.set_ylabel("expected (calls)")
     axes.set_title(f"called{' by ' + _literal(name) if name else ''}", fontsize=10, pad=10)
     figure.supxlabel("blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8)
-    return save(figure, path)
+    return figure
 
 
 def _draw_bar(axes: Any, height: float, thickness: float, share: float | None, interval: list[float] | None, color: str,

@@ -108,7 +108,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
             "stopped_after": watch and watch.stopped_after})
     hand_on(base.folder, target)
     training.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
-    if stopped := model_facts(target)["stopped_after"]:
+    if stopped := model_facts(target).get("stopped_after"):
         progress.note(f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on.")
     else:
         shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
