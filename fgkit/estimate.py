@@ -59,7 +59,7 @@ class Estimate:
 
     def __str__(self) -> str:
         there = f" of the {self.available_gb:.0f} GB" if self.available_gb else ""
-        return (f"{self.steps} steps of {self.rows} rows, about {duration(self.seconds)} and {self.memory_gb:.1f} GB{there} "
+        return (f"{self.steps} steps of {self.rows} rows, {duration(self.seconds)} and {self.memory_gb:.1f} GB{there} "
                 f"of memory ({self.device}, {self.precision})" + ("" if self.fits else
                                                                  ". That is too much: precision 'bf16_weights' halves "
                                                                  "it, fewer rows a step help a little"))
@@ -98,11 +98,11 @@ def estimate(train: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, fold
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the words of an estimate: `under a minute`, `5 minutes`, `2 hours`."""
+    """Seconds in the words of an estimate: `some seconds`, `about 5 minutes`, `about 2 hours`."""
     if seconds < 50:
-        return "half a minute" if seconds > 15 else "some seconds"
+        return "about half a minute" if seconds > 15 else "some seconds"
     number, unit = (seconds / 60, "minute") if seconds < 5400 else (seconds / 3600, "hour")
-    return f"{number:.0f} {unit}{'s' * (round(number) != 1)}"
+    return f"about {number:.0f} {unit}{'s' * (round(number) != 1)}"
 
 
 @lru_cache

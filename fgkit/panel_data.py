@@ -48,9 +48,10 @@ class Explorer:
         self.count, self.view = w.HTML(), w.HTML()
         self.mode = w.ToggleButtons(options=["conversation", "prompt", "tokens", "tool"],
                                     style=w.ToggleButtonsStyle(button_width="110px"))
+        filters = [self.side, self.tool, *([self.kind] if len(kinds) > 1 else []), self.search,
+                   *([self.style] if len(self.style.options) > 1 else [])]
         self.box = w.VBox([
-            w.HTML(markup.STYLE), w.HBox([self.side, self.tool, self.kind, self.search, self.style],
-                                         layout=w.Layout(flex_flow="row wrap")),
+            w.HTML(markup.STYLE), w.HBox(filters, layout=w.Layout(flex_flow="row wrap")),
             self.count, self.rows, self.mode, self.view])
         self.box.add_class("fgkit-panel")
         for widget in (self.side, self.tool, self.kind, self.search):

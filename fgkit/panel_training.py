@@ -155,7 +155,7 @@ class TrainingPanel:
         except FgkitError as error:
             self.expected.value, self.start.disabled = markup.bad(str(error)), True
             return
-        rows = [("steps", f"{found.steps}, {found.rows} rows each"), ("time", f"about {duration(found.seconds)}"),
+        rows = [("steps", f"{found.steps}, {found.rows} rows each"), ("time", duration(found.seconds)),
                 ("memory", f"about {found.memory_gb:.1f} GB" + (f" of {found.available_gb:.0f} GB" if found.available_gb else "")),
                 ("on", found.device)]
         self.expected.value = markup.table_html(("expected", ""), rows) + (
@@ -212,7 +212,7 @@ class TrainingPanel:
         loss = next((f", loss {entry['loss']:.3f}" for entry in reversed(watch.log) if "loss" in entry), "")
         right = next((f", {100 * entry['eval_exact']:.0f}% of held-out answers right" for entry in reversed(watch.log)
                       if "eval_exact" in entry), "")
-        left = "" if watch.seconds_left is None else f", about {duration(watch.seconds_left)} left"
+        left = "" if watch.seconds_left is None else f", {duration(watch.seconds_left)} left"
         if watch.step == watch.steps:
             left = ""
         stop = "" if watch is self._watch else " To stop and keep what was trained: ■ in the notebook's toolbar."

@@ -16,7 +16,7 @@ from .records import Record, request
 from .scoring import Rows
 
 OFFERED = 200  # held-out rows to choose from
-_OWN = "a question of your own"
+_OWN, _NONE = "a question of your own", -1
 
 
 class Playground:
@@ -38,7 +38,7 @@ class Playground:
             self._models[bundle.name] = lambda: asking.AskBundle(bundle, rows.tools)
         self._open: dict[str, Any] = {}
         offered = [(_short(row), place) for place, row in enumerate(rows.held_out[:OFFERED])]
-        self.row = w.Dropdown(options=[(_OWN, None), *offered], description="row", layout=w.Layout(width="60%"))
+        self.row = w.Dropdown(options=[(_OWN, _NONE), *offered], description="row", layout=w.Layout(width="60%"))
         self.question = w.Text(value=rows.held_out[0].user_content if rows.tools else "", placeholder="what the user says",
                                description="ask", layout=w.Layout(width="60%"), continuous_update=True)
         self.ask = w.Button(description="Ask", button_style="primary", icon="paper-plane")
@@ -50,13 +50,13 @@ class Playground:
         self.ask.on_click(self._ask)
 
     def _choose(self, _: Any) -> None:
-        if self.row.value is not None:
+        if self.row.value != _NONE:
             self.question.value = self._rows.held_out[self.row.value].user_content
 
     def _record(self) -> Record:
         """The row whose text stands in the field, with its conversation and tools, or a request of one's own."""
         text = self.question.value.strip()
-        if self.row.value is not None and self._rows.held_out[self.row.value].user_content.strip() == text:
+        if self.row.value != _NONE and self._rows.held_out[self.row.value].user_content.strip() == text:
             return self._rows.held_out[self.row.value]
         if not text:
             raise FgkitError("There is no question. Write what a user of your app would say.")

@@ -117,4 +117,5 @@ def curves(log: list[dict[str, float]]) -> Any:
         axes[1, 0].set_ylim(-5, 105)
         axes[1, 0].set_ylabel("held-out answers\nword for word (%)")
     axes[-1, 0].set_xlabel("optimizer step")
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     return figure
