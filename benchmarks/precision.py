@@ -20,8 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fgkit.devices import PRECISIONS  # noqa: E402
-from fgkit.score_plots import OKABE_ITO  # noqa: E402
-from fgkit.files import read_json, replacing, write_json  # noqa: E402
+from fgkit.plot_look import OKABE_ITO, new, save  # noqa: E402
+from fgkit.files import read_json, write_json  # noqa: E402
 
 
 def main() -> int:
@@ -69,18 +69,14 @@ def table(results: dict[str, Any]) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw the loss curves, training rows thin and held-out rows as points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="optimizer step", ylabel="loss per answer token (nats)", yscale="log",
-                              title="Training in three precisions (points: held-out rows)")
+    figure, axes = new(7, 3.6)
+    axes.set(xlabel="optimizer step", ylabel="loss per answer token (nats)", yscale="log",
+             title="Training in three precisions (points: held-out rows)")
     for (name, one), colour, marker in zip(results.items(), OKABE_ITO[1:], "osD"):
         for key, style in (("loss", {"linewidth": 1.2, "label": name}), ("eval_loss", {"linestyle": "", "marker": marker})):
             axes.plot(*zip(*((entry["step"], entry[key]) for entry in one["log"] if key in entry)), color=colour, **style)
-    axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=144)
+    save(figure, path)
 
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:

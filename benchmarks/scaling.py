@@ -71,23 +71,19 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw seconds against unique tokens, one line each for tools, rows and share."""
-    from matplotlib.figure import Figure
+    from fgkit.plot_look import new, save
 
-    from fgkit.files import replacing
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="unique tokens of a step", ylabel="seconds, forward and backward", xscale="log",
-                              yscale="log", title="The cost of a step grows with its unique tokens")
+    figure, axes = new(7, 4)
+    axes.set(xlabel="unique tokens of a step", ylabel="seconds, forward and backward", xscale="log",
+             yscale="log", title="The cost of a step grows with its unique tokens")
     labels = {"tools": "3 to 60 tools, 32 rows", "rows": "32 to 2,048 rows, 3 tools",
               "share": "94% to 0% of a row in common, 32 rows"}
     for (name, cases), colour, marker in zip(results.items(), ("#0072B2", "#E69F00", "#009E73"), "osD"):
         cases = sorted((case for case in cases if "stock_seconds" not in case), key=lambda case: case["unique_tokens"])
         axes.plot([case["unique_tokens"] for case in cases], [case["seconds"] for case in cases], color=colour, marker=marker,
                   label=labels[name])
-    axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=144)
+    save(figure, path)
 
 
 def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:

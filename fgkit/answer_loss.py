@@ -40,6 +40,33 @@ def answer_loss(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tenso
     return _function().apply(hidden, weight, answers, compute)
 
 
+def answers_hit(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Without gradients: the loss of `answer_loss`, and which answer tokens are the most likely ones.
+
+    Args:
+        hidden, weight, answers: as for `answer_loss`.
+    Returns:
+        (a scalar in fp32, shape (answers,) of booleans); a row whose tokens are all hit is what greedy decoding gives.
+    """
+    import torch
+
+    kind = hidden.device.type
+    compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    columns, head = hidden.to(compute).T.contiguous(), weight.to(compute)
+    places = torch.arange(len(answers), device=head.device)
+    total = best = torch.full((len(answers),), float("-inf"), device=head.device)
+    picked, best_place = torch.zeros_like(total), torch.zeros_like(answers)
+    for start in range(0, len(head), _SLICE):
+        part = (head[start:start + _SLICE] @ columns).float()
+        total = torch.logaddexp(total, part.logsumexp(0))
+        highest, place = part.max(0)
+        best_place = torch.where(highest > best, place + start, best_place)
+        best = torch.maximum(highest, best)
+        here = (answers >= start) & (answers < start + _SLICE)
+        picked[here] = part[answers[here] - start, places[here]]
+    return (total - picked).sum(), best_place == answers
+
+
 @lru_cache
 def _function() -> Any:
     import torch

@@ -1,6 +1,6 @@
 """Progress bars: in a notebook where one looks at it, in the terminal when `python -m fgkit run` executes it.
 
-A headless notebook writes its bars into the file that FGKIT_PROGRESS names, and the command line copies that file to the
+A panel that works in a thread shows them in itself (`shown_in`). A headless notebook writes its bars into the file that FGKIT_PROGRESS names, and the command line copies that file to the
 terminal, so that executed notebooks stay free of progress noise.
 """
 
@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import contextvars
 import io
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 VARIABLE = "FGKIT_PROGRESS"
+_panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("panel", default=None)
 
 
 def bar(iterable: Any = None, **options: Any) -> Any:
     """A tqdm progress bar; arguments as tqdm's (`total`, `desc`, `unit`, ...)."""
+    if _panel.get():
+        from tqdm import tqdm
+
+        return tqdm(iterable, file=_Line(_panel.get()), ncols=90, mininterval=0.5, **options)
     relay = os.environ.get(VARIABLE)
     if relay:
         from tqdm import tqdm
@@ -34,6 +40,9 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 
 def note(text: str) -> None:
     """Print a line that says what is going on, in the notebook and in the terminal that runs it."""
+    if _panel.get():
+        _panel.get()(text)
+        return
     print(text)
     relay = os.environ.get(VARIABLE)
     if relay:
@@ -49,6 +58,28 @@ class _Relay(io.TextIOBase):
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError), open(self.path, "a", encoding="utf-8") as handle:
             handle.write(text)
+        return len(text)
+
+
+@contextlib.contextmanager
+def shown_in(show: Callable[[str], None]) -> Iterator[None]:
+    """Give bars and notes of this thread, in this block, to a function that shows one line of text."""
+    token = _panel.set(show)
+    try:
+        yield
+    finally:
+        _panel.reset(token)
+
+
+class _Line(io.TextIOBase):
+    """A file for tqdm that hands on each state of the bar."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.show = show
+
+    def write(self, text: str) -> int:
+        if line := text.strip("\r\n "):
+            self.show(line)
         return len(text)
 
 

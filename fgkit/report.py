@@ -24,11 +24,12 @@ from .characters import oddities
 from .config import FinetuneConfig, TfliteConfig
 from .errors import DataError
 from .evaluation import KIND_LABELS
-from .files import replacing, write_json
+from .files import write_json
 from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
+from .plot_look import INK, OKABE_ITO, new
+from .plot_look import save as save_picture
 from .records import KINDS, NO_CALL, Inspection, by_mark, inspect_records
-from .score_plots import OKABE_ITO
 from .score_table import markdown
 from .similarity import leaves
 from .tool_report import ToolReport
@@ -217,19 +218,14 @@ def plot(report: Report, path: str | Path) -> Path:
         report: from `inspect`; without token counts the left half shows characters.
         path: the file; an existing one is replaced when the new one is complete.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new(11, 4.6, columns=2)
+    right.yaxis.grid(False)
     _draw_lengths(left, report)
     _draw_tools(right, report.sides[0])
     for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=150)
-    return Path(path)
+    return save_picture(figure, path)
 
 
 def save(report: Report, folder: str | Path) -> Path:
@@ -252,7 +248,7 @@ def _draw_lengths(axes: Any, report: Report) -> None:
     if not report.without_lengths:
         for (name, limit), style in zip(report.limits.items(), (":", "-.", "--"), strict=True):
             if shortest / 2 <= limit <= 2 * longest:
-                axes.axvline(limit, color="black", linestyle=style, linewidth=1, label=f"{name} {limit}")
+                axes.axvline(limit, color=INK, linestyle=style, linewidth=1, label=f"{name} {limit}")
     axes.set_xlabel("characters a request (no tokenizer, so no tokens)" if report.without_lengths else
                     "tokens a row, prompt and answer")
     axes.set_ylabel("rows")

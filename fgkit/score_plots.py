@@ -3,8 +3,7 @@
 >>> plot({"base": base, "tuned": tuned}, "scores.png")
 >>> plot_confusion(tuned, "confusion.png", name="tuned")
 
-Colours are Okabe and Ito's and a blue and an orange scale, which colour-blind readers tell apart; every number stands
-there as well.
+A blue and an orange scale, which colour-blind readers tell apart, fill the matrix; every number stands there as well.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from typing import Any
 
 from .arguments import short
 from .evaluation import KIND_LABELS, METRICS
-from .files import replacing
 from .matching import NOT_PARSED
+from .plot_look import GRID, INK, OKABE_ITO, new, save
 from .records import NO_CALL
 from .score_table import parts
 
-OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MOST_TOOLS = 60
 _OTHERS = "(other tools)"
 _LAST = (_OTHERS, NO_CALL, NOT_PARSED)
@@ -33,13 +31,10 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
         named_scores: as for `score_table.compare`, up to eight; a score without intervals gets bars alone.
         path: the file; an existing one is replaced when the new one is complete.
     """
-    from matplotlib.figure import Figure
-
     shown = [(part, name) for part, name, _ in parts(named_scores)]
     labels = [*METRICS.values(), *(f"exact match: {short(KIND_LABELS.get(name, name), 32)}" for _, name in shown)]
     thickness = 0.8 / len(named_scores)
-    figure = Figure(figsize=(8.0, 1.1 + (0.14 + 0.19 * len(named_scores)) * len(labels)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new(8.0, 1.1 + (0.14 + 0.19 * len(named_scores)) * len(labels))
     for index, (name, one) in enumerate(named_scores.items()):
         cells = [(one, metric) for metric in METRICS]
         cells += [(one.get(part, {}).get(key, {}), "exact_match") for part, key in shown]
@@ -47,17 +42,15 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
             height = place + (index - (len(named_scores) - 1) / 2) * thickness
             _draw_bar(axes, height, 0.92 * thickness, found.get(metric), found.get("intervals", {}).get(metric),
                       OKABE_ITO[index % len(OKABE_ITO)], f"{_literal(name)} ({one['n']} rows)" if not place else None)
-    axes.axhline(len(METRICS) - 0.5, color="black", linewidth=0.6)
+    axes.axhline(len(METRICS) - 0.5, color=INK, linewidth=0.6)
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel("share (%); lines: 95% interval, bootstrap over paraphrase groups")
     axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20))
-    axes.xaxis.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.grid(False)
     figure.legend(loc="outside upper center", ncols=min(4, len(named_scores)), frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
@@ -68,8 +61,12 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
         path: the file; an existing one is replaced when the new one is complete.
         name: whose it is, for the title.
     """
+    return save(confusion(score, name), path)
+
+
+def confusion(score: dict, name: str = "") -> Any:
+    """The confusion matrix as a figure; arguments as for `plot_confusion`."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
     counts = _merged(score.get("confusion", {}))
     rows, columns = (sorted(tools, key=lambda tool: (_LAST.index(tool) if tool in _LAST else -1, tool))
@@ -79,8 +76,9 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
         totals[expected] += count
     many = len(columns) > 25
     cell, font = (0.26, 6) if many else (0.42, 8)
-    figure = Figure(figsize=(max(5.0, 2.8 + cell * len(columns)), 2.4 + cell * len(rows)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new(max(5.0, 2.8 + cell * len(columns)), 2.4 + cell * len(rows))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
     image = [[(1.0, 1.0, 1.0)] * len(columns) for _ in rows]
     for (expected, called), count in counts.items():
         share, y, x = count / totals[expected], rows.index(expected), columns.index(called)
@@ -93,12 +91,12 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     axes.xaxis.tick_top()
     axes.set_xticks([place - 0.5 for place in range(len(columns) + 1)], minor=True)
     axes.set_yticks([place - 0.5 for place in range(len(rows) + 1)], minor=True)
-    axes.grid(which="minor", color="#cccccc", linewidth=0.5)
+    axes.grid(which="minor", color=GRID, linewidth=0.5)
     axes.tick_params(which="both", length=0)
     axes.set_ylabel("expected (calls)")
     axes.set_title(f"called{' by ' + _literal(name) if name else ''}", fontsize=10, pad=10)
     figure.supxlabel("blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8)
-    return _save(figure, path)
+    return figure
 
 
 def _draw_bar(axes: Any, height: float, thickness: float, share: float | None, interval: list[float] | None, color: str,
@@ -128,9 +126,3 @@ def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
 def _literal(name: str) -> str:
     """A name whose dollar signs are not taken for the start of a formula."""
     return name.replace("$", r"\$")
-
-
-def _save(figure: Any, path: str | Path) -> Path:
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=150)
-    return Path(path)

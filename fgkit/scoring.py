@@ -144,12 +144,9 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
         style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
         description: what the progress bar says.
     """
-    from . import base_model, generation
+    from . import generation
 
-    model, tokenizer = base_model.load(folder)
-    if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
-        model = model.float()
-        model.set_attn_implementation("sdpa")
+    model, tokenizer = load_to_answer(folder)
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
     def answers(prompt_texts: list[str], name: str) -> list[str]:
@@ -157,6 +154,17 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
                                    description=f"{description}, {name}" if len(style) > 1 else description)
 
     return _score(rows, system_message, style, answers) | origin(folder / "model.safetensors", rows)
+
+
+def load_to_answer(folder: Path) -> tuple[Any, Any]:
+    """A model and its tokenizer, ready to answer: on a CPU in fp32."""
+    from . import base_model
+
+    model, tokenizer = base_model.load(folder)
+    if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
+        model = model.float()
+        model.set_attn_implementation("sdpa")
+    return model, tokenizer
 
 
 def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),

@@ -32,6 +32,7 @@ from .manifest import step
 from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
                       score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
+from .watching import Watch
 
 __all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "cut_vocabulary", "finetune", "judge", "load_rows",
            "report_data", "score_base", "score_task", "score_tuned", "show_scores", "validate"]
@@ -70,11 +71,16 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 
 
 @step
-def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
+def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | None = None) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
     A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
     have had. Checkpoints are removed when the model is saved. Of several processes only the main one writes.
+
+    Args:
+        settings, base, rows: what to train.
+        watch: who looks on. Where they stop it, the model is kept as it is then, and so is the newest checkpoint: the same
+            call again goes on.
     """
     from . import training
 
@@ -88,7 +94,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
     recipe = settings.recipe(base.offline)
     facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
              "rows_sha256": rows_hash(rows.train), "style": styles.join(names), "tools_hash": hash_of(rows.tools),
-             "settings": asdict(settings) | asdict(recipe), "versions": summary.versions()}
+             "settings": asdict(settings) | asdict(recipe), "versions": summary.versions(), "stopped_after": None}
     target = settings.model_folder
     if _is_whole_result(target, facts):
         progress.note(f"{target} was tuned from the same inputs with the same settings: it is kept.")
@@ -101,15 +107,19 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows) -> Path:
             progress.note(f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold.")
         with _timed(settings.folder, "training"):
             model, log = training.train(base.folder, train_rows + spelt, held_out, recipe=recipe, config=settings,
-                                        checkpoints=_checkpoints_for(settings.folder, facts))
+                                        checkpoints=_checkpoints_for(settings.folder, facts), watch=watch)
         if not devices.main_process():
             return target
         training.save(model, base.folder, target, facts | {
             "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
-            "vocabulary": described(base.folder), "modifications": _modifications(base, len(rows.train)), "log": log})
+            "vocabulary": described(base.folder), "modifications": _modifications(base, len(rows.train)), "log": log,
+            "stopped_after": watch and watch.stopped_after})
     hand_on(base.folder, target)
     training.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
-    shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
+    if stopped := model_facts(target).get("stopped_after"):
+        progress.note(f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on.")
+    else:
+        shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
     summary.update(settings.folder, settings={"finetune": facts["settings"]},
                    files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")})
     return target

@@ -19,13 +19,14 @@ from .config import FinetuneConfig, Recipe
 from .errors import FgkitError
 from .prefix_tree import Row
 from .tree_model import collate
+from .watching import Watch
 
 SAVE_SECONDS = 60.0  # least time between two checkpoints
 _SAVE_SHARE = 0.05  # most of the time that goes into checkpoints
 
 
 def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe,
-          config: FinetuneConfig, checkpoints: Path) -> Any:
+          config: FinetuneConfig, checkpoints: Path, watch: Watch | None = None) -> Any:
     """Make the trainer; `train(resume_from_checkpoint=newest_whole(checkpoints))` runs it.
 
     Args:
@@ -35,6 +36,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
         recipe: hyperparameters; rows a device times accumulation are the rows of a step, over all processes together.
         config: `warmup_ratio`, `lr_scheduler_type` and `seed`.
         checkpoints: folder for them.
+        watch: who looks on and may ask it to stop, of one process.
     """
     import torch
     from datasets import Dataset
@@ -73,17 +75,18 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
                 total += loss.detach()
             return total  # the trainer logs the mean over the processes
 
-        def tree_loss(self, model: Any, tree: Sequence[Row]) -> Any:
+        def tree_loss(self, model: Any, tree: Sequence[Row], **options: Any) -> Any:
             with self.compute_loss_context_manager():
-                return model(**self._prepare_inputs(collate(tree)))
+                return model(**self._prepare_inputs(collate(tree)), **options)
 
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
             self.model.eval()
-            total = torch.zeros((), device=self.args.device)
+            total = torch.zeros(2, device=self.args.device)  # loss of all answer tokens, whole answers right
             with torch.inference_mode():
                 for tree in batches.packs(held_out, self.args.process_index, self.args.world_size):
-                    total += self.tree_loss(self.model, tree)
-            metrics = {"eval_loss": float(self.accelerator.reduce(total)) / _answers(held_out)}
+                    total += self.tree_loss(self.model, tree, answer_lengths=[_answers([row]) for row in tree])
+            loss, right = self.accelerator.reduce(total).tolist()
+            metrics = {"eval_loss": loss / _answers(held_out), "eval_exact": right / len(held_out)}
             self.log(metrics)
             return metrics
 
@@ -140,6 +143,19 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.close()
 
+    class Watched(TrainerCallback):
+        """Tells who looks on, and stops where they ask for it."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            watch.begin(state.global_step, state.max_steps, [entry for entry in state.log_history if logged(entry)])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop |= watch.after_step(state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
+            if logged(logs or {}):
+                watch.entry({"epoch": state.epoch, **(logs or {}), "step": state.global_step})
+
     size = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated")  # its new name is unknown to older releases
     arguments = SFTConfig(
@@ -155,7 +171,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
     clock = Clock()
     trainer = PrefixTreeTrainer(model=model, args=arguments, processing_class=tokenizer, train_dataset=dataset(rows),
-                                eval_dataset=dataset(held_out), callbacks=[clock, Progress()])
+                                eval_dataset=dataset(held_out), callbacks=[clock, Progress(), *([Watched()] if watch else [])])
     trainer.remove_callback(PrinterCallback)  # it prints a line a step where tqdm is off
     return trainer
 
@@ -173,6 +189,11 @@ def _keep_only(newest: Path | None, checkpoints: Path) -> None:
     for other in checkpoints.glob("checkpoint-*"):
         if other != newest:
             shutil.rmtree(other)
+
+
+def logged(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the trainer's history is a point of the curve."""
+    return "loss" in entry or "eval_loss" in entry
 
 
 def _answers(rows: Sequence[Row]) -> int:

@@ -8,21 +8,23 @@ The files hold bfloat16, as FunctionGemma's do, whatever the precision of traini
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checksums, devices, trainer
+from . import checksums, devices, plot_look, trainer
 from .config import FinetuneConfig, Recipe
 from .errors import FgkitError
 from .files import read_json, replacing, require_space, write_json
 from .prefix_tree import Row
 from .tree_model import trained_in_trees
+from .watching import Watch
 
 
 def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe, config: FinetuneConfig,
-          checkpoints: Path) -> tuple[Any, list[dict[str, float]]]:
+          checkpoints: Path, watch: Watch | None = None) -> tuple[Any, list[dict[str, float]]]:
     """Fine-tune the model in `folder`; a run that was cut off goes on from its newest checkpoint.
 
     Args:
@@ -32,9 +34,10 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
         recipe: hyperparameters, see `FinetuneConfig.recipe`.
         config: the other settings (`warmup_ratio`, `lr_scheduler_type`, `seed`).
         checkpoints: folder for the newest checkpoint; the caller removes it when the model is saved.
+        watch: who looks on; where they stop it, the model is the one after that step.
     Returns:
-        (model in bfloat16 and evaluation mode, log: one dict a logged step with `step`, `epoch` and `loss` or
-        `eval_loss`), the same in every process.
+        (model in bfloat16 and evaluation mode, log: one dict a logged step with `step`, `epoch` and `loss`, or `eval_loss`
+        and `eval_exact`, the share of held-out answers that greedy decoding gives), the same in every process.
     Raises:
         FgkitError: the disk is too full; ConfigError: the precision is not to be had on this device.
     """
@@ -48,11 +51,12 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
     model, tokenizer = load(folder)
     if recipe.precision != "bf16_weights":
         model = model.float()
-    with trained_in_trees(model):
-        run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints)
+    with trained_in_trees(model), watch.interruptible() if watch else contextlib.nullcontext():
+        run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints,
+                            watch=watch)
         newest = devices.from_main(trainer.newest_whole(checkpoints) if devices.main_process() else None)
         run.train(resume_from_checkpoint=newest)
-    log = [entry for entry in run.state.log_history if "loss" in entry or "eval_loss" in entry]
+    log = [entry for entry in run.state.log_history if trainer.logged(entry)]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
     return model.to(torch.bfloat16).eval(), log
@@ -91,22 +95,35 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
 
 
 def plot_loss(log: list[dict[str, float]], path: Path) -> Path:
-    """Draw training and held-out loss against steps into a PNG file."""
-    from matplotlib.figure import Figure
+    """Draw a training's curves (`curves`) into a PNG file and return its path."""
+    return plot_look.save(curves(log), path)
 
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="optimizer step", ylabel="loss per answer token (nats)", title="Training")
-    for key, label, style in (("loss", "training rows", {"color": "#0072B2"}),
-                              ("eval_loss", "held-out rows", {"color": "#D55E00", "marker": "o"})):
+
+def curves(log: list[dict[str, float]]) -> Any:
+    """A figure of the loss of training and held-out rows against steps and, where it is known, of held-out answers right.
+
+    Args:
+        log: what `train` returned, or a part of it.
+    """
+    scored = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
+    figure, axes = plot_look.new(7, 4.6 if scored else 3.4, rows=1 + bool(scored), squeeze=False, sharex=True,
+                                 height_ratios=(2, 1) if scored else (1,))
+    loss = axes[0, 0]
+    for key, label, style in (("loss", "training rows", {"color": plot_look.BLUE, "linewidth": 1.4}),
+                              ("eval_loss", "held-out rows", {"color": plot_look.VERMILION, "marker": "o", "linestyle": "--"})):
         points = [(entry["step"], entry[key]) for entry in log if key in entry]
         if points:
-            axes.plot(*zip(*points), label=label, **style)
-    losses = [entry.get("loss", entry.get("eval_loss")) for entry in log]
-    if losses and max(losses) > 10 * min(losses) > 0:
-        axes.set_yscale("log")
-    axes.grid(alpha=0.3)
+            loss.plot(*zip(*points), label=label, **style)
+    values = [entry.get("loss", entry.get("eval_loss")) for entry in log]
+    if values and max(values) > 10 * min(values) > 0:
+        loss.set_yscale("log")
+    loss.set_ylabel("loss per answer token (nats)")
     if log:
-        axes.legend(frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=144)
-    return path
+        loss.legend(frameon=False)
+    if scored:
+        axes[1, 0].plot(*zip(*scored), color=plot_look.GREEN, marker="s")
+        axes[1, 0].set_ylim(-5, 105)
+        axes[1, 0].set_ylabel("held-out answers\nword for word (%)")
+    axes[-1, 0].set_xlabel("optimizer step")
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    return figure

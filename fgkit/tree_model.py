@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import prefix_tree, tree_attention
-from .answer_loss import answer_loss
+from .answer_loss import answer_loss, answers_hit
 from .errors import ModelError
 from .lean_layers import lean
 from .prefix_tree import Row
@@ -58,7 +58,7 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def tree_loss(model: Any, *, input_ids: Any, position_ids: Any, last_descendants: Any, predictors: Any, labels: Any,
-              **_: Any) -> Any:
+              answer_lengths: Sequence[int] = (), **_: Any) -> Any:
     """Summed cross-entropy of a tree's answer tokens.
 
     Args:
@@ -67,12 +67,20 @@ def tree_loss(model: Any, *, input_ids: Any, position_ids: Any, last_descendants
         last_descendants: shape (tokens,).
         predictors: shape (answers,), the places whose states predict answer tokens.
         labels: shape (1, answers), those tokens.
+        answer_lengths: how many of them each row has, to count the rows that greedy decoding would give.
+    Returns:
+        a scalar; with `answer_lengths`, and without gradients, shape (2,): the loss and the count.
     """
+    import torch
+
     blocks = tree_attention.blocks(position_ids[0].tolist(), last_descendants.tolist(), model.config.sliding_window,
                                    device=input_ids.device)
     states = model.model(inputs_embeds=_embedded(model.get_input_embeddings(), input_ids), position_ids=position_ids,
                          attention_mask=blocks, use_cache=False).last_hidden_state[0]
-    return answer_loss(states[predictors], model.lm_head.weight, labels[0])
+    if not answer_lengths:
+        return answer_loss(states[predictors], model.lm_head.weight, labels[0])
+    loss, hits = answers_hit(states[predictors], model.lm_head.weight, labels[0])
+    return torch.stack([loss, sum(row.all().float() for row in hits.split(list(answer_lengths)))])
 
 
 def _embedded(embedding: Any, input_ids: Any) -> Any:

@@ -18,8 +18,8 @@ from fgkit.score_plots import plot, plot_confusion
 def drawn(monkeypatch):
     """The figures that are saved, to look into."""
     figures: list[Figure] = []
-    save = score_plots._save
-    monkeypatch.setattr(score_plots, "_save", lambda figure, path: figures.append(figure) or save(figure, path))
+    save = score_plots.save
+    monkeypatch.setattr(score_plots, "save", lambda figure, path: figures.append(figure) or save(figure, path))
     return figures
 
 

@@ -326,7 +326,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     folder = tiny.model_folder(tmp_path / "base")
     seen = {}
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints):
+    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
         seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=recipe)
         (checkpoints / "checkpoint-1").mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 2.5}]
@@ -373,7 +373,7 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
 def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     folder, trainings = tiny.model_folder(tmp_path / "base"), []
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints):
+    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
         trainings.append(config.seed)
         checkpoints.mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}]
@@ -590,8 +590,7 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
-    for module in (chat, scoring):
-        monkeypatch.setattr(module, "bundle_prompt", lambda path, tools, style: ("Act.", "litert_lm" if style is None else style))
+    monkeypatch.setattr(scoring, "bundle_prompt", lambda path, tools, style: ("Act.", "litert_lm" if style is None else style))
     return FakeRuntime
 
 
