@@ -13,6 +13,7 @@ from .evaluation import METRICS, completed
 from .paired import change_lines, changed_rows, differences
 
 ENOUGH_ROWS = 100
+HEAD = 3  # the lines of a verdict that say it: passed or not, and the two metrics
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Verdict:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+    def described(self) -> dict[str, Any]:
+        """The verdict as JSON takes it."""
+        return {"passed": self.passed, "lines": list(self.lines), "differences": self.differences}
 
     def require(self) -> None:
         """Do nothing when the gate passed.
@@ -79,6 +84,20 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
                      f"Give an eval file of at least {ENOUGH_ROWS} rows.")
     lines += change_lines(changes, "model", "bundle")
     return Verdict(passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared)
+
+
+def together(verdicts: dict[str, Verdict]) -> Verdict:
+    """One verdict of several bundles of a model, by file name: passed where all did; differences are the first one's.
+
+    Args:
+        verdicts: at least one.
+    """
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    heads = [f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[:HEAD]]
+    rest = [f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[HEAD:]]
+    return Verdict(all(verdict.passed for verdict in verdicts.values()), (*heads, *rest),
+                   next(iter(verdicts.values())).differences)
 
 
 def _change(loss: float) -> str:

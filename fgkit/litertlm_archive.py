@@ -11,18 +11,25 @@ conversation puts before the model is the text of the model's own template, whic
 
 from __future__ import annotations
 
+import hashlib
+import re
 import struct
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import prompts, tokenizer_model
 from .errors import BundleError
+from .files import sha256
 from .profiles import LITERTLM, Profile
 
 LLM_METADATA, TOKENIZER, NETWORK = "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel"
 MODEL_TYPE, PREFILL_DECODE = "function_gemma", "tf_lite_prefill_decode"
 SECTIONS = frozenset({LLM_METADATA, TOKENIZER, NETWORK})
+_UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00"
+_HEADER_TEXTS = 16 * 1024  # the first section begins there at the earliest
 MAGIC, HEADER_START, _MAX_HEADER, _MAX_SECTIONS = b"LITERTLM", 32, 1 << 20, 64
 
 
@@ -72,6 +79,7 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
         builder.add_tflite_model(str(tflite), litertlm_builder.TfLiteModelType.PREFILL_DECODE)
         with open(path, "wb") as file:
             builder.build(file)
+        _settle(path, metadata, tokenizer, tflite)
     except ValueError as error:
         raise BundleError(f"{tflite}: LiteRT-LM's builder failed: {error}. `python -m fgkit doctor` checks its package."
                           ) from error
@@ -116,6 +124,17 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
     sampler.type, sampler.k = sampler_params_pb2.SamplerParameters.TOP_P, 1
     sampler.p, sampler.temperature, sampler.seed = 1.0, 1.0, 0
     return metadata
+
+
+def _settle(path: Path, *sources: Path) -> None:
+    """Give equal bundles equal bytes: an identity from what went in, and no time, where the builder writes chance and now."""
+    digest = hashlib.sha256("".join(sha256(source) for source in sources).encode()).digest()
+    with open(path, "r+b") as file:
+        header = file.read(_HEADER_TEXTS)
+        header = re.sub(_UUID, str(uuid.UUID(bytes=digest[:16], version=4)).encode(), header, count=1)
+        header = re.sub(_TIME, lambda found: re.sub(rb"\d", b"0", found[0]), header, count=1)
+        file.seek(0)
+        file.write(header)
 
 
 def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
     finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
     to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
-    to_task     load_rows, bundle_task, score_task, judge         -> *.task, *.task.json
+    to_task     load_rows, bundle_task, bundle_litertlm, score_bundles, judge -> *.task, *.litertlm, their .json
 
 Every score goes into `summary.json` as soon as it is known.
 """
@@ -20,22 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from . import (bundle, checks, checksums, devices, evaluation, examples, progress, prompts, report, respelling,
-               score_plots, score_table, styles, summary, tflite)
+               runtime_speed, score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
 from .display import show_picture, show_table
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
-from .gate import Verdict, gate
+from .gate import Verdict, gate, together
 from .manifest import step
 from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
                       score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
 from .watching import Watch
 
-__all__ = ["Rows", "bundle_task", "compare_first_token", "convert", "cut_vocabulary", "finetune", "judge", "load_rows",
-           "report_data", "score_base", "score_task", "score_tuned", "show_scores", "validate"]
+__all__ = ["Rows", "bundle_litertlm", "bundle_task", "compare_first_token", "convert", "cut_vocabulary", "finetune", "judge", "load_rows",
+           "report_data", "score_base", "score_bundles", "score_tuned", "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
 
 
@@ -157,12 +157,19 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 
 
 @step
-def convert(settings: TfliteConfig) -> Path:
-    """Convert the tuned model with the guide's parameters and read the signatures back."""
+def convert(settings: TfliteConfig, rows: Rows) -> Path:
+    """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
+    longest = _longest(settings, rows)
+    context = tflite.fitting_context(longest, settings.kv_cache_max_len)
+    if context is None:
+        raise CheckFailed(_too_long(longest, settings.kv_cache_max_len))
+    if context != settings.kv_cache_max_len:
+        progress.note(f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
+                      f"{longest}; the file's name says ekv{context}.")
     with _timed(settings.folder, "conversion"):
         path = tflite.convert(settings.model_folder, settings.folder, name=settings.name, quantize=settings.quantize,
-                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=settings.kv_cache_max_len)
+                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context)
     record = read_json(f"{path}.json")
     summary.update(settings.folder, settings={"to_tflite": asdict(settings)},
                    peak_memory_gb={"conversion": round(record["peak_memory_bytes"] / 1e9, 2)},  # in its own process
@@ -195,7 +202,6 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
 def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
-    facts = model_facts(folder)
     require_same_tools(folder, rows)
     names, profile = _styles(settings, rows), _profile(settings, rows)
     if profile == "flutter_gemma" and profile not in names:
@@ -205,43 +211,59 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     network = _tflite_of(settings)
     for part in (folder, network):
         checksums.require(part)
-    path = bundle.create_task(
-        network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-        profile=profile,
-        sidecar={"style": styles.join(names), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
-                 "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
-                 "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
-                 "versions": summary.versions()})
+    path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
+                              profile=profile, sidecar=_sidecar(settings, rows))
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
                    files={path.name: summary.describe_file(path)})
     return path
 
 
 @step
-def score_task(settings: TaskConfig, rows: Rows, path: Path) -> dict[str, Any]:
-    """Run the finished bundle in LiteRT-LM on the held-out rows."""
-    with _timed(settings.folder, "bundle on the held-out rows"):
-        score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
-                             style=_styles(settings, rows), tokenizer_folder=settings.model_folder)
-    summary.update(settings.folder, task=score)
-    return score
+def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
+    """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
+    require_same_tools(settings.model_folder, rows)
+    path = bundle.create_litertlm(_tflite_of(settings), settings.model_folder / "tokenizer.model",
+                                  settings.folder / f"{settings.name}.litertlm", style=_styles(settings, rows)[0],
+                                  sidecar=_sidecar(settings, rows))
+    summary.update(settings.folder, files={path.name: summary.describe_file(path)})
+    return path
 
 
 @step
-def judge(settings: TaskConfig, rows: Rows, path: Path) -> Verdict:
-    """Hold the bundle against the model it was made from, on the same rows; the verdict goes beside the bundle."""
+def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, dict[str, Any]]:
+    """Run finished bundles in LiteRT-LM on the held-out rows, each asked as its apps ask it, and measure their speed.
+
+    Returns:
+        the scores by the names they have in the summary: `task`, `litertlm`.
+    """
+    scores = {}
+    for path in paths:
+        with _timed(settings.folder, f"{path.name} on the held-out rows"):
+            score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
+                                 style=_styles(settings, rows), tokenizer_folder=settings.model_folder)
+        scores[path.suffix[1:]] = score
+        summary.update(settings.folder, speed={path.name: runtime_speed.measure(path)}, **{path.suffix[1:]: score})
+    return scores
+
+
+@step
+def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
+    """Hold bundles against the model they were made from, on the same rows; each verdict goes beside its bundle."""
     scores = summary.read(settings.folder)
-    if scores["task"] is None:
-        raise FgkitError(f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first.")
-    tuned = score_tuned(settings, rows)
-    verdict = gate(tuned, scores["task"], max_exact_match_loss=settings.max_exact_match_loss,
-                   max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
-    found = {"passed": verdict.passed, "lines": list(verdict.lines), "differences": verdict.differences}
-    summary.update(settings.folder, gate=found)
-    short = {name: {key: value for key, value in score.items() if key != "rows"} if score else None
-             for name, score in (("base", scores["base"]), ("tuned", tuned), ("task", scores["task"]))}
-    bundle.update_sidecar(path, scores=short, gate=found)
-    return verdict
+    tuned, verdicts = score_tuned(settings, rows), {}
+    for path in paths:
+        kind = path.suffix[1:]
+        if scores[kind] is None:
+            raise FgkitError(f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first.")
+        verdict = gate(tuned, scores[kind], max_exact_match_loss=settings.max_exact_match_loss,
+                       max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
+        verdicts[path.name] = verdict
+        short = {name: {key: value for key, value in score.items() if key != "rows"} if score else None
+                 for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))}
+        bundle.update_sidecar(path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name))
+    whole = together(verdicts)
+    summary.update(settings.folder, gate=whole.described())
+    return whole
 
 
 @step
@@ -303,16 +325,37 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
     return folder / "checkpoints" / key
 
 
-def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
-    """Check that the longest prompt and its answer fit the KV cache."""
+def _longest(settings: TfliteConfig, rows: Rows) -> int:
+    """Tokens of the longest prompt with its answer, in the model's styles."""
     tokenizer = load_tokenizer(settings.model_folder)
-    rows_in_tokens = [row for name in _styles(settings, rows) for row in examples.tokenize_records(
+    return max(len(row.tokens) for name in _styles(settings, rows) for row in examples.tokenize_records(
         rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
-        system_message=system_message_of(settings.model_folder))]
-    longest, limit = max(len(row.tokens) for row in rows_in_tokens), settings.kv_cache_max_len
-    return checks.Check(0, "fits the KV cache", "pass" if longest <= limit else "fail",
-                        f"longest row {longest} tokens, KV cache {limit}.",
-                        f"Set kv_cache_max_len to {1 << (longest - 1).bit_length()}, or shorten tools or rows.")
+        system_message=system_message_of(settings.model_folder)))
+
+
+def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
+    """Check that the longest prompt and its answer fit the KV cache, or the next that `convert` may take."""
+    longest, asked = _longest(settings, rows), settings.kv_cache_max_len
+    context = tflite.fitting_context(longest, asked)
+    found = f"longest row {longest} tokens, KV cache {context or asked}" + (
+        f" instead of {asked}." if context not in (None, asked) else ".")
+    return checks.Check(0, "fits the KV cache", "fail" if context is None else "pass", found, _too_long(longest, asked))
+
+
+def _too_long(longest: int, asked: int) -> str:
+    largest = max(asked, *tflite.CONTEXTS)
+    return (f"The longest prompt and answer have {longest} tokens, {longest - largest} more than the largest KV cache that "
+            f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len.")
+
+
+def _sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
+    """What the JSON beside a bundle says of its model."""
+    folder = settings.model_folder
+    facts = model_facts(folder)
+    return {"style": styles.join(_styles(settings, rows)), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
+            "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
+            "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
+            "versions": summary.versions()}
 
 
 def _styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:

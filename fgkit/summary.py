@@ -1,7 +1,7 @@
 """`summary.json`: what a run measured, written stage by stage and whole at every moment.
 
-Top level: `base`, `tuned`, `task` (each the object that `evaluate` writes, or null), `gate`, `files`, `seconds`,
-`peak_memory_gb`, `settings`, `versions`.
+Top level: `base`, `tuned`, `task`, `litertlm` (each the object that `evaluate` writes, or null), `gate`, `files`, `speed`
+(of bundles, in LiteRT-LM on this machine), `seconds`, `peak_memory_gb`, `settings`, `versions`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 from .errors import FgkitError
 from .files import read_json, sha256, write_json
+from .gate import HEAD
 from .score_table import compare
 
 NAME = "summary.json"
-SCORES = ("base", "tuned", "task")
-_MERGED = ("files", "seconds", "peak_memory_gb", "settings", "versions")
+BUNDLES = ("task", "litertlm")
+SCORES = ("base", "tuned", *BUNDLES)
+_MERGED = ("files", "speed", "seconds", "peak_memory_gb", "settings", "versions")
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-torch", "ai-edge-litert", "mediapipe",
              "litert-lm", "numpy", "sentencepiece")
 
@@ -69,8 +71,16 @@ def table(summary: dict[str, Any]) -> str:
     scores = {name: summary[name] for name in SCORES if summary[name]}
     lines = [compare(scores)] if scores else []
     if summary["gate"]:
-        lines += ["", *summary["gate"]["lines"][:3]]
-    lines += ["", *(f"{name}  {facts['bytes'] / 1e6:,.1f} MB" for name, facts in summary["files"].items())]
+        bundles = sum(summary[name] is not None for name in BUNDLES)
+        lines += ["", *summary["gate"]["lines"][:HEAD * max(1, bundles)]]
+    lines += ["", *(f"{name}  {facts['bytes'] / 1e6:,.1f} MB{_speed(summary['speed'].get(name))}"
+                    for name, facts in summary["files"].items())]
     if summary["seconds"]:
         lines.append("time: " + ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()))
     return "\n".join(lines)
+
+
+def _speed(found: dict[str, Any] | None) -> str:
+    return "" if found is None else (
+        f", reads {found['prefill_tokens_per_second']:,.0f} and writes {found['decode_tokens_per_second']:,.0f} tokens a "
+        f"second in {found['peak_memory_bytes'] / 1e9:.1f} GB on {found['threads']} threads")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_CONTEXT = 32_768
+CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
 _NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
 
 
@@ -78,6 +79,16 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True}, **result,
         "bytes": output.stat().st_size, "sha256": files.sha256(output), "model_sha256": files.sha256(weights)})
     return output
+
+
+def fitting_context(tokens: int, asked: int) -> int | None:
+    """The KV cache to convert with: the one asked for, the next of CONTEXTS that is long enough, or None.
+
+    Args:
+        tokens: the longest prompt with its answer.
+        asked: the length that the user set.
+    """
+    return next((length for length in (asked, *CONTEXTS) if length >= max(tokens, asked)), None)
 
 
 def signatures(tflite_path: str | Path) -> dict[str, dict[str, dict[str, list[int]]]]:

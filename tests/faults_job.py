@@ -45,11 +45,11 @@ def cells(name, parameters):
         stages.score_tuned(settings, rows)
     elif name == "to_tflite":
         stages.validate(settings, rows)
-        stages.compare_first_token(settings, rows, stages.convert(settings))
+        stages.compare_first_token(settings, rows, stages.convert(settings, rows))
     else:
-        path = stages.bundle_task(settings, rows)
-        stages.score_task(settings, rows, path)
-        stages.judge(settings, rows, path).require()
+        bundles = stages.bundle_task(settings, rows), stages.bundle_litertlm(settings, rows)
+        stages.score_bundles(settings, rows, *bundles)
+        stages.judge(settings, rows, *bundles).require()
 
 try:
     cells(sys.argv[1], json.loads(sys.argv[2]))

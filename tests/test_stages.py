@@ -421,18 +421,17 @@ def tokenizer_folder(folder: Path) -> Path:
     return model(folder)
 
 
-def test_budget_counts_the_longest_row_and_names_the_next_size(tmp_path):
+def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
     check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
-    assert check.status == "fail" and 1024 < longest <= 4096
-    assert check.reason == f"longest row {longest} tokens, KV cache 1024."
-    assert check.remedy.startswith(f"Set kv_cache_max_len to {2048 if longest <= 2048 else 4096}, or")
+    context = 2048 if longest <= 2048 else 4096
+    assert check.status == "pass" and 1024 < longest <= 4096
+    assert check.reason == f"longest row {longest} tokens, KV cache {context} instead of 1024."
     exact = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
-    assert exact.status == "pass"
-    assert stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest - 1), asked).status == "fail"
+    assert exact.reason == f"longest row {longest} tokens, KV cache {longest}."
 
 
 def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scored):
@@ -451,7 +450,8 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     assert len(scored) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
-    with pytest.raises(CheckFailed, match="fits the KV cache: longest row"):
+    monkeypatch.setattr(stages, "_longest", lambda *_: 5000)
+    with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
     def broken(folder, asked, **_):
@@ -510,14 +510,32 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         return path
 
     monkeypatch.setattr(tflite, "convert", convert)
+    monkeypatch.setattr(stages, "_longest", lambda *_: 500)
     settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
-    path = stages.convert(settings)
+    path = stages.convert(settings, rows())
     assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
                     "prefill_seq_len": 128, "kv_cache_max_len": 512}
     found = summary.read(tmp_path)
     assert found["files"][path.name] == {"bytes": 7, "sha256": files.sha256(path)}
     assert found["peak_memory_gb"]["conversion"] == 6.8  # the converter's own process, not this one
     assert found["settings"]["to_tflite"]["kv_cache_max_len"] == 512 and "conversion" in found["seconds"]
+
+
+@pytest.mark.parametrize(("longest", "asked", "context"), [
+    (512, 512, 512), (513, 512, 2048), (2048, 1024, 2048), (2049, 1024, 4096), (4097, 1024, None), (5000, 6000, 6000)])
+def test_rows_that_do_not_fit_get_the_next_cache_aloud(tmp_path, monkeypatch, longest, asked, context):
+    tokenizer_folder(tmp_path / "model")
+    monkeypatch.setattr(stages, "_longest", lambda *_: longest)
+    settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
+    check = stages._budget(settings, rows())
+    assert check.status == ("fail" if context is None else "pass")
+    if context is None:
+        assert "4097 tokens, 1 more than the largest KV cache that is chosen by itself (4096)" in check.remedy
+        with pytest.raises(CheckFailed, match="4097 tokens, 1 more than"):
+            stages.convert(settings, rows())
+    else:
+        assert tflite.fitting_context(longest, asked) == context
+        assert (f"KV cache {context} instead of {asked}" in check.reason) is (context != asked)
 
 
 # ---- bundle
@@ -605,12 +623,15 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_r
     assert scoring.score_file(path, rows(3))["parse_rate"] == 0.0
 
 
-def test_score_task_goes_into_the_summary(tmp_path, fake_runtime):
+def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
+    monkeypatch.setattr(stages.runtime_speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
-    score = stages.score_task(TaskConfig(output=str(tmp_path)), rows(2), task_of(tmp_path))
+    path = task_of(tmp_path)
+    scores = stages.score_bundles(TaskConfig(output=str(tmp_path)), rows(2), path)
     found = summary.read(tmp_path)
-    assert found["task"] == score and "bundle on the held-out rows" in found["seconds"]
+    assert {"task": found["task"]} == scores and f"{path.name} on the held-out rows" in found["seconds"]
+    assert found["speed"] == {path.name: {"decode_tokens_per_second": 53.0}} and found["litertlm"] is None
     assert all("Act." in text for text in fake_runtime.asked)
 
 
@@ -665,7 +686,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(tmp
     (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
     monkeypatch.setattr(tflite, "convert", work)
     monkeypatch.setattr(stages.bundle, "create_task", work)
-    for step in (lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out"))),
+    for step in (lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out")), rows()),
                  lambda: stages.bundle_task(TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ()))):
         with pytest.raises(ModelError, match=f"{name}: has other bytes than were written"):
             step()

@@ -10,8 +10,8 @@ import pytest
 from fgkit import summary
 from fgkit.errors import FgkitError
 
-EMPTY = {"base": None, "tuned": None, "task": None, "gate": None,
-         "files": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}
+EMPTY = {"base": None, "tuned": None, "task": None, "litertlm": None, "gate": None,
+         "files": {}, "speed": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}
 
 
 def score(exact: float) -> dict:

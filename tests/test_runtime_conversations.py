@@ -1,0 +1,92 @@
+"""runtime_conversations: LiteRT-LM's conversations with a tiny network: what they write is the trained prompt."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from test_bundle import tiny_tokenizer
+from test_prompts import TOOLS as ANY_TOOLS
+from test_prompts import USER, call, tool
+from test_style_litert_lm import Declared, no_nul, plain_floats
+from test_tflite import tiny_tflite
+
+from fgkit import bundle, prompts, runtime_conversations
+from fgkit.calls import Call, parse
+from fgkit.errors import BundleError, PromptError, ToolError
+from fgkit.records import request
+from fgkit.runtime import Runtime
+from fgkit.tflite import quiet_stderr
+
+DEVELOPER = {"role": "developer", "content": prompts.DEFAULT_SYSTEM_MSG}
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conversations")
+    (folder / "tokenizer.model").write_bytes(tiny_tokenizer())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FGKIT_CACHE", str(folder / "cache"))
+        path = bundle.create_litertlm(tiny_tflite(), folder / "tokenizer.model", folder / "tiny.litertlm",
+                                      style="template", sidecar={})
+        with Runtime(path) as opened:
+            yield opened
+
+
+def written(runtime, messages, tools):
+    """What a conversation puts before the model."""
+    with quiet_stderr() as said, runtime._engine.create_conversation(
+            messages=messages[:-1], tools=[Declared(each) for each in tools or []],
+            automatic_tool_calling=False) as conversation:
+        text = conversation.render_message_to_string(messages[-1])
+    assert text, said()
+    return "<bos>" + text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANY_TOOLS.filter(lambda tools: "\\x00" not in repr(tools) and plain_floats(tools)))
+def test_the_runtime_writes_the_text_of_the_models_own_template(runtime, tools):
+    messages = [DEVELOPER, {"role": "user", "content": " make it red "}]
+    try:
+        text = prompts.render(messages, tools, add_generation_prompt=True)
+    except (PromptError, ToolError):
+        return
+    if no_nul(text):
+        assert written(runtime, messages, tools) == text
+
+
+def test_a_tools_response_is_written_as_it_is_trained(runtime):
+    messages = [DEVELOPER, USER, call(b="x", A=[1, True, {"z": 1.5}]),
+                {"role": "tool", "content": [{"name": "f", "response": {"y": 1, "B": {"c": "d"}}},
+                                             {"name": "g", "response": {}}]}]
+    assert written(runtime, messages, [tool()]) == prompts.render(messages, [tool()], add_generation_prompt=True)
+
+
+def test_a_reply_carries_prompt_and_answer(runtime):
+    messages = [{"role": "user", "content": "make it red"}]
+    reply = runtime_conversations.ask(runtime, messages, [], max_new_tokens=4)
+    assert reply.prompt == prompts.render(messages, [], add_generation_prompt=True)
+    assert not reply.calls and reply.text
+
+
+def test_prompts_that_are_not_the_trained_ones_are_counted_and_shown(runtime, capsys):
+    rows = [request(1, "red"), request(2, "blue")]
+    trained = [prompts.render(prompts.conversation(row.user_content, "Act."), [], add_generation_prompt=True) for row in rows]
+    texts, same = runtime_conversations.ask_all(runtime, rows, [], [trained[0], trained[1] + "x"], system_message="Act.",
+                                                max_new_tokens=2, progress=False)
+    assert len(texts) == 2 and same == 1
+    assert "wrote 1 of 2 prompts otherwise than they are trained. They part at" in capsys.readouterr().out
+
+
+def test_an_answer_is_scored_by_the_calls_that_the_runtime_read():
+    calls = (Call("f", {"a": 1, "b": [True, "x"]}), Call("g", {}))
+    assert tuple(parse(runtime_conversations.Reply("", calls, "").as_model_text())) == calls
+    assert parse(runtime_conversations.Reply("", (), "Hello").as_model_text()) == []
+    unsayable = runtime_conversations.Reply("", (Call("f", {"a": "<escape>"}),), "")
+    assert "<escape>" in unsayable.as_model_text()
+
+
+def test_what_does_not_fit_or_is_not_offered_is_one_message(runtime):
+    with pytest.raises(BundleError, match="tiny.litertlm: LiteRT-LM's conversation failed .*larger"):
+        runtime_conversations.ask(runtime, [{"role": "user", "content": "hello " * 300}], [], max_new_tokens=2)
+    with pytest.raises(BundleError, match="may not know this vocabulary: leave constrained decoding off"):
+        runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=2, constrained=True)
