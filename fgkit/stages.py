@@ -128,7 +128,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 @step
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
-    folder, names = settings.model_folder, _styles(settings, rows)
+    folder, names = settings.model_folder, prompt_styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
     same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
     if known and same.items() <= known.items() and set(names) <= {names[0], *known.get("per_style", {})}:
@@ -189,7 +189,7 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
     text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
-                                 _styles(settings, rows)[0])[0]
+                                 prompt_styles(settings, rows)[0])[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = tflite.compare_logits(reference, tflite.first_token_logits(path, examples.encode(tokenizer, text)))
     if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
@@ -203,7 +203,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
-    names, profile = _styles(settings, rows), _profile(settings, rows)
+    names, profile = prompt_styles(settings, rows), _profile(settings, rows)
     if profile == "flutter_gemma" and profile not in names:
         print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
               f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
@@ -212,7 +212,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     for part in (folder, network):
         checksums.require(part)
     path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-                              profile=profile, sidecar=_sidecar(settings, rows))
+                              profile=profile, sidecar=sidecar(settings, rows))
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
                    files={path.name: summary.describe_file(path)})
     return path
@@ -223,8 +223,8 @@ def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
     require_same_tools(settings.model_folder, rows)
     path = bundle.create_litertlm(_tflite_of(settings), settings.model_folder / "tokenizer.model",
-                                  settings.folder / f"{settings.name}.litertlm", style=_styles(settings, rows)[0],
-                                  sidecar=_sidecar(settings, rows))
+                                  settings.folder / f"{settings.name}.litertlm", style=prompt_styles(settings, rows)[0],
+                                  sidecar=sidecar(settings, rows))
     summary.update(settings.folder, files={path.name: summary.describe_file(path)})
     return path
 
@@ -240,7 +240,7 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
     for path in paths:
         with _timed(settings.folder, f"{path.name} on the held-out rows"):
             score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
-                                 style=_styles(settings, rows), tokenizer_folder=settings.model_folder)
+                                 style=prompt_styles(settings, rows), tokenizer_folder=settings.model_folder)
         scores[path.suffix[1:]] = score
         summary.update(settings.folder, speed={path.name: runtime_speed.measure(path)}, **{path.suffix[1:]: score})
     return scores
@@ -328,7 +328,7 @@ def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
 def _longest(settings: TfliteConfig, rows: Rows) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
     tokenizer = load_tokenizer(settings.model_folder)
-    return max(len(row.tokens) for name in _styles(settings, rows) for row in examples.tokenize_records(
+    return max(len(row.tokens) for name in prompt_styles(settings, rows) for row in examples.tokenize_records(
         rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
         system_message=system_message_of(settings.model_folder)))
 
@@ -348,17 +348,17 @@ def _too_long(longest: int, asked: int) -> str:
             f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len.")
 
 
-def _sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
+def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
     """What the JSON beside a bundle says of its model."""
     folder = settings.model_folder
     facts = model_facts(folder)
-    return {"style": styles.join(_styles(settings, rows)), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
+    return {"style": styles.join(prompt_styles(settings, rows)), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
             "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
             "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
             "versions": summary.versions()}
 
 
-def _styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
+def prompt_styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
     """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
     folder = settings.model_folder
     return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)

@@ -1,7 +1,7 @@
 """`summary.json`: what a run measured, written stage by stage and whole at every moment.
 
 Top level: `base`, `tuned`, `task`, `litertlm` (each the object that `evaluate` writes, or null), `gate`, `files`, `speed`
-(of bundles, in LiteRT-LM on this machine), `seconds`, `peak_memory_gb`, `settings`, `versions`.
+(of bundles, in LiteRT-LM on this machine), `variants` (what `quantize` measured), `seconds`, `peak_memory_gb`, `settings`, `versions`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .score_table import compare
 NAME = "summary.json"
 BUNDLES = ("task", "litertlm")
 SCORES = ("base", "tuned", *BUNDLES)
-_MERGED = ("files", "speed", "seconds", "peak_memory_gb", "settings", "versions")
+_MERGED = ("files", "speed", "variants", "seconds", "peak_memory_gb", "settings", "versions")
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-torch", "ai-edge-litert", "mediapipe",
              "litert-lm", "numpy", "sentencepiece")
 

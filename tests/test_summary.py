@@ -11,7 +11,7 @@ from fgkit import summary
 from fgkit.errors import FgkitError
 
 EMPTY = {"base": None, "tuned": None, "task": None, "litertlm": None, "gate": None,
-         "files": {}, "speed": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}
+         "files": {}, "speed": {}, "variants": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}
 
 
 def score(exact: float) -> dict:
