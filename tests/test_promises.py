@@ -18,7 +18,8 @@ NAMED = sorted({name for row in PROMISES for name in re.findall(r"`(tests/\w+\.p
 
 def test_every_promise_names_tests_and_a_command() -> None:
     assert len(PROMISES) > 20 and len(NAMED) > 40
-    for promise, tests, *_, command in PROMISES:
+    for promise, tests, figure, command in PROMISES:
+        assert figure, promise
         assert re.findall(r"`tests/\w+\.py::\w+`", tests), promise
         assert re.fullmatch(r"`[^`]+`", command), promise
         for path in re.findall(r"pytest (\S+)`", command):
