@@ -50,7 +50,9 @@ def test_figures_that_can_be_counted_here() -> None:
     assert f"{len(re.findall(r'^[a-z].*==', lock, re.MULTILINE))} packages of Linux and macOS" in PAGE
 
 
-def test_settings_that_are_tried_with_a_token() -> None:
+def test_what_is_tried_is_as_much_as_the_page_says() -> None:
     import test_credentials
+    import test_hub
 
+    assert f"{len(test_hub.FAULTS)} faults, 0 files visible" in PAGE
     assert f"{len(test_credentials.PLACES) + len(test_credentials.OTHERS)} settings with 3 values each" in PAGE
