@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -26,11 +27,15 @@ def test_every_promise_names_tests_and_a_command() -> None:
             assert (ROOT / path).is_file() and path in tests, f"{promise}: {command} does not run its tests"
 
 
+@functools.cache
+def functions(file: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_test_exists_and_asserts(name) -> None:
     file, _, function = name.partition("::")
-    found = [node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-             if isinstance(node, ast.FunctionDef) and node.name == function]
+    found = [node for node in functions(file) if node.name == function]
     assert len(found) == 1, f"{name} is gone, but docs/promises.md names it"
     body = [node for node in ast.walk(found[0])]
     checks = [node for node in body if isinstance(node, ast.Assert)
