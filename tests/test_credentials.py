@@ -13,7 +13,8 @@ from pathlib import Path
 import finished_run
 import hub_server
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
+from test_colab import google  # noqa: F401, a fixture
 
 from fgkit import colab, credentials, pipeline
 from fgkit.__main__ import main
@@ -48,6 +49,7 @@ def test_what_is_no_secret_is_left_alone(text) -> None:
     assert credentials.kind(text) is None and credentials.hidden(text) == text
 
 
+@settings(max_examples=50)
 @given(st.text(), letters, st.text())
 def test_hiding_leaves_nothing(before, token, after) -> None:
     shown = credentials.hidden(f"{before} hf_{token} {after}")
@@ -147,12 +149,11 @@ def everywhere(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("source", ["environment", "colab"])
-def test_a_published_run_holds_it_nowhere(source, hub, tmp_path, monkeypatch, capfd) -> None:
-    if source == "environment":
-        monkeypatch.setenv("HF_TOKEN", CANARY)
-    else:
-        monkeypatch.setattr(colab, "in_colab", lambda: True)
-        monkeypatch.setattr(colab, "_token_from_secrets", lambda: monkeypatch.setenv("HF_TOKEN", CANARY))
+def test_a_published_run_holds_it_nowhere(source, hub, tmp_path, monkeypatch, capfd, request) -> None:
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    if source == "colab":
+        request.getfixturevalue("google").userdata.answer = lambda key: CANARY
+        monkeypatch.setenv("HF_TOKEN", "")
         colab._token_from_secrets()
     run = finished_run.make(tmp_path / "run")
     publish(run, "ada/lights")

@@ -11,6 +11,7 @@ from finished_run import BUNDLE, PRIVATE
 from huggingface_hub import ModelCard
 
 from fgkit import files
+from fgkit.__main__ import main
 from fgkit.errors import BundleError, CheckFailed, ConfigError, FgkitError
 from fgkit.hub import CARD, cannot_write, publish, require_write
 
@@ -198,14 +199,18 @@ def test_no_token_or_a_wrong_one(run, hub, monkeypatch, token, says) -> None:
 
 # ---- what fails on the way ----
 
-@pytest.mark.parametrize(("status", "says"), [(401, "is refused"), (403, "may not write there"), (404, "Check its name"),
-                                              (429, "in a few minutes"), (500, "has a problem"), (503, "has a problem")])
-@pytest.mark.parametrize("at", ["/api/repos/create", "/preupload/", "/info/lfs", "/lfs/", "/commit/"])
-def test_each_refusal_has_its_message_and_no_secret(run, hub, at, status, says) -> None:
+SAYS = {401: "is refused", 403: "may not write there", 404: "Check its name", 429: "in a few minutes", 500: "has a problem",
+        503: "has a problem"}
+STEPS = ["/api/repos/create", "/preupload/", "/info/lfs", "/lfs/", "/commit/"]
+FAULTS = [("/commit/", status) for status in SAYS] + [(step, status) for step in STEPS[:-1] for status in (403, 500)]
+
+
+@pytest.mark.parametrize(("at", "status"), FAULTS)
+def test_each_refusal_has_its_message_and_no_secret(run, hub, at, status) -> None:
     hub.echo = True
     hub.refuse = lambda path: (status, {}) if at in path else None
     message = refused(run, REPO)
-    assert f"answered {status}" in message and says in message and not hub.repos.get(REPO, hub_server.Repo()).files
+    assert f"answered {status}" in message and SAYS[status] in message and not hub.repos.get(REPO, hub_server.Repo()).files
 
 
 def test_a_broken_upload_goes_on_where_it_was(run, hub) -> None:
@@ -243,3 +248,42 @@ def test_an_address_with_a_password(run, hub, monkeypatch) -> None:
 @pytest.mark.parametrize("repo", ["lights", "a/b/c", "ada/..", "ada/x--y", "../x", "ada/", "/x", "a d/x", "https://hf.co/a/b"])
 def test_no_name_of_a_repository(run, hub, repo) -> None:
     assert repr(repo) in refused(run, repo) and hub.requests == []
+
+
+# ---- the command, and runs of other shapes ----
+
+def test_the_command(run, hub, tmp_path, capsys) -> None:
+    assert main(["publish", str(run), "--repo", REPO, "--dry-run"]) == 0 and hub.requests == []
+    assert main(["publish", str(run), "--repo", REPO, "--public", "--data"]) == 0
+    assert not hub.repos[REPO].private and "data/rows.jsonl" in hub.repos[REPO].files
+    capsys.readouterr()
+    assert main(["publish", str(finished_run.make(tmp_path / "bad", passed=False)), "--repo", REPO]) == 1
+    assert main(["publish", str(tmp_path), "--repo", REPO]) == 2
+    err = capsys.readouterr().err
+    assert "did not pass the gate" in err and "not the folder of a run" in err and "Traceback" not in err
+
+
+def test_a_run_that_is_not_finished(run, hub) -> None:
+    (run / BUNDLE).unlink()
+    assert "holds no .task and no .litertlm yet" in refused(run, REPO) and hub.requests == []
+
+
+def test_a_bundle_without_its_record(run, hub) -> None:
+    (run / f"{BUNDLE}.json").unlink()
+    assert f"{BUNDLE}.json: is missing" in refused(run, REPO, kind=BundleError, force=True)
+
+
+def test_a_bundle_of_another_model(run, hub) -> None:
+    finished_run.change(run / f"{BUNDLE}.json", model_sha256="f" * 64)
+    assert "was made from another model" in refused(run, REPO, kind=BundleError, force=True) and hub.requests == []
+
+
+def test_a_model_tuned_elsewhere(run, hub, tmp_path) -> None:
+    (run / "model").rename(tmp_path / "tuned elsewhere")
+    told = files.read_json(run / "summary.json")
+    told["settings"]["to_task"]["model"] = str(tmp_path / "tuned elsewhere")
+    files.write_json(run / "summary.json", told | {"base": None, "files": {}})
+    publish(run, REPO)
+    got = hub.repos[REPO].files
+    assert got["model.safetensors"] == (tmp_path / "tuned elsewhere" / "model.safetensors").read_bytes()
+    assert b"tuned elsewhere" not in b"".join(got.values()) and "base model" not in got[CARD].decode().split("## Files")[0]

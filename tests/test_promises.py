@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -18,18 +19,23 @@ NAMED = sorted({name for row in PROMISES for name in re.findall(r"`(tests/\w+\.p
 
 def test_every_promise_names_tests_and_a_command() -> None:
     assert len(PROMISES) > 20 and len(NAMED) > 40
-    for promise, tests, *_, command in PROMISES:
+    for promise, tests, figure, command in PROMISES:
+        assert figure, promise
         assert re.findall(r"`tests/\w+\.py::\w+`", tests), promise
         assert re.fullmatch(r"`[^`]+`", command), promise
         for path in re.findall(r"pytest (\S+)`", command):
             assert (ROOT / path).is_file() and path in tests, f"{promise}: {command} does not run its tests"
 
 
+@functools.cache
+def functions(file: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_test_exists_and_asserts(name) -> None:
     file, _, function = name.partition("::")
-    found = [node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-             if isinstance(node, ast.FunctionDef) and node.name == function]
+    found = [node for node in functions(file) if node.name == function]
     assert len(found) == 1, f"{name} is gone, but docs/promises.md names it"
     body = [node for node in ast.walk(found[0])]
     checks = [node for node in body if isinstance(node, ast.Assert)
@@ -49,7 +55,9 @@ def test_figures_that_can_be_counted_here() -> None:
     assert f"{len(re.findall(r'^[a-z].*==', lock, re.MULTILINE))} packages of Linux and macOS" in PAGE
 
 
-def test_settings_that_are_tried_with_a_token() -> None:
+def test_what_is_tried_is_as_much_as_the_page_says() -> None:
     import test_credentials
+    import test_hub
 
+    assert f"{len(test_hub.FAULTS)} faults, 0 files visible" in PAGE
     assert f"{len(test_credentials.PLACES) + len(test_credentials.OTHERS)} settings with 3 values each" in PAGE
