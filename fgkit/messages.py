@@ -131,7 +131,7 @@ def _response(message: dict, where: str, names: dict[str, str], pending: Sequenc
                         'what was trained. Write {"name": ..., "response": {}}, or what the function returned.')
     answered = [item["name"] if isinstance(item, dict) and {"name", "response"} <= set(item) else message.get("name")
                 for item in (content if isinstance(content, list) else [content])]
-    problems += [f"{where}: answers {shown(name)}, which was not called, expected one of {', '.join(pending)}"
+    problems += [f"{where}: answers {shown(name)}, which was not called, expected one of {', '.join(map(shown, pending))}"
                  f"{nearest(name, pending)} Correct the name."
                  for name in answered if pending and isinstance(name, str) and name.strip() not in pending]
     return message, problems

@@ -201,4 +201,4 @@ def nearest(name: str, names: Iterable[str]) -> str:
         return "."
     odd = ", ".join(f"{char!r} is U+{ord(char):04X}" for char in dict.fromkeys(name) if char not in close[0]
                     and not char.isascii() and char.isprintable())
-    return f"; did you mean {close[0]!r}?" + (f" ({odd}.)" if odd else "")
+    return f"; did you mean {shown(close[0])}?" + (f" ({odd}.)" if odd else "")

@@ -272,10 +272,13 @@ def second(job: Job) -> Iterator[Result]:
     job.before("finetune")
     first = job.start(job.run())
     time.sleep(0.5 * job.seconds["finetune"] + 3)
+    commands = (job.run(), job.steps("finetune"), [*job.run()[:3], "finetune", *job.run()[4:]])
     wrong = []
-    for command in (job.run(), job.steps("finetune"), [*job.run()[:3], "finetune", *job.run()[4:]]):
-        code, said = job.finish(command)
-        wrong += [] if code and "another run or notebook is writing here" in said else [f"exit {code}: {last(said)}"]
+    for process in [job.start(command) for command in commands]:
+        said = process.communicate(timeout=300)[0]
+        if not process.returncode or "another run or notebook is writing here" not in said:
+            wrong += [f"exit {process.returncode}: {last(said)}"]
+    wrong += ["the first had ended before the others asked"] if first.poll() is not None else []
     said = first.communicate(timeout=600)[0]
     wrong += job.differences() + ([said[-500:]] if first.returncode else [])
     yield Result("run, finetune and a step by hand in the folder of a run", "; ".join(wrong) or

@@ -269,7 +269,7 @@ BAD_ROWS = [
     ({"messages": [USER, RED, {"role": "tool", "content": "x"}, ANSWER]}, "a response without a name"),
     ({"messages": [USER, RED, {"role": "tool", "name": "paint", "content": ""}, ANSWER]}, "a response without content"),
     ({"messages": [USER, RED, {"role": "tool", "name": "pain", "content": "x"}, ANSWER]},
-     "answers 'pain', which was not called, expected one of paint; did you mean 'paint'?"),
+     "answers 'pain', which was not called, expected one of 'paint'; did you mean 'paint'?"),
     ({"messages": [USER, {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "wait", "arguments": "{}"}}]},
                    {"role": "tool", "tool_call_id": "c2", "content": "x"}, ANSWER]}, "tool_call_id 'c2' is the id of no call"),
     ({"messages": [USER | {"name": "Ann"}, ANSWER]}, "messages[0]: has the key 'name', which would not reach the model"),
