@@ -1,13 +1,14 @@
 """What a smaller vocabulary costs and saves: sizes from 8,192 pieces to all, each tuned, converted, bundled and scored.
 
+    python benchmarks/vocabulary.py --only pieces                   # what held-out texts pay, without training: a minute
     python benchmarks/vocabulary.py --only step --sizes 32768 0     # a training step: 3 minutes on 2 cores
     python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1      # what it costs in PyTorch, 40 minutes
     python benchmarks/vocabulary.py                                 # all: a whole run a size, hours on 2 cores
     python benchmarks/vocabulary.py --quantize dynamic_int8 NAME    # and a bundle for each quantisation of the same model
     python benchmarks/vocabulary.py --json > vocabulary.json        # what is known so far as one JSON object
 
-Four parts a size, each in a process of its own and each kept in `--output`, so that a second call goes on where the
-first stopped: `step`, seconds and peak memory of a training step of 32 rows; `tuned`, a model trained and scored in PyTorch
+Five parts a size, each in a process of its own and each kept in `--output`, so that a second call goes on where the
+first stopped: `pieces`, in how many held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step of 32 rows; `tuned`, a model trained and scored in PyTorch
 for each of `--seeds`, and what it loses against the whole vocabulary with the same seed, row by row; `run`, the whole of
 `fgkit run -p vocab_size SIZE`, which gives bytes and scores, its model converted again for each further `--quantize`;
 `served`, the finished bundle in LiteRT-LM: its speed, tokens a prompt, and its answers
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (8192, 16_384, 32_768, 65_536, 0)
-PARTS = ("step", "tuned", "run", "served")
+PARTS = ("pieces", "step", "tuned", "run", "served")
 STEP_ROWS, STEPS = 32, 3
 TIMED = 24  # held-out prompts whose answers are timed
 
@@ -52,14 +53,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.worker:
         part, size, recipe = options.worker
-        found = _step(options, int(size)) if part == "step" else _served(options, int(size), recipe)
+        found = {"pieces": _pieces, "step": _step}[part](options, int(size)) if not recipe else _served(options, int(size), recipe)
         print("\n" + json.dumps(found))
         return 0
     results: dict[str, dict] = {}
     for size in options.sizes:
         folder = _folder(options, size)
         folder.mkdir(parents=True, exist_ok=True)
-        once = {"step": _measured(options, folder, "step", size)} if "step" in options.only else {}
+        once = {part: _measured(options, folder, part, size) for part in ("pieces", "step") if part in options.only}
         if "tuned" in options.only:
             once["tuned"] = {str(seed): _tuned(options, size, seed) for seed in options.seeds}
         bundled = [part for part in options.only if part in ("run", "served")]
@@ -153,14 +154,42 @@ def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
             "gate": summary["gate"], "seconds": summary["seconds"], "peak_memory_gb": summary["peak_memory_gb"]}
 
 
+def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
+    """Settings, rows, the whole base and the one to train from."""
+    from fgkit import base_model, stages
+    from fgkit.config import FinetuneConfig
+
+    settings = FinetuneConfig(output=str(_folder(options, size)), base=options.base, vocab_size=size, seed=1)
+    rows, whole = stages.load_rows(settings), base_model.find_base(settings.base)
+    return settings, rows, whole, stages.cut_vocabulary(settings, whole, rows)
+
+
+def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """Held-out rows with an argument that other pieces spell than in the whole vocabulary, and those that begin so."""
+    from fgkit import base_model, examples
+
+    _, rows, whole, base = _base_of(options, size)
+    before, after = (base_model.load_tokenizer(one.folder) for one in (whole, base))
+
+    def spelt(tokenizer: Any, text: str) -> list[str]:
+        return tokenizer.convert_ids_to_tokens(examples.encode(tokenizer, text))
+
+    differing = first = 0
+    for row in rows.held_out:
+        pairs = [(spelt(before, value), spelt(after, value)) for call in row.calls for value in call.arguments.values()
+                 if isinstance(value, str) and value]
+        differing += any(old != new for old, new in pairs)
+        first += any(old[0] != new[0] for old, new in pairs)
+    tokens = [sum(len(spelt(tokenizer, row.user_content)) for row in rows.held_out) for tokenizer in (before, after)]
+    return {"rows": len(rows.held_out), "differing": differing, "first": first, "more_tokens": tokens[1] / tokens[0] - 1}
+
+
 def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Seconds of the fastest of the steps after the first, and the most memory the process held."""
     from fgkit import base_model, examples, progress, stages, training
-    from fgkit.config import FinetuneConfig, Recipe
+    from fgkit.config import Recipe
 
-    settings = FinetuneConfig(output=str(_folder(options, size)), base=options.base, vocab_size=size, seed=1)
-    rows = stages.load_rows(settings)
-    base = stages.cut_vocabulary(settings, base_model.find_base(settings.base), rows)
+    settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
     tokens = examples.tokenize_records(rows.train[:STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024)
     recipe = Recipe(num_train_epochs=1, learning_rate=1e-5, per_device_train_batch_size=4,
@@ -243,6 +272,8 @@ def _points(found: dict[str, Any]) -> str:
 def _table(results: dict[str, dict]) -> str:
     """What is known as a Markdown table, a row a size."""
     columns = {
+        "rows spelt otherwise": lambda r: r["pieces"]["differing"], "from the first piece": lambda r: r["pieces"]["first"],
+        "more tokens a request": lambda r: f"{100 * r['pieces']['more_tokens']:.1f}%",
         "tuned exact match by seed": lambda r: ", ".join(f"{100 * v['score']['exact_match']:.1f}%" for v in r["tuned"].values()),
         "points against full (95%)": lambda r: ", ".join(_points(v["against_full"]) for v in r["tuned"].values()),
         "step, s": lambda r: r["step"]["seconds"], "peak memory, GB": lambda r: r["step"]["peak_memory_gb"],
