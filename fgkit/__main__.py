@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | chat`: a skin over the package.
+"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | compare | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -19,6 +19,24 @@ from .errors import CheckFailed, FgkitError
 from .formats import FORMATS
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
+
+_TOUR = """Teach FunctionGemma 270M to call your functions and ship it to a phone.
+
+First see that it works here (no account, about 11 minutes on two cores):
+  python -m fgkit doctor                             does this machine have what it takes?
+  python -m fgkit run                                the example: rows in, tuned, converted, scored .task out
+  python -m fgkit chat run/functiongemma-flutter.task "make it red"
+
+Then your own functions:
+  python -m fgkit init my_app                        tools.py with sample functions, rows to start from
+  python -m fgkit tools my_app/tools.py              what the model sees of them, and what is wrong
+  python -m fgkit lint my_app/training_data.jsonl --tools my_app/tools.py
+  python -m fgkit run --data my_app/training_data.jsonl --tools my_app/tools.py --output my_run
+
+Then better: change one thing, run into another folder, compare.
+  python -m fgkit run --data my_app/training_data.jsonl --tools my_app/tools.py --output my_run_2 -p learning_rate 2e-5
+  python -m fgkit compare my_run my_run_2
+  python -m fgkit glue my_run --output app           the app's side in Dart and Kotlin"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,6 +219,13 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from .compare import table
+
+    print(table([Path(path).expanduser() for path in options.runs]))
+    return 0
+
+
 def _chat(options: argparse.Namespace) -> int:
     from .chat import chat
     from .scoring import data_files
@@ -252,12 +277,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
-        description="Teach FunctionGemma 270M to call your functions and ship it to a phone.\n\n"
-                    "  python -m fgkit run                              the example, start to scored .task\n"
-                    "  python -m fgkit init my_app                      sample functions and rows to start from\n"
-                    "  python -m fgkit lint my.jsonl --tools my.py      is my data right?\n"
-                    "  python -m fgkit run --data my.jsonl --tools my.py --output my_run\n"
-                    "  python -m fgkit chat my_run/functiongemma-flutter.task --tools my.py")
+        description=_TOUR)
     parser.add_argument("--version", action="version", version=f"fgkit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -358,6 +378,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")
     doctor.add_argument("--output", metavar="DIR", default=".", help="folder whose disk is looked at (default: here)")
+
+    compare = command("compare", _compare, "runs side by side: the settings that differ, the scores, the minutes",
+                      "compare run_1e-5 run_5e-5")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="output folders of runs with the same held-out rows")
 
     chat = command("chat", _chat, "ask a finished bundle", "chat run/functiongemma-flutter.task \"make it red\"")
     chat.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")

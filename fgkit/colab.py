@@ -16,6 +16,14 @@ from .errors import FgkitError, PackageError
 from .files import copy
 
 DRIVE = Path("/content/drive")
+# What a Colab runtime means for the training; `finetune`'s panel measures the minutes of one's own rows on it.
+RUNTIMES = {
+    "A100": "bf16, and every batch that the rows fill; the example's 54 steps are a matter of a minute",
+    "L4": "bf16; 22 GB hold 32 rows a step with room; the example takes minutes",
+    "T4": "no bfloat16, so fp32, never fp16, which overflows; 15 GB hold 32 rows a step; the example takes minutes",
+    "": "no GPU: fp32 or bf16 by the processor, 16 rows a step; the example takes 10 to 30 minutes and 8 GB of memory. "
+        "Runtime > Change runtime type > T4 is free and faster",
+}
 
 
 def in_colab() -> bool:
@@ -42,7 +50,20 @@ def prepare(step: str) -> None:
         raise PackageError(f"Installed just now, but an older version is already loaded: {', '.join(stale)}. Choose "
                            "Runtime > Restart session, once, then run the notebook from the top.")
     if in_colab():
+        if step == "finetune":
+            print(runtime())
         _token_from_secrets()
+
+
+def runtime() -> str:
+    """One line on the runtime type: its name, and what it means for precision, batch and minutes."""
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    known = next((text for kind, text in RUNTIMES.items() if kind and kind in name), None)
+    if not name:
+        return f"CPU runtime: {RUNTIMES['']}."
+    return f"{name}: {known or 'precision and batch are chosen for it; the panel below tells the minutes'}."
 
 
 def stale_packages() -> list[str]:
@@ -81,6 +102,49 @@ def keep(folder: Path) -> Path | None:
                          f"in {folder}.") from error
     print(f"copied to Google Drive: {target}")
     return target
+
+
+def fetch(folder: Path) -> Path | None:
+    """In Colab, copy a run back from Google Drive where this machine, a new one, does not have it; elsewhere nothing.
+
+    Args:
+        folder: the run's output folder; one that holds a model already stays as it is.
+    Returns:
+        the folder on Drive that was copied, or None.
+    Raises:
+        FgkitError: Drive has the run, but it cannot be read.
+    """
+    if not in_colab() or (folder / "model").is_dir() or not _mounted():
+        return None
+    source = DRIVE / "MyDrive" / "fgkit" / folder.name
+    if not source.is_dir():
+        print(f"{folder} is not on this machine, and {source} is not on Drive. Run the notebook before this one with the "
+              "same output, or set model to a folder.")
+        return None
+    try:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise FgkitError(f"{source}: copying from Google Drive failed: {error}. Run this cell again.") from error
+    print(f"copied from Google Drive: {source}")
+    return source
+
+
+def download(path: Path) -> bool:
+    """In Colab, offer a file as a download of the browser; elsewhere it is on the disk already.
+
+    Returns:
+        whether it was offered.
+    """
+    if not in_colab():
+        return False
+    from google.colab import errors, files
+
+    try:
+        files.download(str(path))
+    except (errors.Error, AttributeError, OSError) as error:  # AttributeError: a kernel without Colab's page around it
+        print(f"The browser could not be offered {path.name}: {error} It is in the folder icon on the left, {path}.")
+        return False
+    return True
 
 
 def _mounted() -> bool:

@@ -107,12 +107,13 @@ def set_parameters(page: Any, values: dict[str, Any]) -> None:
 
 def run_all(page: Any, seconds: float = 120) -> None:
     """Run > Run All Cells, and wait until every code cell has been run."""
+    prompts = before = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
     page.locator(".lm-MenuBar-item", has_text="Run").first.click()
     page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells$")).click()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-        if all(re.fullmatch(r"\[\d+\]:", text.strip()) for text in prompts) or errors(page):
+        if prompts[-1] != before[-1] and all(re.fullmatch(r"\[\d+\]:", text.strip()) for text in prompts) or errors(page):
             page.wait_for_timeout(500)  # widgets that arrive last are drawn
             return
         page.wait_for_timeout(300)

@@ -22,6 +22,8 @@ FILES = {
                     "class NotebookAccessError(Exception):\n    pass\n\n\n"
                     "class TimeoutException(errors.Error):\n    pass\n\n\n"
                     "def get(key):\n    return answer(key)\n"),
+    "files.py": "import os\n\n\ndef download(filename):\n    if not os.path.exists(filename):\n"
+                "        raise FileNotFoundError(f'Cannot find file: {filename}')\n    answer(filename)\n",
     "drive.py": "def mount(mountpoint, force_remount=False):\n    answer(mountpoint)\n",
 }
 
@@ -35,7 +37,7 @@ def google(tmp_path, monkeypatch):
         (folder / name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path / "stand-in"))
     yield types.SimpleNamespace(**{name: importlib.import_module(f"google.colab.{name}")
-                                   for name in ("errors", "userdata", "drive")})
+                                   for name in ("errors", "userdata", "drive", "files")})
     for name in [name for name in sys.modules if name.startswith("google.colab")]:
         del sys.modules[name]
     vars(sys.modules["google"]).pop("colab", None)
@@ -69,13 +71,27 @@ def raising(error: BaseException):
 
 def test_elsewhere_nothing_is_done(run, capsys) -> None:
     assert not colab.in_colab()
-    assert colab.keep(run) is None
+    assert colab.keep(run) is None and colab.fetch(run) is None and not colab.download(run / "summary.json")
     colab.prepare("finetune")
     assert "HF_TOKEN" not in os.environ and capsys.readouterr() == ("", "")
 
 
 def test_in_colab(google) -> None:
     assert colab.in_colab()
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB: bf16, and every batch"), ("NVIDIA L4", "NVIDIA L4: bf16; 22 GB"),
+    ("Tesla T4", "Tesla T4: no bfloat16, so fp32, never fp16"), ("NVIDIA H100", "H100: precision and batch are chosen"),
+    ("", "CPU runtime: no GPU: .*Change runtime type")])
+def test_what_the_runtime_type_means(monkeypatch, name, says) -> None:
+    import re
+
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(name))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    assert re.search(says, colab.runtime())
 
 
 # ---- packages ----
@@ -181,3 +197,42 @@ def test_a_drive_that_is_no_folder(google, run) -> None:
     (colab.DRIVE / "MyDrive" / "fgkit").touch()
     with pytest.raises(FgkitError, match="copying to Google Drive failed"):
         colab.keep(run)
+
+
+def test_a_quota_is_one_message(google, run, monkeypatch) -> None:
+    (colab.DRIVE / "MyDrive").mkdir(parents=True)
+
+    def over_quota(*args: object, **kwargs: object) -> None:
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr("shutil.copytree", over_quota)
+    with pytest.raises(FgkitError, match="Disk quota exceeded.*Free space on Drive"):
+        colab.keep(run)
+
+
+def test_a_new_machine_gets_the_run_back(google, run, capsys) -> None:
+    google.drive.answer = lambda mountpoint: Path(mountpoint, "MyDrive").mkdir(parents=True)
+    colab.keep(run)
+    new = run.parent / "machine" / "my-run"
+    assert colab.fetch(new) == colab.DRIVE / "MyDrive" / "fgkit" / "my-run"
+    assert (new / "model/model.safetensors").is_file() and "copied from Google Drive" in capsys.readouterr().out
+    (new / "summary.json").write_text("newer", encoding="utf-8")
+    assert colab.fetch(new) is None and (new / "summary.json").read_text(encoding="utf-8") == "newer"
+    assert colab.fetch(run.parent / "never-run") is None
+    assert "is not on Drive. Run the notebook before this one" in capsys.readouterr().out
+
+
+def test_without_drive_nothing_is_fetched(google, run, capsys) -> None:
+    google.drive.answer = raising(ValueError("mount failed"))
+    assert colab.fetch(run.parent / "new") is None and "Drive was not connected" in capsys.readouterr().out
+
+
+# ---- download ----
+
+def test_a_file_is_offered_to_the_browser(google, run, capsys) -> None:
+    assert not colab.download(run / "missing.task") and "could not be offered missing.task" in capsys.readouterr().out
+    asked: list[str] = []
+    google.files.answer = asked.append
+    assert colab.download(run / "summary.json") and asked == [str(run / "summary.json")]
+    google.files.answer = raising(AttributeError("'NoneType' object has no attribute 'kernel'"))
+    assert not colab.download(run / "summary.json") and str(run / "summary.json") in capsys.readouterr().out

@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def python(name: str) -> ast.Module:
 
 def test_there_are_exactly_these_three():
     assert {path.name for path in (ROOT / "notebooks").iterdir() if path.name != ".ipynb_checkpoints"} == {
-        "params", *(f"{name}.ipynb" for name in NAMES)}
+        "params", "README.md", *(f"{name}.ipynb" for name in NAMES)}
     assert tuple(pipeline.NOTEBOOKS) == NAMES
     assert [pipeline.notebook_path(name) for name in NAMES] == [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
 
@@ -267,3 +268,50 @@ def test_the_install_cell_takes_fgkit_from_a_local_wheel(tmp_path):
     assert "No secret HF_TOKEN" in done.stdout
     assert sorted(path.name for path in (installed / "fgkit" / "notebooks").glob("*.ipynb")) == [
         "finetune.ipynb", "to_task.ipynb", "to_tflite.ipynb"]
+
+
+def test_parameter_files_are_accepted_from_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = sorted((ROOT / "notebooks" / "params").glob("*.yaml"))
+    assert [path.stem for path in files] == ["functiongemma_a100", "functiongemma_t4", "home", "offline"]
+    page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for path in files:
+        plans = pipeline.plan(pipeline.read_parameters(path))
+        assert list(plans) == list(NAMES) and plans["finetune"].output.startswith("run_")
+        assert f"run -f notebooks/params/{path.name}" in path.read_text() or path.stem == "home"
+        assert f"`params/{path.name}`" in page and "token:" not in path.read_text().lower()
+
+
+def test_a_typo_in_a_parameter_file_is_refused_with_the_nearest_name(tmp_path, capsys):
+    from fgkit import __main__ as command_line
+
+    (tmp_path / "mine.yaml").write_text("output: run\nlearning_rte: 1.0e-5\n")
+    assert command_line.main(["run", "-f", str(tmp_path / "mine.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "'learning_rte' does not exist" in said and "did you mean 'learning_rate'" in said
+
+
+PAGES = ("README.md", "CONTRIBUTING.md", "notebooks/README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
+
+
+def test_every_fgkit_command_of_pages_help_and_parameter_files_parses():
+    """What a reader copies is what the command line takes; files it names in the repository are there."""
+    from fgkit import __main__ as command_line
+
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+    texts |= {str(path): path.read_text(encoding="utf-8") for path in (ROOT / "notebooks/params").glob("*.yaml")}
+    texts["--help"] = command_line._TOUR
+    found = 0
+    for page, text in texts.items():
+        for command in re.findall(r"(?:^|[ `;])(?:\.venv/bin/)?python -m fgkit ([a-z][^`\n;]*)", text, re.M):
+            command = re.sub(r"  +.*$|\.\.\.$", "", command.strip().rstrip(".,:)"))
+            if " | " in command or len(command.split()) == 1:  # named in prose
+                continue
+            arguments = [argument.replace("$rate", "1e-5") for argument in shlex.split(command)]
+            options = command_line._parser().parse_args(arguments)
+            assert callable(options.command), (page, command)
+            for argument in arguments:
+                if argument.startswith(("notebooks/params/", "data/")):
+                    assert (ROOT / argument).exists(), (page, argument)
+            found += 1
+    assert found >= 30

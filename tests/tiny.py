@@ -9,25 +9,26 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from fgkit import offline_base, prompts
 
 WINDOW = 24
 
 
-def model_folder(folder: Path, *, seed: int = 0) -> Path:
-    """Write the tiny model into `folder` and return it."""
+def model_folder(folder: Path, *, seed: int = 0, **shape: Any) -> Path:
+    """Write the tiny model into `folder` and return it; `shape` overrides entries of its config."""
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = tokenizer_files(folder)
     torch.manual_seed(seed)
-    config = Gemma3TextConfig(
+    config = Gemma3TextConfig(**dict(
         vocab_size=len(pieces), hidden_size=48, intermediate_size=96, num_hidden_layers=4, num_attention_heads=2,
         num_key_value_heads=1, head_dim=24, query_pre_attn_scalar=24, sliding_window=WINDOW, max_position_embeddings=4096,
         layer_types=["sliding_attention", "full_attention"] * 2, bos_token_id=2, eos_token_id=[1, 50], pad_token_id=0,
-        tie_word_embeddings=True)
+        tie_word_embeddings=True) | shape)
     model = Gemma3ForCausalLM(config).to(torch.bfloat16)
     model.generation_config.update(bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0)
     model.save_pretrained(folder)

@@ -1,0 +1,118 @@
+"""Colab's packages of August 2026 in an environment of their own: what the install cell moves, and what runs in it.
+
+torch is this environment's: its wheels differ by platform. The runtime's Python is the one that runs the tests. Wheels for
+Python 3.11, 3.12 and 3.13 are asked of pip's resolver alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny
+
+from fgkit import pipeline
+from fgkit.files import read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+FREEZE = Path(__file__).with_name("colab_2026_08.txt")
+pytestmark = pytest.mark.slow
+
+
+def pip(*arguments: object, python: Path | str = sys.executable, timeout: int = 600) -> str:
+    done = subprocess.run([str(python), "-m", "pip", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def stub_of_torch(folder: Path, version: str) -> None:
+    """A wheel that stands for torch, so that no CUDA libraries are looked at."""
+    info = f"torch-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_every_requirements_file_resolves_to_wheels(tmp_path, version):
+    """test.txt, which holds all.txt, alone; the three of Colab in one, because one runtime may run all notebooks."""
+    pinned = re.search(r"^torch==(\S+)$", (ROOT / "requirements/all.txt").read_text(), re.M)[1]
+    stub_of_torch(tmp_path, f"{pinned}+stub")
+    colab = sorted((ROOT / "requirements").glob("colab-*.txt"))
+    assert len(colab) == 3
+    for files in ([ROOT / "requirements/test.txt"], colab):
+        report = tmp_path / "report.json"
+        pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", report, "--target", tmp_path / "none",
+            "--python-version", version, "--only-binary=:all:", "--find-links", tmp_path, "torch==" + pinned + "+stub",
+            *(part for file in files for part in ("-r", file)))
+        found = {item["metadata"]["name"].lower(): item["download_info"]["url"] for item in json.loads(report.read_text())["install"]}
+        assert len(found) > 20 and all(url.endswith(".whl") for url in found.values())
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory) -> Path:
+    """The environment's Python, after the install cell's pip; what was there before lies in `before.json`."""
+    folder = tmp_path_factory.mktemp("colab")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True, timeout=120)
+    python = folder / "env" / "bin" / "python"
+    (site,) = (folder / "env" / "lib").glob("python3*/site-packages")
+    torch = Path(importlib.util.find_spec("torch").origin).parents[1]
+    for path in (*(torch / name for name in ("torch", "torchgen", "functorch")), *torch.glob("torch-*.dist-info")):
+        (site / path.name).symlink_to(path)
+    pip("install", "--quiet", "--no-deps", "-r", FREEZE, python=python)
+    (folder / "before.json").write_text(pip("list", "--format", "json", python=python))
+    copy = shutil.copytree(ROOT, folder / "copy", ignore=shutil.ignore_patterns(".*", "run*", "build", "*.egg-info"))
+    pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
+    (wheel,) = folder.glob("fgkit-*.whl")
+    pip("install", "--quiet", f"fgkit[colab-finetune] @ {wheel.as_uri()}", python=python)
+    return python
+
+
+def test_the_install_cell_keeps_what_colab_keeps(runtime):
+    before, after = ({item["name"].lower().replace("_", "-"): item["version"] for item in json.loads(text)} for text in (
+        (runtime.parents[2] / "before.json").read_text(), pip("list", "--format", "json", python=runtime)))
+    moved = {name for name, version in before.items() if after[name] != version}
+    assert {"protobuf", "pyarrow", "datasets", "torchao"} <= moved
+    assert not moved & {"torch", "numpy", "ipywidgets", "ipykernel", "ipython", "traitlets", "transformers", "pandas",
+                        "matplotlib", "accelerate"}
+    assert after["ipywidgets"] == "7.7.1"
+
+
+def test_the_panels_work_there(runtime, tmp_path):
+    done = subprocess.run([str(runtime), str(ROOT / "tests/panel_clicks.py"), str(tmp_path)], capture_output=True, text=True,
+                          timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "ipywidgets 7.7.1 all panels"
+
+
+def test_the_training_notebook_runs_there(runtime, tmp_path):
+    """The notebook as it is, in a kernel of that environment, with the fgkit that pip installed there."""
+    import papermill
+
+    spec = tmp_path / "data" / "kernels" / "colab" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"display_name": "Colab", "language": "python", "argv": [
+        str(runtime), "-m", "ipykernel_launcher", "-f", "{connection_file}"]}))
+    tiny.model_folder(tmp_path / "base")
+    for name, step in (("training_data", 24), ("eval_data", 52)):
+        lines = (ROOT / f"data/{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[::step]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(tmp_path / "data"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.delenv("PYTHONPATH", raising=False)
+        papermill.execute_notebook(
+            str(pipeline.notebook_path("finetune")), str(tmp_path / "out.ipynb"), kernel_name="colab", cwd=str(tmp_path),
+            progress_bar=False, parameters={"base": "base", "data": "training_data.jsonl", "eval_data": "eval_data.jsonl",
+                                            "max_length": 2048, "precision": "fp32", "num_train_epochs": 1})
+    summary = read_json(tmp_path / "run/summary.json")
+    assert summary["tuned"]["n"] == 3 and summary["versions"]["transformers"] == "5.15.0"

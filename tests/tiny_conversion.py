@@ -1,0 +1,48 @@
+"""The conversion of a model folder whose shape is not the 270M's, for notebooks that are tested with a tiny model.
+
+A kernel that runs `KERNEL` first takes any shape for whole, and converts in a child process that is this file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+# Of the 270M's architecture, in a size that trains, converts and runs in seconds.
+SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
+         "query_pre_attn_scalar": 32, "intermediate_size": 128, "sliding_window": 512,
+         "layer_types": ["sliding_attention", "full_attention"]}
+KERNEL = f"""
+import json, sys
+from fgkit import checks, tflite
+checks.SHAPE_270M.clear()
+tflite._command = lambda request: [sys.executable, {str(Path(__file__).resolve())!r}, json.dumps(request)]
+"""
+
+
+def main(request: str) -> None:
+    from fgkit import tflite
+    from fgkit.files import read_json
+
+    tflite._import_lora_layers()
+    from litert_torch.generative.examples.gemma3 import decoder
+    from litert_torch.generative.layers import model_config
+
+    shape = read_json(Path(json.loads(request)["model_dir"]) / "config.json")
+    config = decoder.get_decoder_config_270m()
+    config.num_layers, config.max_seq_len = shape["num_hidden_layers"], 2048
+    config.embedding_dim, config.embedding_scale = shape["hidden_size"], shape["hidden_size"] ** 0.5
+    config.block_configs = config.block_configs[:shape["num_hidden_layers"]]
+    for block in config.block_configs:
+        block.attn_config.head_dim, block.attn_config.sliding_window_size = shape["head_dim"], shape["sliding_window"]
+        block.ff_config.intermediate_size = shape["intermediate_size"]
+    attention = config.block_configs[-1].attn_config
+    attention.attn_type, attention.rotary_base = model_config.AttentionType.GLOBAL, 1_000_000
+    decoder.get_decoder_config_270m = lambda: config
+    tflite._worker(request)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    main(sys.argv[1])
