@@ -13,6 +13,7 @@ import pytest
 
 from fgkit import tflite
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
+from fgkit.quantization import QUANTIZATIONS
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
         "intermediate_size": 64, "vocab_size": 484, "sliding_window": 16}
@@ -39,7 +40,7 @@ def tiny_model() -> Path:
 
 
 @functools.cache
-def tiny_tflite() -> Path:
+def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
     """The tiny model converted by the very code that the child process of `convert` runs."""
     tflite._import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
@@ -64,10 +65,10 @@ def tiny_tflite() -> Path:
     try:
         tflite._worker(json.dumps({
             "model_dir": str(tiny_model()), "output_path": str(folder), "output_name_prefix": "tiny",
-            "prefill_seq_len": PREFILL, "kv_cache_max_len": KV, "quantize": "dynamic_int8"}))
+            "prefill_seq_len": PREFILL, "kv_cache_max_len": KV, "quantize": quantize}))
     finally:
         decoder.get_decoder_config_270m = real
-    return folder / f"tiny_q8_ekv{KV}.tflite"
+    return folder / f"tiny_{QUANTIZATIONS[quantize].suffix}_ekv{KV}.tflite"
 
 
 def pytorch_logits(ids: list[int]) -> np.ndarray:
