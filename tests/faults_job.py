@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 import tiny
 
 from fgkit import manifest
-from fgkit.files import sha256
+from fgkit.files import read_json, sha256
 from fgkit.locks import LOCK, STEP_LOCK
 
 TESTS = Path(__file__).resolve().parent
@@ -104,8 +105,10 @@ class Job:
 
     def start(self, command: list[str], **environment: str) -> subprocess.Popen:
         """Start a command in a process group of its own."""
+        # Whoever starts this in the background of a shell ignores Ctrl-C, and so would every child.
         return subprocess.Popen(command, env=self.environment | environment, stdout=subprocess.PIPE, start_new_session=True,
-                                stderr=subprocess.STDOUT, text=True, errors="replace", cwd=self.folder)
+                                stderr=subprocess.STDOUT, text=True, errors="replace", cwd=self.folder,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def finish(self, command: list[str], **environment: str) -> tuple[int, str]:
         """Run a command to its end; its exit code and what it said."""
@@ -153,6 +156,9 @@ class Job:
         wrong = [f"{name} {'differs' if name in found else 'is missing'}" for name, digest in self.wanted.items()
                  if any(kind in name for kind in kinds) and found.get(name) != digest]
         extra = {name for name in names - self.names - {LOCK, STEP_LOCK} if not name.endswith((".ipynb", ".png")) and not name.startswith("app/")}
+        if any(text.startswith("model/fgkit.json differs") for text in wrong):
+            one, two = (read_json(folder / "model" / "fgkit.json") for folder in (self.folder / "whole", self.output))
+            wrong += [f"{key}: {one[key]!r:.900}, {two.get(key)!r:.900}" for key in one if one[key] != two.get(key)]
         return wrong + [f"{name} is left over" for name in sorted(extra)]
 
 

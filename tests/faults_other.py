@@ -206,12 +206,13 @@ def interrupt(job: Job) -> Iterator[Result]:
     """Ctrl-C, once and twice, in a training and in a conversion."""
     import psutil
 
-    for stage in STAGES[:2]:
+    for stage, begun in (("finetune", "checkpoints/*/*"), ("to_tflite", ".tflite-*"))[:len(STAGES)]:
         for times in (1, 2):
             job.before(stage)
             process = job.start(job.run())
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.7 * job.seconds[stage] + 4)
+            while not any(job.output.glob(begun)) and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(0.3)
             found = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
             for _ in range(times):
                 with contextlib.suppress(ProcessLookupError):
