@@ -1,7 +1,8 @@
 """Progress bars: in a notebook where one looks at it, in the terminal when `python -m fgkit run` executes it.
 
-A panel that works in a thread shows them in itself (`shown_in`). A headless notebook writes its bars into the file that FGKIT_PROGRESS names, and the command line copies that file to the
-terminal, so that executed notebooks stay free of progress noise.
+A panel that works in a thread shows them in itself (`shown_in`). A headless notebook writes its bars into the file that
+FGKIT_PROGRESS names, and the command line copies that file to the terminal, so that executed notebooks stay free of progress
+noise; where nobody reads, as under papermill alone, there are none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "FGKIT_PROGRESS"
+from .display import RELAY, unattended
+
+VARIABLE = RELAY
 _panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("panel", default=None)
 
 
@@ -35,7 +38,7 @@ def bar(iterable: Any = None, **options: Any) -> Any:
         return tqdm(iterable, file=_Relay(relay), ncols=100, mininterval=1, **options)
     from tqdm.auto import tqdm
 
-    return tqdm(iterable, **options)
+    return tqdm(iterable, **options | ({"disable": True} if unattended() else {}))
 
 
 def note(text: str) -> None:

@@ -11,33 +11,14 @@ parameters cell until somebody changes it. The panels keep to what ipywidgets 7.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
-from . import examples, progress
+from . import examples
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig
+from .display import interactive
 from .scoring import Rows
-
-
-def interactive() -> bool:
-    """Whether a person looks on: the front end that sent this cell can ask for input, which papermill's cannot.
-
-    Colab's kernel asks in a way of its own, and counts. Without ipywidgets nobody can click.
-    """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    kernel = getattr(shell, "kernel", None)
-    if kernel is None or os.environ.get(progress.VARIABLE):
-        return False
-    try:
-        import ipywidgets  # noqa: F401
-    except ModuleNotFoundError:
-        return False
-    if type(kernel).__module__.startswith("google.colab"):
-        return True
-    parent = kernel.get_parent() or {}
-    return bool(parent.get("content", {}).get("allow_stdin"))
 
 
 def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:

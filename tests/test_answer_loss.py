@@ -53,3 +53,16 @@ def test_thousands_of_small_chances_are_not_rounded_away() -> None:
     exact = torch.nn.functional.cross_entropy(logits.double().T, torch.tensor([0]))  # 1.7e-4
     loss = answer_loss.answer_loss(torch.ones(1, 1), logits, torch.tensor([0]))
     assert abs(loss.double() - exact) < 0.01 * exact
+
+
+def test_hits_are_the_most_likely_tokens_and_the_loss_is_the_same():
+    from fgkit.answer_loss import answers_hit
+
+    torch.manual_seed(3)
+    hidden, weight = torch.randn(50, 16), torch.randn(9000, 16)  # three slices, the last one short
+    logits = hidden @ weight.T
+    answers = logits.argmax(-1)
+    answers[::3] = torch.randint(0, 9000, answers[::3].shape)
+    loss, hits = answers_hit(hidden, weight, answers)
+    assert torch.equal(hits, logits.argmax(-1) == answers) and 30 <= hits.sum() < 50
+    assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, answers, reduction="sum"), rtol=1e-5)

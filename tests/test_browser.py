@@ -55,12 +55,9 @@ def page(folder):
         yield page
 
 
-def keep(page, name: str) -> None:
-    """The page as the test sees it, for whoever looks into a failure or wants to see the panels: build/browser/*.png."""
-    path = lab.ROOT / "build" / "browser" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(path))
-    assert path.stat().st_size > 10_000
+def keep(panel, name: str) -> None:
+    """A panel as the test sees it, for whoever looks into a failure or changes its look: build/browser/*.png."""
+    assert lab.shot(panel, lab.ROOT / "build" / "browser" / f"{name}.png").stat().st_size > 3_000
 
 
 def finished(page, seconds: float) -> None:
@@ -94,8 +91,11 @@ def test_finetune_by_hand(page, folder):
     explorer.locator(".fgkit-token.fgkit-trained").first.wait_for()
     assert "".join(explorer.locator(".fgkit-token.fgkit-trained").all_inner_texts()).startswith("<start_function_call>call:")
 
+    keep(explorer, "explorer")
+
     # The hyperparameters: what is refused, what it will take, Start, Stop
     assert "100%" in training.inner_text() or "held-out answers right" in training.inner_text()
+    keep(training, "training")
     steps = training.locator("td").nth(1)
     assert steps.inner_text() == "80, 18 rows each"
     epochs = training.locator("input[type=number]").first
@@ -126,6 +126,8 @@ def test_finetune_by_hand(page, folder):
     results.locator(".lm-TabBar-tab", has_text="which tool").click()
     assert results.locator("img").last.evaluate("image => image.naturalWidth") > 400
 
+    keep(results, "results")
+
     # The playground: what a user types is data, not structure
     playground.locator("input[type=text]").fill("ring <b id=evil>now</b>")
     playground.locator("button", has_text="Ask").click()
@@ -154,3 +156,4 @@ def test_to_task_by_hand(page, folder):
     playground.locator(".fgkit-column").nth(1).locator(".fgkit-good, .fgkit-bad").wait_for()
     assert playground.locator(".fgkit-who").all_inner_texts()[1].startswith("functiongemma-flutter.task")
     assert playground.inner_text().count("call: ") == 2
+    keep(playground, "playground")

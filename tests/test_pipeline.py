@@ -461,6 +461,10 @@ def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     assert "| exact match " in text and "change_background_color" in text and "12 " in text
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 6  # the data, the loss, scores and confusions twice
     assert not [output for output in outputs if output.output_type == "error"]
+    assert "expected: " in text and "loaded in a fresh process: 3 of 3 answers" in text  # what stands for the panels
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
+    assert kinds <= {"image/png", "text/markdown", "text/plain"}, "widgets leave nothing to read in a file"
+    assert "it/s" not in text and "hf_" not in text
 
 
 def test_evaluate_writes_what_the_design_names(trained, tmp_path, capsys):
