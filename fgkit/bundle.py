@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, litertlm_archive, prompts, task_archive, tokenizer_model, zip_times
+from . import files, litertlm_archive, profiles, prompts, task_archive, tokenizer_model, zip_times
 from .errors import BundleError, ConfigError
-from .profiles import LITERTLM, PROFILES, Profile
+from .profiles import BAKED, LITERTLM, PROFILES, Profile
 from .tflite import signatures
 from .tokenizer_model import check_tokens
 
@@ -56,23 +56,26 @@ class BundleInfo:
 
 
 def create_task(tflite: str | Path, tokenizer: str | Path, output: str | Path, *, profile: str = "guide",
-                sidecar: Mapping[str, Any]) -> Path:
+                developer_turn: str = "", sidecar: Mapping[str, Any]) -> Path:
     """Bundle a `.task`, re-open it, compare, and only then rename to `output`; write JSON and licence notice beside it.
 
     Args:
         tflite: the converted network.
         tokenizer: the SentencePiece model of the model folder.
         output: the `.task` to write; an existing one is replaced.
-        profile: a name in PROFILES.
+        profile: a name in PROFILES, or `baked`.
+        developer_turn: for `baked`: what the bundle puts before every question.
         sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile, stop tokens, sizes and
             hashes are added.
     Raises:
         ConfigError: no such profile, or `output` does not end in `.task`.
         BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
-    if profile not in PROFILES:
-        raise ConfigError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}.")
-    tflite, tokenizer, wanted = Path(tflite), Path(tokenizer), PROFILES[profile]
+    if profile not in (*PROFILES, BAKED):
+        raise ConfigError(f"profile is {profile!r}, expected one of {', '.join((*PROFILES, BAKED))}.")
+    if (profile == BAKED) != bool(developer_turn):
+        raise ConfigError(f"profile is {profile!r}, but {'no' if profile == BAKED else 'a'} developer turn is given.")
+    tflite, tokenizer, wanted = Path(tflite), Path(tokenizer), profiles.profile(profile, developer_turn)
 
     def write(part: Path) -> None:
         _bundle(tflite, tokenizer, part, wanted)

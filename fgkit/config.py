@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from . import credentials, devices, prompts, styles
-from .bundle import PROFILES
 from .errors import ConfigError
 from .formats import FORMATS
+from .profiles import BAKED, PROFILES
 from .quantization import QUANTIZATIONS
 from .tflite import MAX_CONTEXT
 from .wire import DEFAULT_SYSTEM_MSG, nearest
@@ -187,7 +187,8 @@ class TaskConfig(_DataConfig):
     style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Others are "
                               "refused.")
     profile: str = _setting("", "Start, stop and prompt strings in the bundle: guide (one call an answer), google (several "
-                                "calls survive) or flutter_gemma (the plugin sends the whole text); empty: guide, or "
+                                "calls survive), flutter_gemma (the plugin sends the whole text) or baked (the tools are in "
+                                "the bundle, the app sends the question alone); empty: guide, or "
                                 "google where rows have answers with several calls.")
     max_exact_match_loss: float = _setting(3.0, "Points of exact match the bundle may lose against its model.")
     max_tool_accuracy_loss: float = _setting(2.0, "Points of tool accuracy the bundle may lose against its model.")
@@ -197,7 +198,7 @@ class TaskConfig(_DataConfig):
         yield from _model_problems(self.model)
         yield from _name_problems(self.name)
         yield from styles.problems(self.style) if self.style else ()
-        yield from _choice("profile", self.profile or "guide", PROFILES)
+        yield from _choice("profile", self.profile or "guide", (*PROFILES, BAKED))
         for name in ("max_exact_match_loss", "max_tool_accuracy_loss"):
             if not 0 <= getattr(self, name) <= 100:
                 yield f"{name} is {getattr(self, name)}, expected 0 to 100 points"

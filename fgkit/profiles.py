@@ -31,6 +31,20 @@ PROFILES = {
     # Today's flutter_gemma plugin writes the turns itself.
     "flutter_gemma": Profile("<bos>", _GUIDE_STOPS, "", ""),
 }
+BAKED = "baked"  # the developer turn is the bundle's, so that an app sends the question alone: see `profile`
+
+
+def profile(name: str, developer_turn: str = "") -> Profile:
+    """The profile of a name in PROFILES, or `baked`: the developer turn with its declarations in front of every question.
+
+    Args:
+        name: which.
+        developer_turn: for `baked`: the rendered turn, without `<bos>`.
+    """
+    if name != BAKED:
+        return PROFILES[name]
+    return Profile("<bos>", _GUIDE_STOPS, developer_turn + _PREFIX, _SUFFIX)
+
 
 # A `.litertlm`: whole calls, because LiteRT-LM reads them itself, and a stop wherever the model was taught to stop.
 LITERTLM = Profile("<bos>", STOP_TOKENS, _PREFIX, _SUFFIX)

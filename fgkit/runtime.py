@@ -37,14 +37,15 @@ class Runtime:
     Raises:
         BundleError: the bundle is missing or damaged, or LiteRT-LM does not load it.
 
-    `end_tag_cut` says whether the bundle stops at a call's end tag, so that answers lack it (see `calls.parse`).
+    `profile` is the name of the bundle's profile, where the JSON beside it tells; `end_tag_cut` says whether the bundle stops at a call's end tag, so that answers lack it (see `calls.parse`).
     """
 
     def __init__(self, path: str | Path, *, cache_dir: str | Path | None = None):
         self.path = Path(path)
         self._kept: tuple[tuple[str, int], Any] | None = None
         self._unkept: Any = None
-        bundle.read_bundle(self.path)  # LiteRT-LM may end the whole process on a damaged file
+        sidecar = bundle.read_bundle(self.path).sidecar or {}  # LiteRT-LM may end the whole process on a damaged file
+        self.profile: str = sidecar.get("profile", "")
         folder = own_cache(self.path) if cache_dir is None else Path(cache_dir)
         folder.mkdir(parents=True, exist_ok=True)
         import litert_lm

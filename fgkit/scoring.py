@@ -15,10 +15,11 @@ from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import bundle, evaluation, examples, prompts, runtime_conversations, styles
+from . import bundle, evaluation, examples, progress, prompts, runtime_conversations, sending, styles
 from .errors import ModelError
 from .evaluation import KIND_LABELS
 from .files import read_json, sha256, shipped
+from .profiles import BAKED
 from .records import KINDS, Record, canonical
 from .splits import Data, held_out_data, load_data
 from .tools import load_tools, tools_hash
@@ -192,7 +193,14 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
     conversing = path.suffix == ".litertlm" and style[0] in runtime_conversations.STYLES
     as_trained: dict[str, int] = {}
 
+    ways: dict[str, Any] = {}
+
     def answers(texts: list[str], name: str) -> list[str]:
+        if path.suffix == ".task" and not ways:
+            ways.update(sending.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest))
+        if runtime.profile == BAKED:
+            return [sending.answer(runtime, sending.QUESTION, row, text, max_new_tokens=longest)
+                    for row, text in zip(progress.bar(rows.held_out, desc=path.name, unit="row"), texts)]
         if not conversing:
             return runtime.generate_all(texts, longest)
         found, as_trained[name] = runtime_conversations.ask_all(runtime, rows.held_out, rows.tools, texts,
@@ -200,9 +208,11 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         return found
 
     with Runtime(path) as runtime:
+        baked = runtime.profile == BAKED
         score = _score(rows, system_message, style[:1] if conversing else style, answers,
                        end_tag_cut=runtime.end_tag_cut and not conversing)
-    sent = {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]} if conversing else {"sent": "prompt"}
+    sent = {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]} if conversing else {
+        "sent": sending.QUESTION if baked else "prompt", "ways": ways}
     return score | origin(path, rows) | sent
 
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, checks, checksums, devices, evaluation, examples, progress, prompts, report, respelling,
-               runtime_speed, score_plots, score_table, styles, summary, tflite)
+from . import (bundle, checks, checksums, devices, evaluation, examples, profiles, progress, prompts, report,
+               respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
@@ -29,6 +29,7 @@ from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate, together
 from .manifest import step
+from .profiles import BAKED
 from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
                       score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
@@ -212,7 +213,9 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     for part in (folder, network):
         checksums.require(part)
     path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-                              profile=profile, sidecar=sidecar(settings, rows))
+                              profile=profile, sidecar=sidecar(settings, rows), developer_turn="" if profile != BAKED else
+                              sending.developer_turn(examples.prompt_texts(
+                                  rows.held_out[:1], rows.tools, system_message_of(folder), names[0])[0]))
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
                    files={path.name: summary.describe_file(path)})
     return path
@@ -262,6 +265,8 @@ def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
                  for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))}
         bundle.update_sidecar(path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name))
     whole = together(verdicts)
+    if ways := (scores["task"] or {}).get("ways"):
+        whole = replace(whole, lines=(*whole.lines, *sending.lines(ways)))
     summary.update(settings.folder, gate=whole.described())
     return whole
 
@@ -372,7 +377,10 @@ def _profile(settings: TaskConfig, rows: Rows) -> str:
         progress.note(f"Profile {profile!r}: " + (
             "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
             else "every answer is one call or plain text."))
-    elif rows.parallel and "<end_function_call>" in bundle.PROFILES[profile].stop_tokens:
+    elif profile == BAKED and not (rows.tools and all(map(sending.is_single, rows.held_out))):
+        raise ConfigError("profile is 'baked', which puts one developer turn before one question, but rows have tools of "
+                          "their own or several turns. Choose 'guide' or 'google', or leave profile empty.")
+    elif rows.parallel and "<end_function_call>" in profiles.profile(profile).stop_tokens:
         raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers "
                           "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
     return profile

@@ -1,4 +1,4 @@
-"""The main job, whole and real: one command, from the shipped rows to a `.task` that has been run and scored.
+"""The main job, whole and real: one command, from the shipped rows to a `.task` and a `.litertlm` that have been run and scored.
 
 About 15 minutes and 8 GB of memory on two cores; offline, apart from the package that holds the offline base's weights.
 """
@@ -46,10 +46,12 @@ def test_the_main_job(tmp_path: Path) -> None:
         assert len(cells) >= 5 and all(cell.execution_count for cell in cells if cell.source.strip())
         assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     assert {path.name for path in (out / "model").iterdir()} == MODEL_FILES
-    (network,), (task,) = out.rglob("*.tflite"), out.rglob("*.task")
+    (network,), (task,), (litertlm,) = out.rglob("*.tflite"), out.rglob("*.task"), out.rglob("*.litertlm")
     assert (network.parent, network.name) == (out, "functiongemma-flutter_q8_ekv1024.tflite")
     assert (task.parent, task.name) == (out, "functiongemma-flutter.task")
-    assert 270e6 < task.stat().st_size < 300e6 and 270e6 < network.stat().st_size < task.stat().st_size
+    assert litertlm == task.with_suffix(".litertlm")
+    assert 270e6 < task.stat().st_size < 300e6 and 270e6 < litertlm.stat().st_size < 300e6
+    assert 270e6 < network.stat().st_size < task.stat().st_size
     for picture in ("report.png", "loss.png", "scores.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     left_over = ("*checkpoint-*", "*.xnnpack_cache*", "*.part", "optimizer.pt", ".tflite-*")
@@ -57,7 +59,7 @@ def test_the_main_job(tmp_path: Path) -> None:
 
     # What was measured
     summary = read_json(out / "summary.json")
-    base, tuned, bundled = scores = [summary[name] for name in ("base", "tuned", "task")]
+    base, tuned, bundled, conversed = scores = [summary[name] for name in ("base", "tuned", "task", "litertlm")]
     held_out = (ROOT / "data" / "eval_data.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     for score in scores:
         assert score["n"] == len(score["rows"]) == len(held_out) and len(score["per_tool"]) == 3
@@ -65,19 +67,30 @@ def test_the_main_job(tmp_path: Path) -> None:
         assert 0 <= score["exact_match"] <= score["tool_accuracy"] <= score["parse_rate"] <= 1
     assert tuned["tool_accuracy"] >= 0.98 and tuned["exact_match"] >= 0.80
     assert base["exact_match"] < tuned["exact_match"] and base["tool_accuracy"] < tuned["tool_accuracy"]
-    assert summary["gate"]["passed"] is True and summary["gate"]["lines"][0] == f"gate passed on {len(held_out)} rows"
-    assert set(summary["files"]) == {"model/model.safetensors", network.name, task.name}
+    assert summary["gate"]["passed"] is True
+    assert [summary["gate"]["lines"][place] for place in (0, 3)] == [
+        f"{path.name}: gate passed on {len(held_out)} rows" for path in (task, litertlm)]
+    assert (bundled["sent"], conversed["sent"]) == ("prompt", "conversation")
+    assert conversed["prompts_as_trained"] == len(held_out)  # the runtime wrote every prompt as it was trained
+    assert set(summary["files"]) == {"model/model.safetensors", network.name, task.name, litertlm.name}
+    assert set(summary["speed"]) == {task.name, litertlm.name}
+    assert all(found["decode_tokens_per_second"] > 1 and found["peak_memory_bytes"] < 2e9
+               for found in summary["speed"].values())
     for name, facts in summary["files"].items():
         assert (facts["bytes"], facts["sha256"]) == ((out / name).stat().st_size, sha256(out / name))
     assert tuned["sha256"] == summary["files"]["model/model.safetensors"]["sha256"] != base["sha256"]
     assert bundled["sha256"] == summary["files"][task.name]["sha256"]
+    assert conversed["sha256"] == summary["files"][litertlm.name]["sha256"]
     assert {*STAGES, "training", "conversion"} <= set(summary["seconds"])
     assert all(seconds > 0 for seconds in summary["seconds"].values())
     assert all(0 < gigabytes < 9 for gigabytes in summary["peak_memory_gb"].values()) and summary["peak_memory_gb"]
     assert {"python", "fgkit", "torch", "litert-torch", "mediapipe", "litert-lm"} <= set(summary["versions"])
     assert set(summary["settings"]) == set(STAGES)
 
-    # What travels with the bundle
+    # What travels with the bundles
+    beside = read_json(out / f"{litertlm.name}.json")
+    assert beside["sha256"] == sha256(litertlm) and beside["model_type"] == "function_gemma"
+    assert beside["gate"]["passed"] is True and beside["template_writes_tools"] is True
     beside = read_json(out / f"{task.name}.json")
     assert beside["sha256"] == sha256(task) and beside["base"] == "offline" and beside["style"] == "template"
     assert beside["stop_tokens"] == ["<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>"]
@@ -85,17 +98,17 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert "Gemma Terms of Use" in (out / "NOTICE-GEMMA.txt").read_text(encoding="utf-8")
 
     # What the user sees
-    assert re.search(r"^\| +\| +base \| +tuned \| +task \|$", printed, re.M)
+    assert re.search(r"^\| +\| +base \| +tuned \| +task \| +litertlm \|$", printed, re.M)
     assert "gate passed on" in printed and str(out) in printed
     assert "skipped" not in printed
 
     # The same command again does nothing
     files_before = {path: path.stat().st_mtime_ns for path in out.rglob("*")
-                    if path.suffix in (".task", ".tflite", ".ipynb", ".safetensors")}
+                    if path.suffix in (".task", ".litertlm", ".tflite", ".ipynb", ".safetensors")}
     printed = fgkit("run", "--output", str(out), "--base", "offline", timeout=300)
     assert [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("[")] == [
         "already done for the same inputs, skipped"] * 3
-    assert files_before == {path: path.stat().st_mtime_ns for path in files_before} and len(files_before) == 6
+    assert files_before == {path: path.stat().st_mtime_ns for path in files_before} and len(files_before) == 7
     assert read_json(out / "summary.json") == summary
 
     # The finished bundle, asked again by itself, gives the same answers: rows from all over the file

@@ -20,7 +20,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from fgkit import config, devices, pipeline
-from fgkit.bundle import PROFILES
+from fgkit.profiles import BAKED, PROFILES
 from fgkit.formats import FORMATS
 from fgkit.quantization import QUANTIZATIONS
 
@@ -121,7 +121,7 @@ def test_papermill_sees_every_parameter(name):
 
 @pytest.mark.parametrize(("name", "parameter", "choices"), [
     ("to_tflite", "quantize", list(QUANTIZATIONS)),
-    ("to_task", "profile", ["", *PROFILES]),
+    ("to_task", "profile", ["", *PROFILES, BAKED]),
     *((name, "data_format", list(FORMATS)) for name in NAMES),
     ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
 ])

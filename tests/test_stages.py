@@ -585,6 +585,7 @@ class FakeRuntime:
     asked: list[str] = []
     answer = completion([RED]).replace("<end_function_call><start_function_response>", "")
     end_tag_cut = True
+    profile = ""
 
     def __init__(self, path):
         self.path = path
@@ -608,6 +609,7 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
+    monkeypatch.setattr(scoring.sending, "try_ways", lambda *_, **__: {})
     monkeypatch.setattr(scoring, "bundle_prompt", lambda path, tools, style: ("Act.", "litert_lm" if style is None else style))
     return FakeRuntime
 
