@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from test_bundle import tiny_tokenizer
-from test_runtime import KV
 from test_tflite import tiny_tflite
 
 from fgkit import bundle, profiles, prompts, runtime, sending
@@ -18,8 +17,8 @@ TOOLS = [{"type": "function", "function": {"name": "set_color", "description": "
     "type": "object", "properties": {"color": {"type": "string", "description": "c"}}}}}]
 
 
-def trained(text: str, tools=TOOLS) -> str:
-    return prompts.render(prompts.conversation(text), tools, add_generation_prompt=True)
+def trained(text: str, tools=TOOLS, message: str = "Act.") -> str:
+    return prompts.render(prompts.conversation(text, message), tools, add_generation_prompt=True)
 
 
 class Noting:
@@ -71,7 +70,6 @@ def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monke
     with runtime.Runtime(baked) as opened:
         assert opened.profile == "baked"
         row, whole = request(1, "red"), trained("red", [])
-        assert len(whole) < KV * 4
         alone = sending.answer(opened, sending.QUESTION, row, whole, max_new_tokens=6)
         assert alone == opened.generate(whole, max_new_tokens=6) and alone
         assert alone != opened.generate("red", max_new_tokens=6)
