@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import examples
+from .base_model import load_tokenizer
 from .cut_base import FILE
 from .files import read_json
 from .prefix_tree import Row
@@ -45,11 +46,10 @@ def unseen(folder: Path, records: Sequence[Record], rows: Sequence[Row], tools: 
 
 def tokenizer_without(folder: Path, ids: Sequence[int]) -> Any:
     """A model folder's tokenizer that never merges up to these pieces."""
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    data = read_json(folder / "tokenizer.json")
+    whole, data = load_tokenizer(folder).backend_tokenizer, read_json(folder / "tokenizer.json")
     model, gone = data["model"], set(ids)
     model["merges"] = [merge for merge in model["merges"]
                        if model["vocab"]["".join(merge.split(" ") if isinstance(merge, str) else merge)] not in gone]
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(data)))
+    return PreTrainedTokenizerFast(tokenizer_object=type(whole).from_str(json.dumps(data)))
