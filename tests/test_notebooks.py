@@ -291,6 +291,15 @@ def test_a_typo_in_a_parameter_file_is_refused_with_the_nearest_name(tmp_path, c
     assert "'learning_rte' does not exist" in said and "did you mean 'learning_rate'" in said
 
 
+def test_the_page_of_the_notebooks_has_their_badges():
+    page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        badge = re.search(r"\[!\[Open in Colab\].*?\.ipynb\)", source(notebook(name)["cells"][0]))[0]
+        assert badge in page
+    for picture in re.findall(r"\((images/[^)]+)\)", (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")):
+        assert 1_000 < (ROOT / "docs" / picture).stat().st_size < 300_000
+
+
 PAGES = ("README.md", "CONTRIBUTING.md", "notebooks/README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
 
 
