@@ -23,6 +23,22 @@ def end_with_parent() -> None:
     threading.Thread(target=_wait, daemon=True).start()
 
 
+def peak_memory_bytes() -> int | None:
+    """Most memory this process has held so far; None on Windows, which does not tell.
+
+    Linux counts what the parent held into a child's `ru_maxrss`, because the child borrows its memory until it is another
+    program; VmHWM begins anew there.
+    """
+    if sys.platform == "win32":
+        return None
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _wait() -> None:
     os.read(sys.stdin.fileno(), 1)  # nothing is ever written: the pipe breaks
     os._exit(1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bundle
+from .child import peak_memory_bytes
 from .errors import BundleError
 from .runtime import own_cache
 
@@ -72,8 +73,6 @@ def _run(path: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _worker(request: str) -> None:
     """The child's side: one JSON line on stdout."""
-    import resource
-
     import litert_lm
 
     asked = json.loads(request)
@@ -81,10 +80,9 @@ def _worker(request: str) -> None:
     found = litert_lm.Benchmark(asked["path"], litert_lm.Backend.CPU(thread_count=asked["threads"]),
                                 prefill_tokens=asked["prefill_tokens"], decode_tokens=asked["decode_tokens"],
                                 cache_dir=asked["cache"]).run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("\n" + json.dumps({
         "prefill_tokens_per_second": round(found.last_prefill_tokens_per_second, 1),
         "decode_tokens_per_second": round(found.last_decode_tokens_per_second, 1),
         "time_to_first_token": round(found.time_to_first_token_in_second, 3),
         "load_seconds": round(found.init_time_in_second, 2),
-        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}), flush=True)
+        "peak_memory_bytes": peak_memory_bytes()}), flush=True)

@@ -22,6 +22,7 @@ from typing import Any
 from . import (bundle, checks, checksums, devices, evaluation, examples, profiles, progress, prompts, report,
                respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
+from .child import peak_memory_bytes
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
 from .display import show_picture, show_table
@@ -299,13 +300,9 @@ def _timed(folder: Path, what: str) -> Iterator[None]:
 
 
 def peak_memory_gb() -> float | None:
-    """Most memory this process has held so far, in GB; None on Windows, which does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+    """Most memory this process has held so far, in GB; None where the system does not tell."""
+    peak = peak_memory_bytes()
+    return None if peak is None else round(peak / 1e9, 2)
 
 
 def _modifications(base: Base, count: int) -> str:

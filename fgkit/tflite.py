@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks, files, quantization
+from .child import peak_memory_bytes
 from .errors import BundleError, ConfigError, ModelError
 from .progress import bar
 from .quantization import QUANTIZATIONS
@@ -284,8 +285,6 @@ def _command(request: dict[str, Any]) -> list[str]:
 
 def _worker(request: str) -> None:
     """The child's side of `convert`: the guide's cell, then one JSON line with the peak memory on stdout."""
-    import resource
-
     settings = json.loads(request)
     _import_lora_layers()
     from litert_torch.generative.layers import kv_cache
@@ -302,8 +301,7 @@ def _worker(request: str) -> None:
     if wanted.own:
         del pytorch_model
         quantization.quantize(made, made.replace(f"_{QUANTIZATIONS['none'].suffix}_", f"_{wanted.suffix}_"), name)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print("\n" + json.dumps({"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}), flush=True)
+    print("\n" + json.dumps({"peak_memory_bytes": peak_memory_bytes()}), flush=True)
 
 
 def _build(folder: Path) -> Any:
