@@ -292,7 +292,7 @@ def test_run_refuses_model_and_base_together(main, tmp_path, monkeypatch):
 
 def test_run_hands_options_on_and_prints_the_table(main, tmp_path, monkeypatch):
     seen = {}
-    summary = {"base": None, "tuned": None, "task": None, "gate": {"passed": True, "lines": ["gate passed on 2 rows"]},
+    summary = {"base": None, "tuned": None, "task": None, "litertlm": None, "speed": {}, "gate": {"passed": True, "lines": ["gate passed on 2 rows"]},
                "files": {"x.task": {"bytes": 284_600_000}}, "seconds": {"finetune": 90.0}}
     monkeypatch.setattr(pipeline, "run", lambda parameters: seen.update(parameters) or summary)
     code, out, _ = main("run", "--output", tmp_path, "--base", "offline", "--data", "d", "--eval", "e", "--tools", "t",
