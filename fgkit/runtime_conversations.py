@@ -9,6 +9,7 @@ Reply(prompt='<bos><start_of_turn>developer...', calls=(Call('change_background_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,16 @@ from .tflite import quiet_stderr
 if TYPE_CHECKING:
     from .runtime import Runtime
 
+_UNREAD = re.compile(r"[Ff]ailed to parse tool calls from code block: (.*)")
 STYLES = ("template", "litert_lm")  # whose text a conversation can write
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of a conversation: the prompt as the runtime wrote it, the calls and the text that it read."""
+    """One answer of a conversation: the prompt as the runtime wrote it, the calls and the text that it read.
+
+    Of an answer whose calls LiteRT-LM could not read, `text` holds them as the model wrote them.
+    """
 
     prompt: str
     calls: tuple[Call, ...]
@@ -40,7 +45,7 @@ class Reply:
         try:
             return prompts.answer(self.calls, self.text)
         except PromptError:  # nothing the format can say, so certainly no right answer
-            return f"{self.calls!r}{self.text}"
+            return f"{self.calls!r}{self.text}" if self.calls else self.text
 
 
 def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *,
@@ -71,6 +76,7 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
             raise NotImplementedError
 
     config = litert_lm.interfaces.ConstrainedDecodingConfig(enable=True) if constrained else None
+    prompt = ""
     with quiet_stderr() as said:
         try:
             with runtime._engine.create_conversation(
@@ -80,6 +86,8 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
                 prompt = conversation.render_message_to_string(messages[-1])
                 answer = conversation.send_message(messages[-1]).to_json()
         except RuntimeError as error:
+            if prompt and (unread := _UNREAD.search(said())):  # an app gets this error, too: the answer is wrong
+                return Reply(runtime._start_token + prompt, (), f"<start_function_call>{unread[1].strip()}")
             raise BundleError(f"{runtime.path}: LiteRT-LM's conversation failed ({reason(said(), error)}). "
                               + ("Its grammar of calls may not know this vocabulary: leave constrained decoding off."
                                  if constrained else "Shorten the tool declarations or convert with a larger "

@@ -151,7 +151,7 @@ def test_to_task_by_hand(page, folder):
     lab.set_parameters(page, WHERE | {"output": "done", "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0})
     finished(page, 300)
     results, playground = page.locator(".fgkit-panel").all()
-    assert [text for text in results.locator("th").all_inner_texts() if text] == ["base", "tuned", "task"]
+    assert [text for text in results.locator("th").all_inner_texts() if text] == ["base", "tuned", "task", "litertlm"]
     playground.locator("button", has_text="Ask").click()
     playground.locator(".fgkit-column").nth(1).locator(".fgkit-good, .fgkit-bad").wait_for()
     assert playground.locator(".fgkit-who").all_inner_texts()[1].startswith("functiongemma-flutter.task")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from test_bundle import tiny_tokenizer
@@ -12,7 +14,7 @@ from test_tflite import tiny_tflite
 
 from fgkit import bundle, prompts, runtime_conversations
 from fgkit.calls import Call, parse
-from fgkit.errors import BundleError, PromptError, ToolError
+from fgkit.errors import BundleError, CallSyntaxError, PromptError, ToolError
 from fgkit.records import request
 from fgkit.runtime import Runtime
 from fgkit.tflite import quiet_stderr
@@ -83,6 +85,28 @@ def test_an_answer_is_scored_by_the_calls_that_the_runtime_read():
     assert parse(runtime_conversations.Reply("", (), "Hello").as_model_text()) == []
     unsayable = runtime_conversations.Reply("", (Call("f", {"a": "<escape>"}),), "")
     assert "<escape>" in unsayable.as_model_text()
+
+
+def test_calls_that_the_runtime_cannot_read_are_a_wrong_answer(runtime, monkeypatch):
+    class Conversation:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def render_message_to_string(self, message):
+            return "prompt"
+
+        def send_message(self, message):
+            os.write(2, b"E0000 00:00 1 x.cc:1] INVALID_ARGUMENT: Failed to parse tool calls from code block: calll:ping{}\n")
+            raise RuntimeError("litert_lm_conversation_send_message failed")
+
+    monkeypatch.setattr(runtime._engine, "create_conversation", lambda **_: Conversation())
+    reply = runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=2)
+    assert reply == runtime_conversations.Reply("<bos>prompt", (), "<start_function_call>calll:ping{}")
+    with pytest.raises(CallSyntaxError):
+        parse(reply.as_model_text())
 
 
 def test_what_does_not_fit_or_is_not_offered_is_one_message(runtime):
