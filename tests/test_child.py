@@ -48,3 +48,10 @@ def alive(number: int) -> bool:
         return False
     stat = Path(f"/proc/{number}/stat")
     return not stat.is_file() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"  # nobody may fetch it here
+
+
+def test_the_peak_memory_of_a_child_is_its_own():
+    ballast = bytearray(b"x") * 400_000_000
+    code = "from fgkit.child import peak_memory_bytes; print(peak_memory_bytes())"
+    found = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 1e6 < found < len(ballast) / 2
