@@ -70,7 +70,7 @@ def runtime(tmp_path_factory) -> Path:
         (site / path.name).symlink_to(path)
     pip("install", "--quiet", "--no-deps", "-r", FREEZE, python=python)
     (folder / "before.json").write_text(pip("list", "--format", "json", python=python))
-    copy = shutil.copytree(ROOT, folder / "copy", ignore=shutil.ignore_patterns(".*", "run*", "build", "*.egg-info"))
+    copy = shutil.copytree(ROOT, folder / "copy", ignore=shutil.ignore_patterns(".*", "run", "run_*", "build", "*.egg-info"))
     pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
     (wheel,) = folder.glob("fgkit-*.whl")
     pip("install", "--quiet", f"fgkit[colab-finetune] @ {wheel.as_uri()}", python=python)
