@@ -88,7 +88,7 @@ def test_a_tokenizer_that_cannot_be_parsed_is_named(made, tmp_path):
         bundle.read_bundle(bad)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_changed_headers_are_read_or_refused_and_nothing_else(made, data):
     whole = bytearray(made.read_bytes())

@@ -44,7 +44,7 @@ def written(runtime, messages, tools):
     return "<bos>" + text
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY_TOOLS.filter(lambda tools: "\\x00" not in repr(tools) and plain_floats(tools)))
 def test_the_runtime_writes_the_text_of_the_models_own_template(runtime, tools):
     messages = [DEVELOPER, {"role": "user", "content": " make it red "}]

@@ -113,7 +113,7 @@ def accepted(messages, tools):
 
 def plain_floats(tools):
     """Whether all floats are quarters: of others, a few are printed longer (style_litert_lm.number_problems)."""
-    return all(leaf * 4 == int(leaf * 4) and abs(leaf) < 2**40 for _, leaf, is_key in walk(tools, "")
+    return all(abs(leaf) < 2**40 and leaf * 4 == int(leaf * 4) for _, leaf, is_key in walk(tools, "")
                if isinstance(leaf, float) and not is_key)
 
 
@@ -121,7 +121,7 @@ def no_nul(text):  # the runtime's C interface ends texts at it
     return "\x00" not in str(text)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["system", "developer", None]), CONTENTS.filter(no_nul), CONTENTS.filter(no_nul),
        TOOLS.filter(lambda tools: "\\x00" not in repr(tools) and plain_floats(tools)))
 def test_any_request_is_what_the_runtime_writes(engine, role, developer, user, tools):
@@ -136,7 +136,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1)
                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES | TEXTS, VALUES, max_size=4).filter(lambda item: "\\x00" not in repr(item)))
 def test_a_response_comes_sorted(engine, response):
     messages = [USER, call(), {"role": "tool", "content": [{"name": "f", "response": response}]}]
@@ -168,7 +168,7 @@ def test_the_same_spaces_are_trimmed(engine):
     assert kept == spaces - set(style_litert_lm.SPACES) == set("\x1c\x1d\x1e\x1f\u200b\ufeff\u180e")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=50, max_size=50))
 def test_numbers(engine, bits):
     numbers = [*bits, *(-(each >> 1) for each in bits), *((each >> 40) / 4 for each in bits)]
