@@ -1,4 +1,4 @@
-"""The main job, whole and real: one command, from the shipped rows to a `.task` and a `.litertlm` that have been run and scored.
+"""The main job, whole and real: one command, from the shipped rows to bundles that have been run and scored.
 
 About 15 minutes and 8 GB of memory on two cores; offline, apart from the package that holds the offline base's weights.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("finetune", "to_tflite", "to_task")
 MODEL_FILES = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
                "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt",
-               "fgkit.json"}
+               "fgkit.json", "SHA256SUMS"}
 SUBSET = 20
 
 
