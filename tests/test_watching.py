@@ -33,13 +33,21 @@ def test_a_stop_at_the_last_step_stops_nothing():
     assert watch.stopped_after is None
 
 
-def test_the_first_interrupt_asks_and_the_second_one_breaks_off():
-    watch, before = Watch(lambda watch: None), signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def interrupts():
+    """Python's own answer to Ctrl-C, which a process that was started in the background lacks."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_interrupt_asks_and_the_second_one_breaks_off(interrupts):
+    watch = Watch(lambda watch: None)
     with pytest.raises(KeyboardInterrupt), watch.interruptible():
         os.kill(os.getpid(), signal.SIGINT)
         assert watch.stop
         os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is interrupts
 
 
 def test_in_a_thread_nothing_is_caught():
