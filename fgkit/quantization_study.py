@@ -102,7 +102,7 @@ def recommendation(found: dict[str, dict[str, Any]]) -> str:
 def plot(found: dict[str, dict[str, Any]], path: Path) -> Path:
     """Draw size against exact match, with intervals, and size against writing speed."""
     figure, (score_axes, speed_axes) = new(9.0, 4.2, 1, 2)
-    for name, one in found.items():
+    for place, (name, one) in enumerate(sorted(found.items(), key=lambda item: item[1]["bytes"])):
         size, rate = one["bytes"] / 1e6, 100 * one["score"]["exact_match"]
         low, high = (100 * end for end in one["score"]["intervals"]["exact_match"])
         color = BLUE if one["gate"]["passed"] else VERMILION
@@ -111,7 +111,7 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> Path:
         speed = one["speed"]["decode_tokens_per_second"]
         speed_axes.plot(size, speed, color=color, marker="o" if one["gate"]["passed"] else "X")
         for axes, height in ((score_axes, rate), (speed_axes, speed)):
-            axes.annotate(QUANTIZATIONS[name].suffix, (size, height), xytext=(5, 4), textcoords="offset points",
+            axes.annotate(QUANTIZATIONS[name].suffix, (size, height), xytext=(6, (4, -14)[place % 2]), textcoords="offset points",
                           fontsize=8, color=INK)
     score_axes.set_ylabel("exact match (%), line: 95% interval")
     speed_axes.set_ylabel("written tokens a second")
