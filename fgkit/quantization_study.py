@@ -111,7 +111,8 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> Path:
         speed = one["speed"]["decode_tokens_per_second"]
         speed_axes.plot(size, speed, color=color, marker="o" if one["gate"]["passed"] else "X")
         for axes, height in ((score_axes, rate), (speed_axes, speed)):
-            axes.annotate(QUANTIZATIONS[name].suffix, (size, height), xytext=(6, (4, -14)[place % 2]), textcoords="offset points",
+            axes.annotate(QUANTIZATIONS[name].suffix, (size, height), textcoords="offset points",
+                          xytext=(6, -14 if axes is score_axes and place % 2 else 4),
                           fontsize=8, color=INK)
     score_axes.set_ylabel("exact match (%), line: 95% interval")
     speed_axes.set_ylabel("written tokens a second")
