@@ -56,7 +56,7 @@ def study(settings: TaskConfig, rows: Rows, names: Sequence[str] = MENU) -> dict
             progress.note(f"[{number}/{len(names)}] {name}: already measured, of the same model and rows")
             continue
         progress.note(f"[{number}/{len(names)}] {name}")
-        source = source or _float_file(settings, rows, folder, belongs["model_sha256"])
+        source = source or _float_file(settings, folder, belongs["model_sha256"])
         found[name] = _measured(settings, rows, folder, name, source, tuned) | belongs
         write_json(record, found)
     kept = {name: found[name] for name in MENU if name in found}
@@ -126,7 +126,7 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> Path:
     return save(figure, path)
 
 
-def _float_file(settings: TaskConfig, rows: Rows, folder: Path, model_sha256: str) -> Path:
+def _float_file(settings: TaskConfig, folder: Path, model_sha256: str) -> Path:
     """The model converted without quantization, with the KV cache of the run's own `.tflite`."""
     made = sorted(settings.folder.glob(f"{settings.name}_*.tflite.json"))
     context = read_json(made[0])["parameters"]["kv_cache_max_len"] if made else 1024
