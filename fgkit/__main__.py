@@ -1,4 +1,4 @@
-"""The command line: `python -m fgkit run | evaluate | lint | tools | init | doctor | compare | chat`: a skin over the package.
+"""The command line: `python -m fgkit run | evaluate | check | lint | tools | init | doctor | compare | chat`: a skin over the package.
 
 Exit codes: 0 fine; 1 a check found problems; 2 could not run.
 """
@@ -138,6 +138,18 @@ def _evaluate(options: argparse.Namespace) -> int:
         data = Path(options.data or "eval_data.jsonl").name
         print("written:", *score_report.write(options.report, named, data=data))
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from . import bundle_checks, checks
+    from .files import write_json
+
+    found = bundle_checks.check_file(Path(options.path).expanduser(), model=options.model, data=options.data,
+                                     tools=options.tools, format=options.format)
+    print(checks.table(found))
+    if options.json:
+        print("written:", write_json(options.json, [vars(check) for check in found]))
+    return 1 if any(check.status == "fail" for check in found) else 0
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -311,6 +323,16 @@ def _parser() -> argparse.ArgumentParser:
                           "card into this folder")
     evaluate.add_argument("--style", metavar="STYLE",
                           help="prompt style, one that the model was trained in (default: the first stored with it)")
+
+    check = command("check", _check, "look into a finished bundle of any origin: ten numbered checks, without running it",
+                    "check run/functiongemma-flutter.task")
+    check.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")
+    check.add_argument("--model", metavar="DIR", help="the folder it was made from (default: model/ beside it)")
+    check.add_argument("--data", metavar="FILE", default="", help="rows whose prompts and answers must fit "
+                       "(default: the example's held-out rows)")
+    check.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
+    check.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
+    check.add_argument("--json", metavar="OUT", help="write the checks to this file")
 
     lint = command("lint", _lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")

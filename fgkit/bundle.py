@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def create_litertlm(tflite: str | Path, tokenizer: str | Path, output: str | Pat
         BundleError: as for `create_task`.
     """
     tflite, tokenizer = Path(tflite), Path(tokenizer)
-    context = _context(_network(tflite))
+    context = context_of(_network(tflite))
 
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
@@ -120,14 +120,33 @@ def read_bundle(path: str | Path) -> BundleInfo:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise BundleError(f"{path}: ends in {path.suffix!r}, expected {' or '.join(SUFFIXES)}.")
-    info, beside = _read(path), _sidecar_path(path)
+    info = read_archive(path)
+    return replace(info, sidecar=read_record(info.path))
+
+
+def read_archive(path: Path) -> BundleInfo:
+    """Read a bundle alone, whatever lies beside it; raises as `read_bundle` does."""
+    if path.suffix == ".litertlm":
+        found = litertlm_archive.read(path)
+        return BundleInfo(path, found.profile, {kind: end - begin for kind, (begin, end) in found.sections.items()}, found)
+    profile, members = task_archive.read(path)
+    return BundleInfo(path, profile, members)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The JSON beside a bundle, None where there is none.
+
+    Raises:
+        BundleError: it describes another file.
+    """
+    beside = _sidecar_path(path)
     if not beside.is_file():
-        return info
+        return None
     sidecar = files.read_json(beside)
     if not isinstance(sidecar, dict) or sidecar.get("sha256") != files.sha256(path):
         raise BundleError(f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
                           "damaged, or they do not belong together: put the right pair side by side, or delete the .json.")
-    return BundleInfo(path, info.profile, info.members, info.litertlm, sidecar)
+    return sidecar
 
 
 def update_sidecar(path: str | Path, **fields: Any) -> Path:
@@ -178,14 +197,14 @@ def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Pr
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
     found, given = _network(tflite), _file_bytes(tokenizer)
     check_tokens(wanted, given, where=tokenizer)
-    _check_pieces(tflite, found, tokenizer_model.parse(given, tokenizer).GetPieceSize())
+    require_pieces(tflite, found, tokenizer_model.parse(given, tokenizer).GetPieceSize())
     notice = notice_text()
     files.require_space(output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}")
     with files.replacing(output) as part:
         bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
         try:
             write(bundled)
-            info = _read(bundled)
+            info = read_archive(bundled)
             _compare(info, wanted, tflite, given)
             os.replace(bundled, part)
         finally:
@@ -194,7 +213,7 @@ def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Pr
     files.write_json(_sidecar_path(output), {
         **sidecar, "start_token": wanted.start_token, "stop_tokens": list(wanted.stop_tokens),
         "prompt_prefix": wanted.prompt_prefix, "prompt_suffix": wanted.prompt_suffix, "bytes": output.stat().st_size,
-        "members": info.members, "context": _context(found), "sha256": files.sha256(output),
+        "members": info.members, "context": context_of(found), "sha256": files.sha256(output),
         "tflite_sha256": files.sha256(tflite)})
     files.write_text(output.with_name(NOTICE), notice)
     return output
@@ -211,14 +230,6 @@ def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile)
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{tflite}: mediapipe's bundler failed: {error}. "
                           "`python -m fgkit doctor` checks its package.") from error
-
-
-def _read(path: Path) -> BundleInfo:
-    if path.suffix == ".litertlm":
-        found = litertlm_archive.read(path)
-        return BundleInfo(path, found.profile, {kind: end - begin for kind, (begin, end) in found.sections.items()}, found)
-    profile, members = task_archive.read(path)
-    return BundleInfo(path, profile, members)
 
 
 def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
@@ -250,28 +261,39 @@ def _section(info: BundleInfo, kind: str) -> bytes:
         return file.read(end - begin)
 
 
-def _network(path: Path) -> dict[str, Any]:
-    """Give what the network takes and gives; the bundlers would wrap any bytes at all."""
-    if not path.is_file():
-        raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
-    found = signatures(path)
+def read_network(source: Path | bytes, where: Path) -> dict[str, Any]:
+    """Give what a network takes and gives; the bundlers would wrap any bytes at all.
+
+    Args:
+        source: a `.tflite`, or its bytes.
+        where: the file's name for messages.
+    Raises:
+        BundleError: it is no converted language model.
+    """
+    found = signatures(source)
     if "decode" not in found or not any(name.startswith("prefill") for name in found):
-        raise BundleError(f"{path}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
+        raise BundleError(f"{where}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
                           "converted language model: convert one with to_tflite.")
     return found
 
 
-def _context(found: dict[str, Any]) -> int:
+def context_of(network: dict[str, Any]) -> int:
     """The length of a network's KV cache in tokens, as the mask says; 0 where it has none."""
-    return found["decode"].get("inputs", {}).get("mask", [0])[-1]
+    return network["decode"].get("inputs", {}).get("mask", [0])[-1]
 
 
-def _check_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
-    """Refuse a network with the tokenizer of another vocabulary."""
+def require_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
+    """Refuse a network with the tokenizer of another vocabulary (BundleError)."""
     scored = found["decode"].get("outputs", {}).get("logits", [pieces])[-1]
     if scored != pieces:
         raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
                           "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
+
+
+def _network(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
+    return read_network(path, path)
 
 
 def _file_bytes(path: Path) -> bytes:

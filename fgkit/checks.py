@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import checksums, files
+from . import checksums, files, tokenizer_model
 from .errors import CheckFailed, FgkitError
 from .prompts import CONTROL_TOKENS, STOP_IDS
 
@@ -223,14 +223,7 @@ def _piece_problems(path: Path) -> list[str]:
 
     processor = sentencepiece.SentencePieceProcessor()
     processor.LoadFromSerializedProto(path.read_bytes())
-    problems = []
-    for token, number in CONTROL_TOKENS.items():
-        piece = processor.IdToPiece(number) if number < processor.GetPieceSize() else None
-        if piece != token:
-            problems.append(f"{path}: id {number} is {piece!r}, expected {token!r}.")
-        elif number > 3 and processor.Encode(token) != [number]:
-            pieces = processor.Encode(token, out_type=str)
-            problems.append(f"{path}: {token} is split into {pieces}, expected one piece.")
+    problems = [f"{path}: {problem}." for problem in tokenizer_model.control_token_problems(processor)]
     size = files.read_json(path.with_name("config.json")).get("vocab_size")
     if processor.GetPieceSize() != size:
         problems.append(f"{path}: has {processor.GetPieceSize()} pieces, but config.json says vocab_size {size}: one of "

@@ -35,7 +35,8 @@ NAME = "manifest.json"
 NOTEBOOKS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
 # What has to end well, in this order; a step that begins again takes those behind it back.
 STEPS = {"finetune": ("score_base", "finetune", "score_tuned"),
-         "to_tflite": ("validate", "convert", "compare_first_token"), "to_task": ("bundle_task", "bundle_litertlm", "score_bundles", "judge")}
+         "to_tflite": ("validate", "convert", "compare_first_token"),
+         "to_task": ("bundle_task", "bundle_litertlm", "check_bundles", "score_bundles", "judge")}
 _OUTPUTS = {"finetune": ("model/*",), "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
             "to_task": ("{name}.task", "{name}.task.json", "{name}.litertlm", "{name}.litertlm.json")}
 _PATHS = ("output", "model", "data", "eval_data", "tools")  # settings of which the contents count, not the names

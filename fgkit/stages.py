@@ -2,7 +2,7 @@
 
     finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
     to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
-    to_task     load_rows, bundle_task, bundle_litertlm, score_bundles, judge -> *.task, *.litertlm, their .json
+    to_task     load_rows, bundle_task, bundle_litertlm, check_bundles, score_bundles, judge -> *.task, *.litertlm, .json
 
 Every score goes into `summary.json` as soon as it is known.
 """
@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, checks, checksums, devices, evaluation, examples, profiles, progress, prompts, report,
+from . import (bundle, bundle_checks, checks, checksums, devices, evaluation, examples, profiles, progress, prompts, report,
                respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
 from .child import peak_memory_bytes
@@ -36,8 +36,8 @@ from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin,
 from .tools import lint_tools, load_tools
 from .watching import Watch
 
-__all__ = ["Rows", "bundle_litertlm", "bundle_task", "compare_first_token", "convert", "cut_vocabulary", "finetune", "judge", "load_rows",
-           "report_data", "score_base", "score_bundles", "score_tuned", "show_scores", "validate"]
+__all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
+           "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned", "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
 
 
@@ -231,6 +231,22 @@ def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
                                   sidecar=sidecar(settings, rows))
     summary.update(settings.folder, files={path.name: summary.describe_file(path)})
     return path
+
+
+@step
+def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
+    """Look into finished bundles before they are run: ten numbered checks each, printed.
+
+    Raises:
+        CheckFailed: with every failed check and its remedy.
+    """
+    folder = settings.model_folder
+    texts = bundle_checks.texts_of((*rows.train, *rows.held_out), rows.tools, system_message=system_message_of(folder),
+                                   styles=prompt_styles(settings, rows))
+    found = {path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths}
+    for name, checked in found.items():
+        print(f"{name}\n{checks.table(checked)}")
+    checks.require([replace(check, name=f"{name}, {check.name}") for name, each in found.items() for check in each])
 
 
 @step

@@ -92,13 +92,13 @@ def fitting_context(tokens: int, asked: int) -> int | None:
     return next((length for length in (asked, *CONTEXTS) if length >= max(tokens, asked)), None)
 
 
-def signatures(tflite_path: str | Path) -> dict[str, dict[str, dict[str, list[int]]]]:
-    """Read a `.tflite` back: `{signature: {"inputs": {tensor: shape}, "outputs": {tensor: shape}}}`.
+def signatures(tflite: str | Path | bytes) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Read a `.tflite`, or its bytes: `{signature: {"inputs": {tensor: shape}, "outputs": {tensor: shape}}}`.
 
     Raises:
         BundleError: the file is missing, truncated or no `.tflite`.
     """
-    interpreter = _interpreter(tflite_path, delegate=False)
+    interpreter = _interpreter(tflite, delegate=False)
     found = {}
     for signature in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(signature)
@@ -343,14 +343,16 @@ def _import_lora_layers() -> None:
             del sys.modules[name]
 
 
-def _interpreter(tflite_path: str | Path, *, delegate: bool) -> Any:
+def _interpreter(tflite: str | Path | bytes, *, delegate: bool) -> Any:
     """Open a `.tflite`; without the XNNPACK delegate nothing is compiled, which is enough for reading shapes."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    source = {"model_content": tflite} if isinstance(tflite, bytes) else {"model_path": str(tflite)}
     resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        return Interpreter(str(tflite_path), num_threads=os.cpu_count(), experimental_op_resolver_type=resolver)
+        return Interpreter(**source, num_threads=os.cpu_count(), experimental_op_resolver_type=resolver)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(f"{tflite_path}: is not a readable .tflite ({reason[:200]}). "
+        where = "its network" if isinstance(tflite, bytes) else tflite
+        raise BundleError(f"{where}: is not a readable .tflite ({reason[:200]}). "
                           "Convert the model again.") from error

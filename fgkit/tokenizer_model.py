@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import BundleError
 from .profiles import Profile
+from .wire import CONTROL_TOKENS
 
 
 def check_tokens(profile: Profile, tokenizer: bytes, *, where: str | Path) -> None:
@@ -60,6 +61,18 @@ def parse(tokenizer: bytes, where: str | Path) -> Any:
         raise BundleError(f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
                           "Use the tokenizer.model of the model folder.") from error
     return processor
+
+
+def control_token_problems(processor: Any) -> list[str]:
+    """List the control tokens that a SentencePieceProcessor has at another id, or does not find in a text as one piece."""
+    problems = []
+    for token, number in CONTROL_TOKENS.items():
+        piece = processor.IdToPiece(number) if number < processor.GetPieceSize() else None
+        if piece != token:
+            problems.append(f"id {number} is {piece!r}, expected {token!r}")
+        elif number > 3 and processor.Encode(token) != [number]:
+            problems.append(f"{token} is split into {processor.Encode(token, out_type=str)}, expected one piece")
+    return problems
 
 
 def differences(given: Any, found: Any) -> list[str]:

@@ -49,6 +49,7 @@ def cells(name, parameters):
         stages.compare_first_token(settings, rows, stages.convert(settings, rows))
     else:
         bundles = stages.bundle_task(settings, rows), stages.bundle_litertlm(settings, rows)
+        stages.check_bundles(settings, rows, *bundles)
         stages.score_bundles(settings, rows, *bundles)
         stages.judge(settings, rows, *bundles).require()
 

@@ -229,7 +229,7 @@ def test_no_name_is_used_before_it_is_there(name):
 @pytest.mark.parametrize(("name", "stages"), [
     ("finetune", ["load_rows", "cut_vocabulary", "report_data", "score_base", "show_scores", "finetune", "score_tuned", "show_scores"]),
     ("to_tflite", ["load_rows", "validate", "convert", "compare_first_token"]),
-    ("to_task", ["load_rows", "bundle_task", "bundle_litertlm", "score_bundles", "show_scores", "judge"]),
+    ("to_task", ["load_rows", "bundle_task", "bundle_litertlm", "check_bundles", "score_bundles", "show_scores", "judge"]),
 ])
 def test_the_stages_in_their_order(name, stages):
     text = "\n".join(source(cell) for cell in code_cells(name))
