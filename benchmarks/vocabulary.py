@@ -1,19 +1,20 @@
 """What a smaller vocabulary costs and saves: sizes from 8,192 pieces to all, each tuned, converted, bundled and scored.
 
     python benchmarks/vocabulary.py --only pieces                   # what held-out texts pay, without training: a minute
-    python benchmarks/vocabulary.py --only step --sizes 32768 0     # a training step: 3 minutes on 2 cores
-    python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1      # what it costs in PyTorch, 40 minutes
-    python benchmarks/vocabulary.py                                 # all: a whole run a size, hours on 2 cores
-    python benchmarks/vocabulary.py --quantize dynamic_int8 NAME    # and a bundle for each quantisation of the same model
+    python benchmarks/vocabulary.py --only step --sizes 32768 0     # a training step: 2 minutes on 2 cores
+    python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1      # what it costs in PyTorch, 30 minutes
+    python benchmarks/vocabulary.py                                 # all, for one seed: about 80 minutes
+    python benchmarks/vocabulary.py --parameters notebooks/params/home.yaml --output build/vocabulary-home
     python benchmarks/vocabulary.py --json > vocabulary.json        # what is known so far as one JSON object
 
-Five parts a size, each in a process of its own and each kept in `--output`, so that a second call goes on where the
-first stopped: `pieces`, in how many held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step of 32 rows; `tuned`, a model trained and scored in PyTorch
-for each of `--seeds`, and what it loses against the whole vocabulary with the same seed, row by row; `run`, the whole of
-`fgkit run -p vocab_size SIZE`, which gives bytes and scores, its model converted again for each further `--quantize`;
-`served`, the finished bundle in LiteRT-LM: its speed, tokens a prompt, and its answers
-to requests in other languages and with emoji (`other_languages.json`, 6 of each), which the training rows do not hold.
-Size 0 is the whole vocabulary. Delete a size's folder to measure it again.
+Six parts a size, each kept in `--output`, so that a second call goes on where the first stopped: `pieces`, in how many
+held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step
+of 32 rows, in a process of its own; `tuned`, a model trained and scored in PyTorch for each of `--seeds`; `run`, the whole
+of `fgkit run -p vocab_size SIZE`; `quantize`, `fgkit quantize` of that run, for the sizes of each `--quantize`, timed
+again at every call, all sizes one after the other; `served`, answers of the `.task` to requests in other languages and
+with emoji (`other_languages.json`, 6 of each), which the training rows do not hold. Losses are against the whole
+vocabulary, paired row by row, where that was measured, too. Size 0 is the whole vocabulary. The table is printed and,
+with a picture, left in `--output`. Delete a size's folder to measure it again.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (8192, 16_384, 32_768, 65_536, 0)
-PARTS = ("pieces", "step", "tuned", "run", "served")
+PARTS = ("pieces", "step", "tuned", "run", "quantize", "served")
+RECIPES = ("dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int4_attention_int8")
 STEP_ROWS, STEPS = 32, 3
-TIMED = 24  # held-out prompts whose answers are timed
 
 
 def main() -> int:
@@ -44,34 +45,27 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--output", type=Path, default=Path("build/vocabulary"), help="default: %(default)s")
     parser.add_argument("--base", default="offline", help="default: %(default)s")
+    parser.add_argument("--parameters", metavar="FILE", help="data and settings from a YAML file, as for `fgkit run -f`")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="fp32", help="of the step (default: %(default)s)")
-    parser.add_argument("--quantize", nargs="+", default=("dynamic_int8",), metavar="NAME",
-                        help="recipes of the bundles (default: dynamic_int8); the first one's run trains the model")
+    parser.add_argument("--quantize", nargs="+", default=RECIPES, metavar="NAME", help=f"default: {', '.join(RECIPES)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=(42,), metavar="N", help="of the part tuned (default: 42)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        part, size, recipe = options.worker
-        found = {"pieces": _pieces, "step": _step}[part](options, int(size)) if not recipe else _served(options, int(size), recipe)
-        print("\n" + json.dumps(found))
+        part, size = options.worker
+        print("\n" + json.dumps({"pieces": _pieces, "step": _step, "served": _served}[part](options, int(size))))
         return 0
-    results: dict[str, dict] = {}
-    for size in options.sizes:
-        folder = _folder(options, size)
-        folder.mkdir(parents=True, exist_ok=True)
-        once = {part: _measured(options, folder, part, size) for part in ("pieces", "step") if part in options.only}
-        if "tuned" in options.only:
-            once["tuned"] = {str(seed): _tuned(options, size, seed) for seed in options.seeds}
-        bundled = [part for part in options.only if part in ("run", "served")]
-        for recipe in options.quantize if bundled else [""]:
-            results[" ".join(filter(None, (_name(size), recipe)))] = once | {
-                part: _measured(options, folder, part, size, recipe) for part in bundled}
-    _add_losses(options, results)
-    if options.json:
-        print(json.dumps({"cores": os.cpu_count(), "sizes": results}))
-    else:
-        print(_table(results))
+    for part in options.only:  # part by part: what is timed meets the machine in one mood
+        for size in options.sizes:
+            _measure(options, part, size)
+    results = {_name(size): _known(options, size) for size in options.sizes}
+    from fgkit.files import write_text
+
+    write_text(options.output / "vocabulary.md", table(results) + "\n")
+    if any(one.get("variants") for one in results.values()):
+        plot(results, options.output / "vocabulary.png")
+    print(json.dumps({"cores": os.cpu_count(), "sizes": results}) if options.json else table(results))
     return 0
 
 
@@ -83,75 +77,87 @@ def _folder(options: argparse.Namespace, size: int) -> Path:
     return options.output.absolute() / _name(size)
 
 
-def _run_folder(options: argparse.Namespace, size: int, recipe: str) -> Path:
-    return _folder(options, size) / ("run" if recipe == options.quantize[0] else f"run-{recipe}")
+def _measure(options: argparse.Namespace, part: str, size: int) -> None:
+    """One part of one size, where it is not there yet."""
+    from fgkit.files import write_json
 
-
-def _measured(options: argparse.Namespace, folder: Path, part: str, size: int, recipe: str = "") -> dict[str, Any]:
-    """A part's result, from its file or by measuring it now."""
-    from fgkit.files import read_json, write_json
-
-    first = recipe in ("", options.quantize[0])
-    kept = folder / (f"{part}.json" if first else f"{part}-{recipe}.json")
-    if kept.is_file():
-        return read_json(kept)
-    print(f"{_name(size)}: {part} {recipe} ...", file=sys.stderr, flush=True)
-    if part == "run":
-        run = _run_folder(options, size, recipe)
-        trained = ["--base", options.base, "-p", "vocab_size", str(size)] if first else [
-            "--model", str(_run_folder(options, size, options.quantize[0]) / "model")]
-        _fgkit("run", "--output", str(run), *trained, "-p", "quantize", recipe)
-        found = _of_summary(read_json(run / "summary.json"))
-    else:
+    folder, given = _folder(options, size), ["-f", str(Path(options.parameters).absolute())] if options.parameters else []
+    folder.mkdir(parents=True, exist_ok=True)
+    common = [*given, "--base", options.base, "-p", "vocab_size", str(size)]
+    if part == "tuned":
+        for seed in options.seeds:
+            if not (folder / f"tuned-{seed}" / "summary.json").is_file():
+                _fgkit("finetune", "--output", str(folder / f"tuned-{seed}"), *common, "-p", "seed", str(seed))
+    elif part == "run":
+        _fgkit("run", "--output", str(folder / "run"), *common)
+    elif part == "quantize":
+        _fgkit("quantize", str(folder / "run"), *_data_options(options), "--only", *options.quantize)
+    elif not (folder / f"{part}.json").is_file():
         command = [sys.executable, __file__, "--output", str(options.output), "--base", options.base, "--precision",
-                   options.precision, "--quantize", *options.quantize, "--worker", part, str(size), recipe]
+                   options.precision, *(["--parameters", options.parameters] if options.parameters else []),
+                   "--worker", part, str(size)]
         child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if child.returncode:
             raise SystemExit(f"{_name(size)}: {part} failed")
-        found = json.loads(child.stdout.splitlines()[-1])
-    write_json(kept, found)
-    return found
+        write_json(folder / f"{part}.json", json.loads(child.stdout.splitlines()[-1]))
 
 
 def _fgkit(*arguments: str) -> None:
+    print("fgkit", *arguments, file=sys.stderr, flush=True)
     code = subprocess.run([sys.executable, "-m", "fgkit", *arguments], cwd=ROOT, stdout=sys.stderr, check=False).returncode
     if code not in (0, 1):  # 1: the gate found the bundle worse, which is a result, too
         raise SystemExit(f"fgkit {' '.join(arguments)}: failed; correct what it says and call this again")
 
 
-def _tuned(options: argparse.Namespace, size: int, seed: int) -> dict[str, Any]:
-    """A model trained with this seed and scored in PyTorch."""
-    from fgkit.files import read_json, write_json
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    from fgkit import pipeline
 
-    kept = _folder(options, size) / f"tuned-{seed}.json"
-    if not kept.is_file():
-        run = _folder(options, size) / f"tuned-{seed}"
-        _fgkit("finetune", "--output", str(run), "--base", options.base, "-p", "vocab_size", str(size), "-p", "seed", str(seed))
-        summary = read_json(run / "summary.json")
-        write_json(kept, {"score": summary["tuned"], "seconds": summary["seconds"]["training"],
-                          "peak_memory_gb": summary["peak_memory_gb"]["training"]})
-    return read_json(kept)
+    return pipeline.read_parameters(options.parameters) if options.parameters else {}
 
 
-def _add_losses(options: argparse.Namespace, results: dict[str, dict]) -> None:
-    """What each tuned model gains or loses against the whole vocabulary with its seed, where that was measured, too."""
+def _data_options(options: argparse.Namespace) -> list[str]:
+    names = {"data": "--data", "eval_data": "--eval", "tools": "--tools", "name": "--name"}
+    return [word for key, value in _parameters(options).items() if key in names for word in (names[key], str(value))]
+
+
+def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """All that was measured of one size, with its losses against the whole vocabulary."""
+    from fgkit import paired
     from fgkit.files import read_json
-    from fgkit.paired import differences
 
-    for seed, found in ((seed, found) for result in results.values() for seed, found in result.get("tuned", {}).items()):
-        whole = _folder(options, 0) / f"tuned-{seed}.json"
-        if "rows" in found["score"] and whole.is_file():
-            found["against_full"] = differences(read_json(whole)["score"], found["score"])["exact_match"]
-    for found in (found for result in results.values() for found in result.get("tuned", {}).values()):
-        found["score"] = {key: found["score"][key] for key in ("n", "tool_accuracy", "exact_match")}
+    def lost(whole: Path, score: dict, *keys: str) -> dict[str, Any] | None:
+        before: Any = read_json(whole) if whole.is_file() else None
+        for key in keys:
+            before = before and before.get(key)
+        return paired.differences(before, score)["exact_match"] if before and score else None
+
+    folder, whole, found = _folder(options, size), _folder(options, 0), {}
+    for part in ("pieces", "step", "served"):
+        if (folder / f"{part}.json").is_file():
+            found[part] = read_json(folder / f"{part}.json")
+    for seed in options.seeds:
+        if (path := folder / f"tuned-{seed}" / "summary.json").is_file():
+            score = read_json(path)["tuned"]
+            found.setdefault("tuned", {})[str(seed)] = _short(score) | {
+                "against_full": lost(whole / f"tuned-{seed}" / "summary.json", score, "tuned")}
+    if (path := folder / "run" / "summary.json").is_file():
+        summary = read_json(path)
+        found["run"] = {name: _short(summary[name]) | {
+            "against_full": lost(whole / "run" / "summary.json", summary[name], name),
+            "bytes": next((one["bytes"] for file, one in summary["files"].items() if file.endswith(f".{name}")), None)}
+            for name in ("tuned", "task", "litertlm") if summary[name]}
+        found["training"] = {"seconds": summary["seconds"].get("training"),
+                             "peak_memory_gb": summary["peak_memory_gb"].get("training")}
+    if (path := folder / "run" / "variants" / "quantization.json").is_file():
+        found["variants"] = {name: _short(one["score"]) | {
+            "bytes": one["bytes"], "speed": one["speed"], "gate": one["gate"]["passed"], "against_full": lost(
+                whole / "run" / "variants" / "quantization.json", one["score"], "dynamic_int8", "score")}
+            for name, one in read_json(path).items()}
+    return found
 
 
-def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
-    scores = {name: {key: score[key] for key in ("n", "tool_accuracy", "exact_match")}
-              | {"exact": [row["exact"] for row in score["rows"]]}  # row by row, for paired intervals
-              for name in ("tuned", "task") if (score := summary[name])}
-    return {"bytes": {name: facts["bytes"] for name, facts in summary["files"].items()}, "scores": scores,
-            "gate": summary["gate"], "seconds": summary["seconds"], "peak_memory_gb": summary["peak_memory_gb"]}
+def _short(score: dict[str, Any]) -> dict[str, Any]:
+    return {key: score[key] for key in ("n", "tool_accuracy", "exact_match", "intervals")}
 
 
 def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
@@ -159,7 +165,8 @@ def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any
     from fgkit import base_model, stages
     from fgkit.config import FinetuneConfig
 
-    settings = FinetuneConfig(output=str(_folder(options, size)), base=options.base, vocab_size=size, seed=1)
+    data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "data_format")}
+    settings = FinetuneConfig(**data | {"output": str(_folder(options, size)), "base": options.base, "vocab_size": size, "seed": 1})
     rows, whole = stages.load_rows(settings), base_model.find_base(settings.base)
     return settings, rows, whole, stages.cut_vocabulary(settings, whole, rows)
 
@@ -214,9 +221,9 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
             "loss": [entry["loss"] for entry in log if "loss" in entry]}
 
 
-def _served(options: argparse.Namespace, size: int, recipe: str) -> dict[str, Any]:
-    """The finished bundle of the `run` part: speed, tokens, other languages."""
-    from fgkit import base_model, evaluation, examples, scoring
+def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """Tokens with the bundle's tokenizer, and its answers in other languages (those are about the first example's tools)."""
+    from fgkit import evaluation, examples, scoring
     from fgkit.calls import Call
     from fgkit.config import TaskConfig
     from fgkit.files import read_json
@@ -224,75 +231,105 @@ def _served(options: argparse.Namespace, size: int, recipe: str) -> dict[str, An
     from fgkit.records import request
     from fgkit.runtime import Runtime
 
-    folder = _run_folder(options, size, recipe)
-    settings = TaskConfig(output=str(folder), model=str(_run_folder(options, size, options.quantize[0]) / "model"))
-    rows, task = scoring.load_rows(settings), folder / f"{settings.name}.task"
+    data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "name")}
+    settings = TaskConfig(**data | {"output": str(_folder(options, size) / "run")})
+    rows, task = scoring.load_rows(settings), settings.folder / f"{settings.name}.task"
     if not task.is_file():
         raise SystemExit(f"{task}: is not there. Measure the part `run` first.")
-    tokenizer = base_model.load_tokenizer(settings.model_folder)
-
-    def count(text: str) -> int:
-        return len(examples.encode(tokenizer, text))
-
-    languages, longest = read_json(Path(__file__).with_name("other_languages.json")), 64
     texts = examples.prompt_texts(rows.held_out, rows.tools)
-    found: dict[str, Any] = {
-        "tokens_a_prompt": round(statistics.mean(map(count, texts)), 1),
-        "tokens_a_request": round(statistics.mean(count(row.user_content) for row in rows.held_out), 2),
-        "tokens_an_answer": round(statistics.mean(count(answer(row.calls, row.text)) for row in rows.held_out), 2),
-        "languages": {}}
     with Runtime(task) as runtime:
-        runtime.generate(texts[0], max_new_tokens=longest)  # compiles
-        prefill, decode = [], []
-        for text in texts[:TIMED]:
-            start = time.perf_counter()
-            runtime.generate(text, max_new_tokens=1)
-            first = time.perf_counter() - start
-            said = runtime.generate(text, max_new_tokens=longest)
-            rest = time.perf_counter() - start - 2 * first
-            prefill.append(count(text) / first)
-            decode.append(count(said) / rest if rest > 0 else 0.0)
-        found |= {"prefill_tokens_a_second": round(statistics.median(prefill)),
-                  "decode_tokens_a_second": round(statistics.median(decode), 1)}
-        for language, asked in languages.items():
+        found: dict[str, Any] = {
+            "tokens_a_prompt": round(statistics.mean(map(runtime.count, texts)), 1),
+            "tokens_a_request": round(statistics.mean(runtime.count(row.user_content) for row in rows.held_out), 2),
+            "tokens_an_answer": round(statistics.mean(runtime.count(answer(row.calls, row.text)) for row in rows.held_out), 2),
+            "languages": {}}
+        if options.parameters:
+            return found
+        for language, asked in read_json(Path(__file__).with_name("other_languages.json")).items():
             records = [request(line, row["text"], (Call(row["tool"], row["arguments"]),))
                        for line, row in enumerate(asked, 1)]
-            answers = runtime.generate_all(examples.prompt_texts(records, rows.tools), longest, progress=False)
+            answers = runtime.generate_all(examples.prompt_texts(records, rows.tools), 64, progress=False)
             score = evaluation.score(records, answers, end_tag_cut=runtime.end_tag_cut)
             found["languages"][language] = {key: score[key] for key in ("n", "tool_accuracy", "exact_match")} | {
-                "tokens_a_request": round(statistics.mean(count(row["text"]) for row in asked), 1)}
+                "tokens_a_request": round(statistics.mean(runtime.count(row["text"]) for row in asked), 1)}
     return found
 
 
-def _points(found: dict[str, Any]) -> str:
+def _points(found: dict[str, Any] | None) -> str:
+    if not found:
+        return "–"
     low, high = found["interval"]
     return f"{100 * found['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _table(results: dict[str, dict]) -> str:
-    """What is known as a Markdown table, a row a size."""
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """What is known as two Markdown tables: a line a size, and a line a bundle of each size."""
+    from fgkit.score_table import markdown, rate
+
     columns = {
         "rows spelt otherwise": lambda r: r["pieces"]["differing"], "from the first piece": lambda r: r["pieces"]["first"],
         "more tokens a request": lambda r: f"{100 * r['pieces']['more_tokens']:.1f}%",
-        "tuned exact match by seed": lambda r: ", ".join(f"{100 * v['score']['exact_match']:.1f}%" for v in r["tuned"].values()),
-        "points against full (95%)": lambda r: ", ".join(_points(v["against_full"]) for v in r["tuned"].values()),
-        "step, s": lambda r: r["step"]["seconds"], "peak memory, GB": lambda r: r["step"]["peak_memory_gb"],
-        ".task, MB": lambda r: round(next(size for name, size in r["run"]["bytes"].items() if name.endswith(".task")) / 1e6, 1),
-        "exact match": lambda r: f"{100 * r['run']['scores']['task']['exact_match']:.1f}%",
+        "step, s": lambda r: r["step"]["seconds"], "its memory, GB": lambda r: r["step"]["peak_memory_gb"],
+        "tuned, by seed": lambda r: ", ".join(f"{100 * v['exact_match']:.1f}%" for v in r["tuned"].values()),
+        "points against full": lambda r: ", ".join(_points(v["against_full"]) for v in r["tuned"].values()),
+        ".task": lambda r: rate(r["run"]["task"], "exact_match"),
+        "against full": lambda r: _points(r["run"]["task"]["against_full"]),
+        ".litertlm": lambda r: rate(r["run"]["litertlm"], "exact_match"),
         "tokens a prompt": lambda r: r["served"]["tokens_a_prompt"],
-        "prefill, tokens/s": lambda r: r["served"]["prefill_tokens_a_second"],
-        "decode, tokens/s": lambda r: r["served"]["decode_tokens_a_second"],
-        "other languages, exact": lambda r: f"{100 * statistics.mean(v['exact_match'] for v in r['served']['languages'].values()):.1f}%"}
-    lines = ["| pieces | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for size, found in results.items():
-        cells = []
-        for value in columns.values():
-            try:
-                cells.append(str(value(found)))
-            except KeyError:  # a part that was not asked for
-                cells.append("–")
-        lines.append(f"| {size} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        "with emoji": lambda r: _languages(r, True), "other languages": lambda r: _languages(r, False)}
+    sizes = [("pieces", *columns)]
+    for name, found in results.items():
+        sizes.append((name, *(_cell(value, found) for value in columns.values())))
+    variants = [("pieces, weights", "MB", "right tool", "exact match", "against full int8", "reads, tokens/s",
+                 "writes, tokens/s", "memory, GB", "gate")]
+    for name, found in results.items():
+        for recipe, one in found.get("variants", {}).items():
+            speed = one["speed"]
+            variants.append((f"{name}, `{recipe}`", f"{one['bytes'] / 1e6:.1f}", rate(one, "tool_accuracy"),
+                             rate(one, "exact_match"), _points(one["against_full"]),
+                             f"{speed['prefill_tokens_per_second']:,.0f}", f"{speed['decode_tokens_per_second']:,.0f}",
+                             f"{speed['peak_memory_bytes'] / 1e9:.2f}", "passed" if one["gate"] else "failed"))
+    return markdown(sizes) + ("\n\n" + markdown(variants) if variants[1:] else "")
+
+
+def _cell(value: Any, found: dict[str, Any]) -> str:
+    try:
+        return str(value(found))
+    except KeyError:  # a part that was not asked for
+        return "–"
+
+
+def _languages(found: dict[str, Any], emoji: bool) -> str:
+    values = [one["exact_match"] for name, one in found["served"]["languages"].items() if ("emoji" in name) == emoji]
+    return f"{100 * statistics.mean(values):.0f}%" if values else "–"
+
+
+def plot(results: dict[str, dict[str, Any]], path: Path) -> Path:
+    """Size of the `.task` against exact match with its interval, and against writing speed; a line for each way to store weights."""
+    from fgkit.plot_look import BLUE, GREEN, INK, VERMILION, new, save
+
+    figure, axes = new(9.5, 4.4, 1, 2)
+    recipes = list(dict.fromkeys(recipe for found in results.values() for recipe in found.get("variants", {})))
+    for recipe, color, marker in zip(recipes, (BLUE, VERMILION, GREEN), "osX"):
+        points = sorted((one["bytes"] / 1e6, one, name) for name, found in results.items()
+                        if (one := found.get("variants", {}).get(recipe)))
+        sizes = [size for size, *_ in points]
+        rates = [100 * one["exact_match"] for _, one, _ in points]
+        ends = [[100 * abs(one["exact_match"] - one["intervals"]["exact_match"][side]) for _, one, _ in points] for side in (0, 1)]
+        axes[0].errorbar(sizes, rates, yerr=ends, color=color, marker=marker, capsize=3, label=recipe)
+        speeds = [one["speed"]["decode_tokens_per_second"] for _, one, _ in points]
+        axes[1].plot(sizes, speeds, color=color, marker=marker, label=recipe)
+        if recipe == recipes[0]:
+            for place, heights in ((0, rates), (1, speeds)):
+                for size, height, (_, _, name) in zip(sizes, heights, points):
+                    axes[place].annotate(name, (size, height), textcoords="offset points", xytext=(5, 6), fontsize=8, color=INK)
+    axes[0].set_ylabel("exact match (%), line: 95% interval")
+    axes[1].set_ylabel("written tokens a second")
+    axes[1].set_ylim(bottom=0)
+    for one in axes:
+        one.set_xlabel("size of the .task (MB)")
+    axes[1].legend(fontsize=8, loc="lower left")
+    return save(figure, path)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Runtime:
 
     Args:
         path: a `.task` or `.litertlm`.
+        threads: threads of the runtime; None leaves them to it.
         cache_dir: where LiteRT-LM keeps the compiled weights; by default a folder of fgkit's cache named after the
             bundle's content, of which the newest KEPT_CACHES stay.
     Raises:
@@ -40,7 +41,7 @@ class Runtime:
     `profile` is the name of the bundle's profile, where the JSON beside it tells; `end_tag_cut` says whether the bundle stops at a call's end tag, so that answers lack it (see `calls.parse`).
     """
 
-    def __init__(self, path: str | Path, *, cache_dir: str | Path | None = None):
+    def __init__(self, path: str | Path, *, threads: int | None = None, cache_dir: str | Path | None = None):
         self.path = Path(path)
         self._kept: tuple[tuple[str, int], Any] | None = None
         self._unkept: Any = None
@@ -53,7 +54,7 @@ class Runtime:
         litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
         with quiet_stderr() as said:
             try:
-                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(),
+                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(thread_count=threads),
                                                      cache_dir=str(folder))
             except RuntimeError as error:
                 raise BundleError(f"{self.path}: LiteRT-LM does not load it ({reason(said(), error)}). "
@@ -73,7 +74,7 @@ class Runtime:
     def close(self) -> None:
         """Give the memory back; the object cannot be used afterwards."""
         with quiet_stderr():
-            self._forget()
+            self.forget()
             self._engine.close()
 
     def generate(self, prompt_text: str, *, max_new_tokens: int) -> str:
@@ -97,20 +98,24 @@ class Runtime:
                 session.run_prefill([text[end:]])
                 return session.run_decode().texts[0]
             except RuntimeError as error:
-                self._forget()
+                self.forget()
                 raise self._failed(text, said(), error) from error
 
     def answer_wrapped(self, text: str, *, max_new_tokens: int) -> str:
         """Answer a text that the runtime puts between the bundle's prefix and suffix, as clients with templates do."""
         with quiet_stderr() as said:
             try:
-                self._forget()
+                self.forget()
                 with self._engine.create_session(apply_prompt_template=True, sampler_config=self._sampler,
                                                  max_output_tokens=max_new_tokens) as session:
                     session.run_prefill([text])
                     return session.run_decode().texts[0]
             except RuntimeError as error:
                 raise self._failed(text, said(), error) from error
+
+    def count(self, text: str) -> int:
+        """How many tokens a text has in the bundle's tokenizer."""
+        return len(self._engine.tokenize(text))
 
     def generate_all(self, prompts: Sequence[str], max_new_tokens: int, progress: bool = True) -> list[str]:
         """Answer many prompts, none knowing of another, with a progress bar; arguments as in `generate`."""
@@ -121,7 +126,7 @@ class Runtime:
         """A session that has read `prefix` and nothing else: the one of last time, wound back, where it is the same."""
         lib, key = self._engine._lib, (prefix, max_new_tokens)  # LiteRT-LM's Python has no name for checkpoints yet
         if self._kept is None or self._kept[0] != key:
-            self._forget()
+            self.forget()
             session = self._engine.create_session(apply_prompt_template=False, sampler_config=self._sampler,
                                                   max_output_tokens=max_new_tokens)
             if not prefix:
@@ -135,14 +140,15 @@ class Runtime:
             raise RuntimeError("the state after the developer turn cannot be restored")
         return self._kept[1]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop the computed developer turn: the next prompt is read whole."""
         for session in (self._kept[1] if self._kept else None, self._unkept):
             if session is not None:
                 session.close()
         self._kept = self._unkept = None
 
     def _failed(self, text: str, said: str, error: RuntimeError) -> BundleError:
-        return BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {len(self._engine.tokenize(text)) + 1} tokens "
+        return BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {self.count(text) + 1} tokens "
                            f"({reason(said, error)}). Shorten the tool declarations or convert with a larger "
                            "kv_cache_max_len.")
 

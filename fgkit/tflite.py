@@ -40,8 +40,8 @@ _NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't 
 
 
 def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",
-            prefill_seq_len: int = 256, kv_cache_max_len: int = 1024, quantize: str = "dynamic_int8",
-            progress: bool = True) -> Path:
+            prefill_seq_len: int = 256, extra_prefill_seq_lens: Sequence[int] = (), kv_cache_max_len: int = 1024,
+            quantize: str = "dynamic_int8", progress: bool = True) -> Path:
     """Convert a model folder with the guide's parameters and return the path of the `.tflite`.
 
     Args:
@@ -49,6 +49,7 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         output_dir: where the file goes; made when missing.
         name: start of the file name; the rest follows from the parameters (`_q8_ekv1024.tflite`).
         prefill_seq_len: prompt tokens read at once, fewer than `kv_cache_max_len`.
+        extra_prefill_seq_lens: further, shorter lengths; a runtime reads the rest of a prompt with the shortest that holds it.
         kv_cache_max_len: longest prompt and answer together, in tokens.
         quantize: one of QUANTIZATIONS; `dynamic_int8` halves the size; docs/quantisation.md compares them.
         progress: show the running stage and the elapsed time.
@@ -57,7 +58,8 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         ModelError: the folder is missing, incomplete or has another shape.
         BundleError: the conversion failed, or the file read back is not what was asked for.
     """
-    _check_parameters(name, prefill_seq_len, kv_cache_max_len, quantize)
+    lengths = sorted({prefill_seq_len, *extra_prefill_seq_lens})
+    _check_parameters(name, prefill_seq_len, extra_prefill_seq_lens, kv_cache_max_len, quantize)
     model_dir, output_dir = Path(model_dir), Path(output_dir)
     problems = checks.weight_problems(model_dir) + checks.shape_problems(model_dir)
     if problems:
@@ -71,11 +73,12 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         # A folder beside the output, so that the finished file can be renamed instead of copied.
         with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tflite-") as folder:
             request = {"model_dir": str(model_dir.resolve()), "output_path": folder, "output_name_prefix": name,
-                       "prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
+                       "prefill_seq_len": lengths, "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
             result = _run(request, Path(folder), progress)
             os.replace(Path(folder) / output.name, part)
-        check_signatures(part, prefill_seq_len=prefill_seq_len, kv_cache_max_len=kv_cache_max_len)
-    parameters = {key: request[key] for key in ("prefill_seq_len", "kv_cache_max_len", "quantize")}
+        check_signatures(part, prefill_seq_lens=lengths, kv_cache_max_len=kv_cache_max_len)
+    parameters = {"prefill_seq_len": prefill_seq_len, "extra_prefill_seq_lens": [*extra_prefill_seq_lens],
+                  "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
     files.write_json(f"{output}.json", {
         "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True}, **result,
         "bytes": output.stat().st_size, "sha256": files.sha256(output), "model_sha256": files.sha256(weights)})
@@ -108,23 +111,23 @@ def signatures(tflite: str | Path | bytes) -> dict[str, dict[str, dict[str, list
     return found
 
 
-def check_signatures(tflite_path: str | Path, *, prefill_seq_len: int, kv_cache_max_len: int) -> dict[str, Any]:
+def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int], kv_cache_max_len: int) -> dict[str, Any]:
     """Compare a file's signatures with what was asked for and return them.
 
     Args:
         tflite_path: the file.
-        prefill_seq_len: prompt tokens the prefill signature must take.
+        prefill_seq_lens: prompt tokens that its prefill signatures must take, one each.
         kv_cache_max_len: length its mask and its KV cache must have.
     Raises:
         BundleError: unreadable, or different; every difference is listed.
     """
     found = signatures(tflite_path)
-    prefill = f"prefill_{prefill_seq_len}"
-    if sorted(found) != sorted([prefill, "decode"]):
-        raise BundleError(f"{tflite_path}: has the signatures {sorted(found)}, expected ['decode', '{prefill}']. "
+    wanted = {"decode": 1} | {f"prefill_{length}": length for length in prefill_seq_lens}
+    if found.keys() != wanted.keys():
+        raise BundleError(f"{tflite_path}: has the signatures {sorted(found)}, expected {sorted(wanted)}. "
                           "Convert the model again.")
     problems = []
-    for signature, length in ((prefill, prefill_seq_len), ("decode", 1)):
+    for signature, length in wanted.items():
         inputs = found[signature]["inputs"]
         # Transposed layout: keys are (1, heads, KV length, head size), values (1, heads, head size, KV length).
         got = {"tokens": inputs.get("tokens"), "mask": inputs.get("mask"),
@@ -152,7 +155,7 @@ def first_token_logits(tflite_path: str | Path, token_ids: Sequence[int]) -> np.
     import numpy as np
 
     interpreter = _interpreter(tflite_path, delegate=True)
-    prefill = next(name for name in interpreter.get_signature_list() if name.startswith("prefill"))
+    prefill = max((name for name in interpreter.get_signature_list() if name.startswith("prefill")), key=_length)
     runners = {"prefill": interpreter.get_signature_runner(prefill),
                "decode": interpreter.get_signature_runner("decode")}
     inputs = runners["prefill"].get_input_details()
@@ -232,7 +235,11 @@ def quiet_stderr() -> Iterator[Callable[[], str]]:
             os.close(kept)
 
 
-def _check_parameters(name: str, prefill_seq_len: int, kv_cache_max_len: int, quantize: str) -> None:
+def _length(signature: str) -> int:
+    return int(signature.rpartition("_")[2])
+
+
+def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_cache_max_len: int, quantize: str) -> None:
     problems = []
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         problems.append(f"name is {name!r}, expected letters, digits, '.', '_' and '-' only: it becomes a file name.")
@@ -245,6 +252,8 @@ def _check_parameters(name: str, prefill_seq_len: int, kv_cache_max_len: int, qu
     if not problems and prefill_seq_len >= kv_cache_max_len:
         problems.append(f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len "
                         f"({kv_cache_max_len}): the answer needs room in the cache too.")
+    problems += [f"extra_prefill_seq_lens holds {length!r}, expected whole numbers from 1 to {prefill_seq_len - 1}."
+                 for length in extra if not problems and (type(length) is not int or not 1 <= length < prefill_seq_len)]
     if problems:
         raise ConfigError("\n".join(problems))
 

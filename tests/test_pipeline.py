@@ -427,6 +427,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_finetune_end_to_end(trained):
     out = trained / "out"
     assert {path.name for path in (out / "model").iterdir()} == {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import importlib.metadata
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -11,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import tflite
+from fgkit import files, quantization, tflite
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
 from fgkit.quantization import QUANTIZATIONS
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
         "intermediate_size": 64, "vocab_size": 484, "sliding_window": 16}
+KEPT = Path(__file__).parents[1] / ".pytest_cache" / "d" / "tiny_tflite"
 PREFILL, KV = 16, 72  # no multiple: the last tokens of a long prompt do not fit a padded prefill
 
 
@@ -41,7 +45,18 @@ def tiny_model() -> Path:
 
 @functools.cache
 def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
-    """The tiny model converted by the very code that the child process of `convert` runs."""
+    """The tiny model converted by the very code that the child process of `convert` runs; kept for the next test run."""
+    made_from = [Path(module.__file__).read_text(encoding="utf-8") for module in (tflite, quantization, sys.modules[__name__])]
+    made_from += [importlib.metadata.version(package) for package in ("litert-torch", "ai-edge-quantizer", "torch")]
+    key = hashlib.sha256("".join(made_from).encode()).hexdigest()[:16]
+    kept = KEPT / f"{key}_{QUANTIZATIONS[quantize].suffix}.tflite"
+    if not kept.is_file():
+        with files.replacing(kept) as part:
+            shutil.copy(_converted(quantize), part)
+    return kept
+
+
+def _converted(quantize: str) -> Path:
     tflite._import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
     from litert_torch.generative.layers import model_config
@@ -90,14 +105,14 @@ def test_conversion_leaves_no_false_tensorflow():
 
 
 def test_signatures_are_read_back_and_compared():
-    found = tflite.check_signatures(tiny_tflite(), prefill_seq_len=PREFILL, kv_cache_max_len=KV)
+    found = tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[PREFILL], kv_cache_max_len=KV)
     assert sorted(found) == ["decode", "prefill_16"]
     assert found["prefill_16"]["inputs"]["mask"] == [1, 1, PREFILL, KV]
     assert found["decode"]["outputs"]["logits"] == [1, 1, TINY["vocab_size"]]
     with pytest.raises(BundleError, match="decode: mask has the shape .*expected .*128"):
-        tflite.check_signatures(tiny_tflite(), prefill_seq_len=PREFILL, kv_cache_max_len=128)
+        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[PREFILL], kv_cache_max_len=128)
     with pytest.raises(BundleError, match="expected \\['decode', 'prefill_256'\\]"):
-        tflite.check_signatures(tiny_tflite(), prefill_seq_len=256, kv_cache_max_len=KV)
+        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
 
 
 # Shorter than a prefill, just over one, several with a padded last, and a last part whose padding would not fit.
@@ -165,7 +180,8 @@ def test_convert_names_the_file_and_records_what_it_did(tmp_path, monkeypatch):
     assert made.read_bytes() == tiny_tflite().read_bytes()
     record = json.loads(made.with_name(made.name + ".json").read_text())
     assert record["peak_memory_bytes"] == 7 and record["bytes"] == made.stat().st_size
-    assert record["parameters"] == {"prefill_seq_len": PREFILL, "kv_cache_max_len": KV, "quantize": "dynamic_int8",
+    assert record["parameters"] == {"prefill_seq_len": PREFILL, "extra_prefill_seq_lens": [], "kv_cache_max_len": KV,
+                                    "quantize": "dynamic_int8",
                                     "kvcache_layout": "transposed", "mask_as_input": True}
     assert sorted(p.name for p in made.parent.iterdir()) == [made.name, made.name + ".json"]
 
@@ -214,6 +230,8 @@ def test_wrong_parameters_are_all_named_at_once(tmp_path):
         assert problem in str(caught.value)
     with pytest.raises(ConfigError, match="less than kv_cache_max_len"):
         tflite.convert(tmp_path, tmp_path, prefill_seq_len=1024)
+    with pytest.raises(ConfigError, match="extra_prefill_seq_lens holds 256, expected whole numbers from 1 to 255"):
+        tflite.convert(tmp_path, tmp_path, extra_prefill_seq_lens=[32, 256])
 
 
 def test_a_wrong_model_folder_is_refused_before_any_work(tmp_path, monkeypatch):
