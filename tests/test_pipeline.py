@@ -455,6 +455,7 @@ def test_finetune_end_to_end(trained):
     assert list(manifest.read(out)["finetune"]["steps"]) == list(manifest.STEPS["finetune"])
 
 
+@pytest.mark.slow
 def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     cells = nbformat.read(trained / "out" / "finetune.ipynb", 4).cells
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
@@ -468,6 +469,7 @@ def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     assert "it/s" not in text and "hf_" not in text
 
 
+@pytest.mark.slow
 def test_evaluate_writes_what_the_design_names(trained, tmp_path, capsys):
     arguments = ["evaluate", str(trained / "out/model"), "--data", str(trained / "eval.jsonl"), "--json",
                  str(tmp_path / "out.json")]
@@ -482,6 +484,7 @@ def test_evaluate_writes_what_the_design_names(trained, tmp_path, capsys):
     assert "exact match" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluate_refuses_other_tools_than_the_trained_ones(trained, tmp_path, capsys):
     (tmp_path / "tools.py").write_text(
         'def stop(reason: str):\n    """Stop.\n\n    Args:\n        reason: Why.\n    """\n')
