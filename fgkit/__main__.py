@@ -204,11 +204,10 @@ def _glue(options: argparse.Namespace) -> int:
 
 def _quantize(options: argparse.Namespace) -> int:
     from . import quantization_study as study
-    from .config import TaskConfig
     from .stages import load_rows
 
-    settings = TaskConfig(output=options.path, data=options.data, eval_data=options.eval, tools=options.tools,
-                          data_format=options.format, name=options.name)
+    settings = study.settings_of(options.path, data=options.data, eval_data=options.eval, tools=options.tools,
+                                 data_format=options.format, name=options.name)
     study.study(settings, load_rows(settings), options.only or study.MENU)
     print((settings.folder / study.FOLDER / f"{study.NAME}.md").read_text(encoding="utf-8"), end="")
     return 0
@@ -387,11 +386,11 @@ def _parser() -> argparse.ArgumentParser:
     quantize = command("quantize", _quantize, "store a run's model in every way, run and score each, recommend one",
                        "quantize run")
     quantize.add_argument("path", metavar="RUN", help="a run's folder")
-    quantize.add_argument("--data", metavar="FILE", default="", help="training rows, as for run")
-    quantize.add_argument("--eval", metavar="FILE", default="", help="held-out rows, as for run")
-    quantize.add_argument("--tools", metavar="FILE", default="", help="tools, as for run")
-    quantize.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
-    quantize.add_argument("--name", default="functiongemma-flutter", help="first part of the files' names (%(default)s)")
+    quantize.add_argument("--data", metavar="FILE", default="", help="training rows (default: the run's, and so on)")
+    quantize.add_argument("--eval", metavar="FILE", default="", help="held-out rows")
+    quantize.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json")
+    quantize.add_argument("--format", choices=FORMATS, default="", help="format of the rows")
+    quantize.add_argument("--name", default="", help="first part of the files' names")
     quantize.add_argument("--only", metavar="NAME", nargs="+", help="some of them (docs/quantisation.md)")
 
     init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")

@@ -161,6 +161,8 @@ class TfliteConfig(_DataConfig):
     style: str = _setting("", "Prompt style, one of the model's own; empty: as stored with the model. Others are "
                               "refused.")
     prefill_seq_len: int = _setting(256, "Prompt tokens the phone computes at a time (Google's value).")
+    extra_prefill_seq_len: int = _setting(32, "A second, shorter prefill for what follows a developer turn that is already "
+                                              "computed: the first token comes several times sooner; 0: none.")
     kv_cache_max_len: int = _setting(1024, "Longest context in tokens, prompt and answer; 2048 if yours do not fit.")
     quantize: str = _setting("dynamic_int8", f"How the weights are stored: {', '.join(QUANTIZATIONS)}. dynamic_int8 halves "
                                              "the size.")
@@ -174,7 +176,14 @@ class TfliteConfig(_DataConfig):
             yield f"kv_cache_max_len is {self.kv_cache_max_len}, expected 2 to {MAX_CONTEXT}"
         elif not 1 <= self.prefill_seq_len < self.kv_cache_max_len:
             yield f"prefill_seq_len is {self.prefill_seq_len}, expected 1 to {self.kv_cache_max_len - 1}"
+        if self.extra_prefill_seq_len < 0:
+            yield f"extra_prefill_seq_len is {self.extra_prefill_seq_len}, expected 0 or more"
         yield from _choice("quantize", self.quantize, QUANTIZATIONS)
+
+    @property
+    def extra_prefill_seq_lens(self) -> list[int]:
+        """The further prefills that `tflite.convert` is asked for: none that is no shorter than the first."""
+        return [self.extra_prefill_seq_len] if 0 < self.extra_prefill_seq_len < self.prefill_seq_len else []
 
 
 @dataclass(frozen=True, kw_only=True)

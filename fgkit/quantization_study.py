@@ -11,12 +11,13 @@ speed is measured at every call, all files one after the other, so that they mee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from . import bundle, paired, progress, quantization, runtime_speed, score_table, summary, tflite
-from .config import TaskConfig
-from .errors import ConfigError
+from .config import TaskConfig, TfliteConfig
+from .errors import ConfigError, FgkitError
 from .files import read_json, replacing, sha256, write_json, write_text
 from .gate import Verdict, gate
 from .plot_look import BLUE, INK, VERMILION, new, save
@@ -70,6 +71,24 @@ def study(settings: TaskConfig, rows: Rows, names: Sequence[str] = MENU) -> dict
         name: one | {"score": {key: value for key, value in one["score"].items() if key != "rows"}}
         for name, one in kept.items()})
     return kept
+
+
+def settings_of(folder: str | Path, **named: str) -> TaskConfig:
+    """The settings with which a run made its bundles.
+
+    Args:
+        folder: the run's folder.
+        named: settings that go before its own, where they are not empty.
+    Raises:
+        FgkitError: it is no run's folder.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / summary.NAME).is_file():
+        raise FgkitError(f"{folder}: holds no {summary.NAME}, so it is not the folder of a run. Give what "
+                         "`python -m fgkit run --output` wrote.")
+    own = summary.read(folder)["settings"].get("to_task") or summary.read(folder)["settings"].get("finetune") or {}
+    kept = {field.name: own[field.name] for field in fields(TaskConfig) if field.name in own}
+    return TaskConfig(**kept | {name: value for name, value in named.items() if value} | {"output": str(folder)})
 
 
 def table(found: dict[str, dict[str, Any]], tuned: dict[str, Any]) -> str:
@@ -127,12 +146,14 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> Path:
 
 
 def _float_file(settings: TaskConfig, folder: Path, model_sha256: str) -> Path:
-    """The model converted without quantization, with the KV cache of the run's own `.tflite`."""
+    """The model converted without quantization, with the prefills and the KV cache of the run's own `.tflite`."""
     made = sorted(settings.folder.glob(f"{settings.name}_*.tflite.json"))
-    context = read_json(made[0])["parameters"]["kv_cache_max_len"] if made else 1024
-    path = folder / f"{settings.name}_{QUANTIZATIONS['none'].suffix}_ekv{context}.tflite"
+    names = ("prefill_seq_len", "extra_prefill_seq_lens", "kv_cache_max_len")
+    found = read_json(made[0])["parameters"] if made else {name: getattr(TfliteConfig(), name) for name in names}
+    shape = {name: found.get(name, []) for name in names}
+    path = folder / f"{settings.name}_{QUANTIZATIONS['none'].suffix}_ekv{shape['kv_cache_max_len']}.tflite"
     if not path.is_file() or read_json(f"{path}.json")["model_sha256"] != model_sha256:
-        tflite.convert(settings.model_folder, folder, name=settings.name, quantize="none", kv_cache_max_len=context)
+        tflite.convert(settings.model_folder, folder, name=settings.name, quantize="none", **shape)
     return path
 
 

@@ -12,6 +12,7 @@ The compiled weights (272 MB) go into fgkit's own cache, never beside the bundle
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ class Runtime:
 
     Args:
         path: a `.task` or `.litertlm`.
-        threads: threads of the runtime; None leaves them to it.
+        threads: of the runtime; None: `default_threads()`.
         cache_dir: where LiteRT-LM keeps the compiled weights; by default a folder of fgkit's cache named after the
             bundle's content, of which the newest KEPT_CACHES stay.
     Raises:
@@ -54,7 +55,7 @@ class Runtime:
         litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
         with quiet_stderr() as said:
             try:
-                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(thread_count=threads),
+                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(thread_count=threads or default_threads()),
                                                      cache_dir=str(folder))
             except RuntimeError as error:
                 raise BundleError(f"{self.path}: LiteRT-LM does not load it ({reason(said(), error)}). "
@@ -151,6 +152,11 @@ class Runtime:
         return BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {self.count(text) + 1} tokens "
                            f"({reason(said, error)}). Shorten the tool declarations or convert with a larger "
                            "kv_cache_max_len.")
+
+
+def default_threads() -> int:
+    """LiteRT-LM's own four, or one a core where there are fewer: more than cores only wait for each other."""
+    return min(4, os.cpu_count() or 4)
 
 
 def own_cache(path: Path) -> Path:

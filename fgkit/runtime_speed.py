@@ -20,7 +20,7 @@ from typing import Any
 from . import bundle
 from .child import peak_memory_bytes
 from .errors import BundleError
-from .runtime import own_cache
+from .runtime import default_threads, own_cache
 
 PREFILL_TOKENS, DECODE_TOKENS = 256, 64
 
@@ -31,7 +31,7 @@ def measure(path: str | Path, *, threads: int | None = None, prefill_tokens: int
 
     Args:
         path: a `.task` or `.litertlm`.
-        threads: threads of the runtime; None leaves them to it.
+        threads: of the runtime; None: `runtime.default_threads()`.
         prefill_tokens, decode_tokens: how many tokens are read and written.
     Returns:
         `prefill_tokens_per_second`, `decode_tokens_per_second`, `time_to_first_token` and `load_seconds` (seconds),
@@ -41,11 +41,11 @@ def measure(path: str | Path, *, threads: int | None = None, prefill_tokens: int
     """
     path = Path(path)
     bundle.read_bundle(path)
-    request = {"path": str(path.resolve()), "cache": str(own_cache(path)), "threads": threads,
+    request = {"path": str(path.resolve()), "cache": str(own_cache(path)), "threads": threads or default_threads(),
                "prefill_tokens": prefill_tokens, "decode_tokens": decode_tokens}
     for _ in range(2):
         found = _run(path, request)
-    return {**found, "threads": threads or os.cpu_count(), "prefill_tokens": prefill_tokens, "decode_tokens": decode_tokens}
+    return {**found, "threads": request["threads"], "prefill_tokens": prefill_tokens, "decode_tokens": decode_tokens}
 
 
 def _run(path: Path, request: dict[str, Any]) -> dict[str, Any]:

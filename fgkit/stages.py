@@ -171,7 +171,8 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
                       f"{longest}; the file's name says ekv{context}.")
     with _timed(settings.folder, "conversion"):
         path = tflite.convert(settings.model_folder, settings.folder, name=settings.name, quantize=settings.quantize,
-                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context)
+                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context,
+                              extra_prefill_seq_lens=settings.extra_prefill_seq_lens)
     record = read_json(f"{path}.json")
     summary.update(settings.folder, settings={"to_tflite": asdict(settings)},
                    peak_memory_gb={"conversion": round(record["peak_memory_bytes"] / 1e9, 2)},  # in its own process

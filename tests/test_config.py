@@ -138,6 +138,8 @@ def test_types_come_together_and_before_ranges() -> None:
 
 def test_conversion_ranges() -> None:
     assert TfliteConfig(kv_cache_max_len=2, prefill_seq_len=1).kv_cache_max_len == 2
+    assert problems(TfliteConfig, extra_prefill_seq_len=-1) == ["extra_prefill_seq_len is -1, expected 0 or more"]
+    assert TfliteConfig().extra_prefill_seq_lens == [32] and TfliteConfig(prefill_seq_len=32).extra_prefill_seq_lens == []
     assert problems(TfliteConfig, kv_cache_max_len=256) == ["prefill_seq_len is 256, expected 1 to 255"]
     (line,) = problems(TfliteConfig, kv_cache_max_len=32_769)
     assert line == "kv_cache_max_len is 32769, expected 2 to 32768"

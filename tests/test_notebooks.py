@@ -136,6 +136,7 @@ def test_the_choices_of_a_form_are_the_ones_that_are_accepted(name, parameter, c
 def test_guide_values():
     tflite = pipeline.declared_parameters("to_tflite")
     assert (tflite["prefill_seq_len"], tflite["kv_cache_max_len"], tflite["quantize"]) == (256, 1024, "dynamic_int8")
+    assert tflite["extra_prefill_seq_len"] == 32
     assert f"{tflite['name']}_{QUANTIZATIONS[tflite['quantize']].suffix}_ekv{tflite['kv_cache_max_len']}.tflite" == \
         "functiongemma-flutter_q8_ekv1024.tflite"
     task = pipeline.declared_parameters("to_task")

@@ -9,7 +9,7 @@ from fgkit import bundle, evaluation, files, quantization, runtime_speed, summar
 from fgkit import quantization_study as study
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
-from fgkit.errors import ConfigError
+from fgkit.errors import ConfigError, FgkitError
 from fgkit.prompts import completion
 
 SIZES = {"none": 1000, "dynamic_int8": 280, "dynamic_int8_embedding_int4": 200, "dynamic_int4_block32": 150}
@@ -24,7 +24,8 @@ def work(tmp_path, monkeypatch):
     tokenizer_folder(tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
 
-    def convert(model, folder, *, name, quantize, kv_cache_max_len):
+    def convert(model, folder, *, name, quantize, prefill_seq_len, extra_prefill_seq_lens, kv_cache_max_len):
+        assert (prefill_seq_len, [*extra_prefill_seq_lens]) == (256, [32])
         done["converted"] += 1
         path = folder / f"{name}_f32_ekv{kv_cache_max_len}.tflite"
         files.write_text(path, "floats")
@@ -88,3 +89,16 @@ def test_an_unknown_name_is_refused_before_any_work(work):
     with pytest.raises(ConfigError, match="quantization is 'dynamic_int9', expected one of none, .*dynamic_int8"):
         study.study(settings, asked, ["none", "dynamic_int9"])
     assert done == {"converted": 0, "scored": []}
+
+
+def test_a_runs_own_settings_count_and_named_ones_go_before(tmp_path):
+    with pytest.raises(FgkitError, match="holds no summary.json, so it is not the folder of a run"):
+        study.settings_of(tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    rows.touch()
+    own = {"data": str(rows), "seed": 7, "model": str(tmp_path), "name": "mine", "profile": "google", "output": "elsewhere",
+           "max_exact_match_loss": 1.0, "of_an_older_fgkit": True}
+    summary.update(tmp_path, settings={"to_task": own})
+    found = study.settings_of(tmp_path, name="other", tools="")
+    assert (found.data, found.seed, found.model, found.profile) == (str(rows), 7, str(tmp_path), "google")
+    assert (found.name, found.tools, found.output, found.max_exact_match_loss) == ("other", "", str(tmp_path), 1.0)

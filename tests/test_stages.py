@@ -514,7 +514,7 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
     settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
     path = stages.convert(settings, rows())
     assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
-                    "prefill_seq_len": 128, "kv_cache_max_len": 512}
+                    "prefill_seq_len": 128, "extra_prefill_seq_lens": [32], "kv_cache_max_len": 512}
     found = summary.read(tmp_path)
     assert found["files"][path.name] == {"bytes": 7, "sha256": files.sha256(path)}
     assert found["peak_memory_gb"]["conversion"] == 6.8  # the converter's own process, not this one

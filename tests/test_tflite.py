@@ -21,7 +21,7 @@ from fgkit.quantization import QUANTIZATIONS
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
         "intermediate_size": 64, "vocab_size": 484, "sliding_window": 16}
 KEPT = Path(__file__).parents[1] / ".pytest_cache" / "d" / "tiny_tflite"
-PREFILL, KV = 16, 72  # no multiple: the last tokens of a long prompt do not fit a padded prefill
+SHORT, PREFILL, KV = 8, 16, 72  # no multiple: the last tokens of a long prompt do not fit a padded prefill
 
 
 @functools.cache
@@ -80,7 +80,7 @@ def _converted(quantize: str) -> Path:
     try:
         tflite._worker(json.dumps({
             "model_dir": str(tiny_model()), "output_path": str(folder), "output_name_prefix": "tiny",
-            "prefill_seq_len": PREFILL, "kv_cache_max_len": KV, "quantize": quantize}))
+            "prefill_seq_len": [SHORT, PREFILL], "kv_cache_max_len": KV, "quantize": quantize}))
     finally:
         decoder.get_decoder_config_270m = real
     return folder / f"tiny_{QUANTIZATIONS[quantize].suffix}_ekv{KV}.tflite"
@@ -105,12 +105,13 @@ def test_conversion_leaves_no_false_tensorflow():
 
 
 def test_signatures_are_read_back_and_compared():
-    found = tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[PREFILL], kv_cache_max_len=KV)
-    assert sorted(found) == ["decode", "prefill_16"]
+    found = tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=KV)
+    assert sorted(found) == ["decode", "prefill_16", "prefill_8"]
+    assert found["prefill_8"]["inputs"]["mask"] == [1, 1, SHORT, KV]
     assert found["prefill_16"]["inputs"]["mask"] == [1, 1, PREFILL, KV]
     assert found["decode"]["outputs"]["logits"] == [1, 1, TINY["vocab_size"]]
     with pytest.raises(BundleError, match="decode: mask has the shape .*expected .*128"):
-        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[PREFILL], kv_cache_max_len=128)
+        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=128)
     with pytest.raises(BundleError, match="expected \\['decode', 'prefill_256'\\]"):
         tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
 
@@ -175,12 +176,13 @@ def test_convert_names_the_file_and_records_what_it_did(tmp_path, monkeypatch):
     child(monkeypatch, f"print('noise')\nshutil.copy({str(tiny_tflite())!r}, "
           "os.path.join(r['output_path'], f\"{r['output_name_prefix']}_q8_ekv{r['kv_cache_max_len']}.tflite\"))\n"
           "print(json.dumps({'peak_memory_bytes': 7}))")
-    made = tflite.convert(model, tmp_path / "out", prefill_seq_len=PREFILL, kv_cache_max_len=KV, progress=False)
+    made = tflite.convert(model, tmp_path / "out", prefill_seq_len=PREFILL, extra_prefill_seq_lens=[SHORT],
+                          kv_cache_max_len=KV, progress=False)
     assert made == tmp_path / "out" / "functiongemma-flutter_q8_ekv72.tflite"
     assert made.read_bytes() == tiny_tflite().read_bytes()
     record = json.loads(made.with_name(made.name + ".json").read_text())
     assert record["peak_memory_bytes"] == 7 and record["bytes"] == made.stat().st_size
-    assert record["parameters"] == {"prefill_seq_len": PREFILL, "extra_prefill_seq_lens": [], "kv_cache_max_len": KV,
+    assert record["parameters"] == {"prefill_seq_len": PREFILL, "extra_prefill_seq_lens": [SHORT], "kv_cache_max_len": KV,
                                     "quantize": "dynamic_int8",
                                     "kvcache_layout": "transposed", "mask_as_input": True}
     assert sorted(p.name for p in made.parent.iterdir()) == [made.name, made.name + ".json"]
