@@ -7,11 +7,11 @@
     python benchmarks/vocabulary.py --parameters notebooks/params/home.yaml --output build/vocabulary-home
     python benchmarks/vocabulary.py --json > vocabulary.json        # what is known so far as one JSON object
 
-Six parts a size, each kept in `--output`, so that a second call goes on where the first stopped: `pieces`, in how many
+Seven parts a size, each kept in `--output`, so that a second call goes on where the first stopped: `pieces`, in how many
 held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step
 of 32 rows, in a process of its own; `tuned`, a model trained and scored in PyTorch for each of `--seeds`; `run`, the whole
-of `fgkit run -p vocab_size SIZE`; `quantize`, `fgkit quantize` of that run, for the sizes of each `--quantize`, timed
-again at every call, all sizes one after the other; `served`, answers of the `.task` to requests in other languages and
+of `fgkit run -p vocab_size SIZE`; `quantize`, `fgkit quantize` of that run for each of `--quantize`; `speed`, the
+median of three measurements of each of those bundles, in rounds over all of them, taken again at every call; `served`, answers of the `.task` to requests in other languages and
 with emoji (`other_languages.json`, 6 of each), which the training rows do not hold. Losses are against the whole
 vocabulary, paired row by row, where that was measured, too. Size 0 is the whole vocabulary. The table is printed and,
 with a picture, left in `--output`. Delete a size's folder to measure it again.
@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (8192, 16_384, 32_768, 65_536, 0)
-PARTS = ("pieces", "step", "tuned", "run", "quantize", "served")
+PARTS = ("pieces", "step", "tuned", "run", "quantize", "speed", "served")
 RECIPES = ("dynamic_int8", "dynamic_int8_embedding_int4", "dynamic_int4_attention_int8")
-STEP_ROWS, STEPS = 32, 3
+STEP_ROWS, STEPS, ROUNDS = 32, 3, 3
 
 
 def main() -> int:
@@ -57,6 +57,9 @@ def main() -> int:
         print("\n" + json.dumps({"pieces": _pieces, "step": _step, "served": _served}[part](options, int(size))))
         return 0
     for part in options.only:  # part by part: what is timed meets the machine in one mood
+        if part == "speed":
+            _speed(options)
+            continue
         for size in options.sizes:
             _measure(options, part, size)
     results = {_name(size): _known(options, size) for size in options.sizes}
@@ -100,6 +103,27 @@ def _measure(options: argparse.Namespace, part: str, size: int) -> None:
         if child.returncode:
             raise SystemExit(f"{_name(size)}: {part} failed")
         write_json(folder / f"{part}.json", json.loads(child.stdout.splitlines()[-1]))
+
+
+def _speed(options: argparse.Namespace) -> None:
+    """Time every bundle that `quantize` left, in rounds."""
+    from fgkit import runtime_speed
+    from fgkit.files import read_json, write_json
+    from fgkit.progress import bar
+
+    bundles = {}
+    for size in options.sizes:
+        variants = _folder(options, size) / "run" / "variants"
+        if (variants / "quantization.json").is_file():
+            bundles |= {(_name(size), name): variants / one["file"]
+                        for name, one in read_json(variants / "quantization.json").items() if name in options.quantize}
+    rounds: dict[tuple[str, str], list[dict]] = {key: [] for key in bundles}
+    for key, path in bar([*bundles.items()] * ROUNDS, desc="speed", unit="bundle"):
+        rounds[key].append(runtime_speed.measure(path))
+    for size in {name for name, _ in bundles}:
+        write_json(options.output.absolute() / size / "speed.json", {
+            recipe: {key: statistics.median(one[key] for one in found) for key in found[0]}
+            for (name, recipe), found in rounds.items() if name == size})
 
 
 def _fgkit(*arguments: str) -> None:
@@ -149,8 +173,9 @@ def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
         found["training"] = {"seconds": summary["seconds"].get("training"),
                              "peak_memory_gb": summary["peak_memory_gb"].get("training")}
     if (path := folder / "run" / "variants" / "quantization.json").is_file():
+        timed = read_json(folder / "speed.json") if (folder / "speed.json").is_file() else {}
         found["variants"] = {name: _short(one["score"]) | {
-            "bytes": one["bytes"], "speed": one["speed"], "gate": one["gate"]["passed"], "against_full": lost(
+            "bytes": one["bytes"], "speed": timed.get(name, one["speed"]), "gate": one["gate"]["passed"], "against_full": lost(
                 whole / "run" / "variants" / "quantization.json", one["score"], "dynamic_int8", "score")}
             for name, one in read_json(path).items()}
     return found
