@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 from typing import Any
+
+from .plot_look import DPI
 
 RELAY = "FGKIT_PROGRESS"  # names the file through which a headless kernel's bars reach the terminal, see progress.py
 
@@ -25,12 +29,29 @@ def show_table(markdown: str) -> None:
         print(markdown)
 
 
+def show_text(lines: Iterable[str]) -> None:
+    """Show lines of any length: broken between words in a notebook, which breaks printed ones anywhere, as they are elsewhere."""
+    text = "\n".join(lines)
+    if not text:
+        return
+    if _in_notebook():
+        from IPython.display import display
+
+        body = "".join(f'<div style="padding-left: 1.5em; text-indent: -1.5em; overflow-wrap: anywhere">{escape(line)}</div>'
+                       for line in text.splitlines())
+        display({"text/plain": text, "text/html": f'<div style="line-height: 1.45; text-align: left">{body}</div>'}, raw=True)
+    else:
+        print(text)
+
+
 def show_picture(path: Path) -> None:
-    """Show a picture in a notebook, say where it is elsewhere."""
+    """Show a picture in a notebook, its letters as large as the page's; say where it is elsewhere."""
     if _in_notebook():
         from IPython.display import Image, display
 
-        display(Image(str(path)))
+        content = path.read_bytes()
+        pixels = int.from_bytes(content[16:20], "big")  # a PNG file's first block is its size
+        display(Image(content, format="png", width=round(pixels * 96 / DPI)))  # 96 pixels of a page are an inch
     else:
         print(f"picture: {path}")
 

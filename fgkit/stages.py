@@ -25,7 +25,7 @@ from .base_model import Base, load_tokenizer
 from .child import peak_memory_bytes
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
-from .display import show_picture, show_table
+from .display import show_picture, show_table, show_text
 from .errors import CheckFailed, ConfigError, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate, together
@@ -54,8 +54,7 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
                            system_message=settings.system_message, style=styles.split(settings.style)[0],
                            seed=settings.seed, format=settings.data_format,
                            tool_report=lint_tools(tools_file, tokenizer))
-    for line in found.lines():
-        print(line)
+    show_text(found.lines())
     show_table(found.table())
     picture = report.save(found, settings.folder)
     found.raise_errors()

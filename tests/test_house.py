@@ -162,7 +162,7 @@ def test_colab_files_move_what_must_move_and_touch_nothing_else():
         f"colab-{name}.txt" for name in NOTEBOOKS)
     moved = set()
     for name in NOTEBOOKS:
-        assert SETUP["options.extras_require"][f"colab-{name}"] == f"file: requirements/colab-{name}.txt"
+        assert SETUP["options.extras_require"][f"colab-{name}".replace("_", "-")] == f"file: requirements/colab-{name}.txt"
         added = requirements((ROOT / "requirements" / f"colab-{name}.txt").read_text())
         assert len(added) >= 5 and "protobuf" in added
         assert not set(added) & {"torch", "numpy", "ipywidgets", "tensorflow", "tensorflow-cpu"}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from packaging.utils import canonicalize_name
 
 from fgkit import config, devices, pipeline
 from fgkit.profiles import BAKED, PROFILES
@@ -185,7 +186,8 @@ def test_installs_in_colab_only_and_from_the_one_source(name):
     install = source(code_cells(name)[0])
     wanted = SETUP["fgkit"]["source"]
     assert re.findall(r'os\.environ\.get\("FGKIT_SOURCE", "([^"]+)"\)', install) == [wanted]
-    assert f'"fgkit[colab-{name}] @ {{source}}"' in install and f'colab.prepare("{name}")' in install
+    (extra,) = re.findall(r'"fgkit\[(\S+)\] @ \{source\}"', install)
+    assert extra == canonicalize_name(f"colab-{name}") and f'colab.prepare("{name}")' in install
     body = ast.parse(TransformerManager().transform_cell(install)).body
     (guard,) = [node for node in body if isinstance(node, ast.If)]
     assert ast.unparse(guard.test) == "'google.colab' in sys.modules"
