@@ -2,6 +2,7 @@
 
     .venv/bin/python tests/fuzz/readers.py --count 2000                       the corpus, changed at random, seeded
     python tests/fuzz/readers.py --atheris --reader rows --seconds 600        guided by the code reached; needs atheris
+    python tests/fuzz/readers.py --atheris --reader rows --work W --merge     from W into the corpus what reaches new code
 
 In: tests/fuzz/corpus/<reader>/*, bytes as that reader finds them in a file. Bytes that break the rule are written beside
 the others as `found-<hash>`; tests/test_fuzz_readers.py reads the corpus on every run. `calls.parse` has a script of its
@@ -223,20 +224,16 @@ def run(reader: str, count: int, seed: int) -> Counter:
     return outcomes
 
 
-def run_guided(reader: str, seconds: int, seed: int) -> None:
-    """The same with atheris, which keeps what reaches new code."""
+def run_guided(reader: str, seconds: int, seed: int, work: Path, merge: bool) -> None:
+    """The same with atheris, which keeps in `work` what reaches new code; `merge` takes of that what the corpus lacks."""
     import atheris
 
-    work = FOLDER / "work"
-    work.mkdir()
-    for number, data in enumerate(corpus(reader)):
-        (work / f"seed-{number}").write_bytes(data)
-
-    def one(data: bytes) -> None:
-        check(reader, data)
-
-    atheris.Setup([sys.argv[0], str(work), f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=8192", "-timeout=20",
-                   "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"], one)
+    work.mkdir(parents=True, exist_ok=True)
+    longest = max(8192, *map(len, corpus(reader)))
+    options = [str(CORPUS / reader), str(work), "-merge=1"] if merge else [
+        str(work), str(CORPUS / reader), f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *options, f"-max_len={longest}", "-timeout=60", "-rss_limit_mb=4000",
+                   f"-artifact_prefix={CORPUS / reader}/found-"], lambda data: check(reader, data) and None)
     atheris.Fuzz()
 
 
@@ -266,12 +263,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--atheris", action="store_true", help="let atheris choose, by the code reached")
     parser.add_argument("--seconds", type=int, default=60, help="with --atheris: how long")
+    parser.add_argument("--work", type=Path, help="with --atheris: a folder for what it finds, to go on from")
+    parser.add_argument("--merge", action="store_true", help="with --atheris and --work: add to the corpus what reaches new code")
     parser.add_argument("--seeds", action="store_true", help="only write the corpus's beginnings that need a program")
     options = parser.parse_args()
     if options.seeds:
         return seeds()
     if options.atheris:
-        return run_guided(options.reader, options.seconds, options.seed)
+        return run_guided(options.reader, options.seconds, options.seed, options.work or FOLDER / "work", options.merge)
     for reader in [options.reader] if options.reader else READERS:
         start = time.perf_counter()
         outcomes = run(reader, options.count, options.seed)
