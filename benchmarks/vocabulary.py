@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def main() -> int:
 
     write_text(options.output / "vocabulary.md", table(results) + "\n")
     if any(one.get("variants") for one in results.values()):
-        plot(results, options.output / "vocabulary.png")
+        plot(results, options.quantize, options.output / "vocabulary.png")
     print(json.dumps({"cores": os.cpu_count(), "sizes": results}) if options.json else table(results))
     return 0
 
@@ -329,12 +330,11 @@ def _languages(found: dict[str, Any], emoji: bool) -> str:
     return f"{100 * statistics.mean(values):.0f}%" if values else "–"
 
 
-def plot(results: dict[str, dict[str, Any]], path: Path) -> Path:
+def plot(results: dict[str, dict[str, Any]], recipes: Sequence[str], path: Path) -> Path:
     """Size of the `.task` against exact match with its interval, and against writing speed; a line for each way to store weights."""
     from fgkit.plot_look import BLUE, GREEN, INK, VERMILION, new, save
 
     figure, axes = new(9.5, 4.4, 1, 2)
-    recipes = list(dict.fromkeys(recipe for found in results.values() for recipe in found.get("variants", {})))
     for recipe, color, marker in zip(recipes, (BLUE, VERMILION, GREEN), "osX"):
         points = sorted((one["bytes"] / 1e6, one, name) for name, found in results.items()
                         if (one := found.get("variants", {}).get(recipe)))
@@ -346,8 +346,9 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> Path:
         axes[1].plot(sizes, speeds, color=color, marker=marker, label=recipe)
         if recipe == recipes[0]:
             for place, heights in ((0, rates), (1, speeds)):
-                for size, height, (_, _, name) in zip(sizes, heights, points):
-                    axes[place].annotate(name, (size, height), textcoords="offset points", xytext=(5, 6), fontsize=8, color=INK)
+                for number, (size, height, (_, _, name)) in enumerate(zip(sizes, heights, points)):
+                    axes[place].annotate(f"{int(name):,}" if name.isdigit() else "all pieces", (size, height), fontsize=8, color=INK,
+                                         textcoords="offset points", xytext=(7, -14 if number % 2 else 6))
     axes[0].set_ylabel("exact match (%), line: 95% interval")
     axes[1].set_ylabel("written tokens a second")
     axes[1].set_ylim(bottom=0)
