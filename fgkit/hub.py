@@ -4,7 +4,7 @@ In: a run's folder and the name of a repository. Out: the repository's address. 
 gate unless forced, which the card then says first.
 
 >>> publish("run", "ada/lights", dry_run=True)        # shows every file and the card; asks no network
->>> publish("run", "ada/lights")
+>>> publish("run", "ada/lights")        # `offer` is for the last cell of a notebook
 'https://huggingface.co/ada/lights'
 
 The token comes from where huggingface_hub finds it: HF_TOKEN, Colab's secrets, `hf auth login`. Whether it may write there
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from . import credentials, model_card
 from .errors import CheckFailed, FgkitError
-from .publication import File, Publication, gather
+from .publication import File, Publication, bundles, gather
 
 CARD = "README.md"
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -67,6 +68,25 @@ def publish(run: str | Path, repo: str, *, public: bool = False, data: bool = Fa
         print(f"\n{CARD}:\n\n{card}\n\nNothing was sent.")
         return f"https://huggingface.co/{repo}"
     return _send(repo, files, public, _message(found))
+
+
+def offer(run: str | Path, repo: str = "") -> None:
+    """What the last cell of a notebook says: how to publish the run; with a repository's name, publish it, private.
+
+    Args:
+        run: the run's folder.
+        repo: `user/name`; "" sends nothing and asks no network.
+    Raises:
+        CheckFailed, FgkitError: as `publish`.
+    """
+    if repo:
+        print(publish(run, repo))
+    elif not bundles(run):
+        print("to publish: finish to_task.ipynb first; model and bundles go to the Hugging Face Hub together")
+    else:
+        print('to publish, private: write repo="user/name" into this cell and run it again, or\n'
+              f"  python -m fgkit publish {shlex.quote(str(run))} --repo user/name --dry-run\n"
+              "which shows every file and the card, and sends nothing")
 
 
 def require_write(repo: str) -> str:

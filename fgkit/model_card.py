@@ -48,7 +48,8 @@ def write(found: Publication, repo: str, *, public: bool) -> str:
         tools=[{"name": tool["name"], "description": _text(tool.get("description", "")), "arguments": _arguments(tool)}
                for tool in tools],
         doubts=[_text(doubt) for doubt in found.doubts], **_scores(found), data_name=_code(found.data_name),
-        gate=[_text(line) for name in names for line in gate_lines(found.bundles[name])],
+        gate=[_text(line if number else f"{name}: {line}") for name in names
+              for number, line in enumerate(gate_lines(found.bundles[name]))],
         files=[{"name": file.name, "size": _size(file.bytes), "purpose": file.purpose, "link": _link(repo, file.name)}
                for file in found.files],
         hashed=[file for file in found.files if file.bytes > HASHED_BYTES or file.name in names],

@@ -98,7 +98,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
     told = summary.read(folder)
     settings = told["settings"].get("to_task") or {}  # data, eval_data, tools and seed are the same in every notebook
     model = Path(settings.get("model") or folder / "model").expanduser()
-    paths = [path for suffix in BUNDLES for path in sorted(folder.glob(f"*{suffix}"))]
+    paths = bundles(folder)
     if not paths:
         raise FgkitError(f"{folder}: holds no .task and no .litertlm yet. Finish the run: python -m fgkit run --output "
                          f"{folder}")
@@ -130,6 +130,11 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
                        tuple(_doubts(sidecars, scores)),
                        Path(settings.get("eval_data") or settings.get("data") or "eval_data.jsonl").name,
                        told["settings"], prompt)
+
+
+def bundles(folder: str | Path) -> list[Path]:
+    """The bundles in a run's folder."""
+    return [path for suffix in BUNDLES for path in sorted(Path(folder).glob(f"*{suffix}"))]
 
 
 def gate_lines(sidecar: dict[str, Any]) -> list[str]:

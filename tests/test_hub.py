@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from fgkit import files
 from fgkit.__main__ import main
 from fgkit.errors import BundleError, CheckFailed, ConfigError, FgkitError, ModelError
-from fgkit.hub import CARD, cannot_write, publish, require_write
+from fgkit.hub import CARD, cannot_write, offer, publish, require_write
 
 TOKEN = "hf_canaryOfTheHubTests"
 REPO = "ada/lights"
@@ -261,6 +261,16 @@ def test_the_command(run, hub, tmp_path, capsys) -> None:
     assert main(["publish", str(tmp_path), "--repo", REPO]) == 2
     err = capsys.readouterr().err
     assert "did not pass the gate" in err and "not the folder of a run" in err and "Traceback" not in err
+
+
+def test_a_notebook_offers_it_and_sends_nothing_unasked(run, hub, capsys) -> None:
+    offer(run)
+    assert f"publish {run} --repo user/name --dry-run" in capsys.readouterr().out and hub.requests == []
+    offer(run, REPO)
+    assert hub.repos[REPO].private and BUNDLE in hub.repos[REPO].files and REPO in capsys.readouterr().out
+    (run / BUNDLE).unlink()
+    offer(run)
+    assert "finish to_task.ipynb first" in capsys.readouterr().out
 
 
 def test_a_run_that_is_not_finished(run, hub) -> None:

@@ -106,6 +106,7 @@ def test_two_bundles_stand_side_by_side(tmp_path) -> None:
     found = gather(run)
     text = model_card.write(found, REPO, public=False)
     assert list(found.bundles) == [BUNDLE, other.name] and not found.doubts
+    assert all(f"- {name}: gate passed on 4 rows" in text for name in found.bundles), "each verdict says whose it is"
     assert f"`{BUNDLE}` |" in text and f"`{other.name}` |" in text and "LiteRT-LM's conversations" in text
     assert {other.name, f"{other.name}.json"} <= {file.name for file in found.files} and f"{digest}  {other.name}" in text
 
