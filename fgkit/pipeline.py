@@ -199,7 +199,8 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     try:
         with progress.relayed():
             papermill.execute_notebook(str(notebook_path(name)), str(folder / f"{name}.ipynb"), parameters=values,
-                                       kernel_name="python3", cwd=str(folder), progress_bar=False, log_output=False)
+                                       kernel_name="python3", cwd=str(folder), progress_bar=False, log_output=False,
+                                       extra_arguments=["--IPKernelApp.log_level=50"])  # one that is stopped complains
     except PapermillExecutionError as error:
         raise _error_of(error, folder / f"{name}.ipynb") from error
     except DeadKernelError as error:

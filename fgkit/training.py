@@ -56,7 +56,8 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
                             watch=watch)
         newest = devices.from_main(trainer.newest_whole(checkpoints) if devices.main_process() else None)
         run.train(resume_from_checkpoint=newest)
-    log = [entry for entry in run.state.log_history if trainer.logged(entry)]
+    # A checkpoint sorts each entry's keys; whoever went on from one is to end with the same bytes as whoever did not.
+    log = [dict(sorted(entry.items())) for entry in run.state.log_history if trainer.logged(entry)]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
     return model.to(torch.bfloat16).eval(), log

@@ -39,3 +39,14 @@ def test_what_breaks_the_rule_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path:
         readers.run("sums", 1, seed=1)
     (found,) = tmp_path.glob("sums/found-*")
     assert str(found) in capsys.readouterr().err
+
+
+def test_only_what_reaches_new_lines_is_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(readers, "CORPUS", tmp_path)
+    work, kept = tmp_path / "work", tmp_path / "sums"
+    for folder, inputs in ((kept, [b"a" * 64 + b"  x\n"]), (work, [b"b" * 64 + b"  y\n", b"no sum\n", b"none either\n"])):
+        folder.mkdir()
+        for number, data in enumerate(inputs):
+            (folder / str(number)).write_bytes(data)
+    assert readers.merge("sums", work) == 1 and b"no sum\n" in readers.corpus("sums")
+    assert readers.merge("sums", work) == 0

@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/fuzz/readers.py --count 2000                       the corpus, changed at random, seeded
     python tests/fuzz/readers.py --atheris --reader rows --seconds 600        guided by the code reached; needs atheris
-    python tests/fuzz/readers.py --atheris --reader rows --work W --merge     from W into the corpus what reaches new code
+    .venv/bin/python tests/fuzz/readers.py --reader rows --work W --merge     from W into the corpus what reaches new lines
 
 In: tests/fuzz/corpus/<reader>/*, bytes as that reader finds them in a file. Bytes that break the rule are written beside
 the others as `found-<hash>`; tests/test_fuzz_readers.py reads the corpus on every run. `calls.parse` has a script of its
@@ -24,8 +24,10 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 CORPUS = Path(__file__).parent / "corpus"
+KEPT = 2000  # bytes of the longest input that is added to the corpus
 SLOW = 2.0  # seconds of this process for one input
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
@@ -224,17 +226,45 @@ def run(reader: str, count: int, seed: int) -> Counter:
     return outcomes
 
 
-def run_guided(reader: str, seconds: int, seed: int, work: Path, merge: bool) -> None:
-    """The same with atheris, which keeps in `work` what reaches new code; `merge` takes of that what the corpus lacks."""
+def run_guided(reader: str, seconds: int, seed: int, work: Path) -> None:
+    """The same with atheris, which keeps in `work` what reaches new code."""
     import atheris
 
     work.mkdir(parents=True, exist_ok=True)
     longest = max(8192, *map(len, corpus(reader)))
-    options = [str(CORPUS / reader), str(work), "-merge=1"] if merge else [
-        str(work), str(CORPUS / reader), f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1"]
-    atheris.Setup([sys.argv[0], *options, f"-max_len={longest}", "-timeout=60", "-rss_limit_mb=4000",
-                   f"-artifact_prefix={CORPUS / reader}/found-"], lambda data: check(reader, data) and None)
+    atheris.Setup([sys.argv[0], str(work), str(CORPUS / reader), f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={longest}",
+                   "-timeout=60", "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"],
+                  lambda data: check(reader, data) and None)
     atheris.Fuzz()
+
+
+def lines_reached(reader: str, data: bytes) -> set[tuple[str, int]]:
+    """The lines of fgkit that a reader runs for these bytes."""
+    found: set[tuple[str, int]] = set()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable | None:
+        if Path(frame.f_code.co_filename).parent.name != "fgkit":
+            return None
+        found.add((frame.f_code.co_filename, frame.f_lineno))
+        return trace
+
+    sys.settrace(trace)
+    try:
+        check(reader, data)
+    finally:
+        sys.settrace(None)
+    return found
+
+
+def merge(reader: str, work: Path) -> int:
+    """Add to the corpus the shortest inputs of a folder that reach lines which the corpus does not; give how many."""
+    known = set().union(*(lines_reached(reader, data) for data in corpus(reader)))
+    added = 0
+    for data in sorted({path.read_bytes() for path in work.iterdir()}, key=len):
+        if len(data) <= KEPT and not (reached := lines_reached(reader, data)) <= known:
+            (CORPUS / reader / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
+            known, added = known | reached, added + 1
+    return added
 
 
 def seeds() -> None:
@@ -263,14 +293,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--atheris", action="store_true", help="let atheris choose, by the code reached")
     parser.add_argument("--seconds", type=int, default=60, help="with --atheris: how long")
-    parser.add_argument("--work", type=Path, help="with --atheris: a folder for what it finds, to go on from")
-    parser.add_argument("--merge", action="store_true", help="with --atheris and --work: add to the corpus what reaches new code")
+    parser.add_argument("--work", type=Path, help="a folder for what atheris finds, to go on from or to merge")
+    parser.add_argument("--merge", action="store_true", help="add to the corpus what in --work reaches new lines")
     parser.add_argument("--seeds", action="store_true", help="only write the corpus's beginnings that need a program")
     options = parser.parse_args()
     if options.seeds:
         return seeds()
     if options.atheris:
-        return run_guided(options.reader, options.seconds, options.seed, options.work or FOLDER / "work", options.merge)
+        return run_guided(options.reader, options.seconds, options.seed, options.work or FOLDER / "work")
+    if options.merge:
+        return print(f"{options.reader}: {merge(options.reader, options.work)} inputs reach new lines")
     for reader in [options.reader] if options.reader else READERS:
         start = time.perf_counter()
         outcomes = run(reader, options.count, options.seed)
