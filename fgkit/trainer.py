@@ -121,11 +121,15 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
         def on_step_end(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
             if state.global_step % len(train_dataloader):  # an epoch's last step waits for the loss of held-out rows
-                self.on_epoch_end(args, state, control)
+                control.should_save = self.is_due(state)
 
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            due = devices.from_main(time.monotonic() >= self.due)
-            control.should_save = due and state.global_step < state.max_steps
+        def on_epoch_end(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
+            # A training that is stopped within an epoch looks at the held-out rows then; one that goes on would not have.
+            if state.global_step % len(train_dataloader) == 0:
+                control.should_save = self.is_due(state)
+
+        def is_due(self, state: Any) -> bool:
+            return devices.from_main(time.monotonic() >= self.due) and state.global_step < state.max_steps
 
     class Progress(TrainerCallback):
         """One bar for the whole training, where fgkit shows its bars."""

@@ -137,7 +137,7 @@ class Job:
         later = STAGES[STAGES.index(stage):]
         manifest.forget(self.output, later)
         for path in self.output.glob(f"{NAME}*"):
-            if path.suffix == ".task" or path.name.endswith(".task.json") or "to_tflite" in later:
+            if "to_tflite" in later or ".tflite" not in path.name:
                 path.unlink()
 
     def files(self) -> set[str]:
@@ -147,13 +147,13 @@ class Job:
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the files that are the same whenever and however often they are made."""
         return {name: sha256(self.output / name) for name in sorted(self.files())
-                if name.startswith("model/") or name.endswith((".tflite", ".task"))}
+                if name.startswith("model/") or name.endswith((".tflite", ".task", ".litertlm"))}
 
     def differences(self, stages: tuple[str, ...] = STAGES) -> list[str]:
         """What of the stages' files is missing, other or too much, compared with an undisturbed run."""
-        parts = {"finetune": "model/", "to_tflite": ".tflite", "to_task": ".task"}
+        parts = {"finetune": ("model/",), "to_tflite": (".tflite",), "to_task": (".task", ".litertlm")}
         found, names = self.hashes(), self.files()
-        kinds = tuple(parts[stage] for stage in stages)
+        kinds = [part for stage in stages for part in parts[stage]]
         wrong = [f"{name} {'differs' if name in found else 'is missing'}" for name, digest in self.wanted.items()
                  if any(kind in name for kind in kinds) and found.get(name) != digest]
         extra = {name for name in names - self.names - {LOCK, STEP_LOCK} if not name.endswith((".ipynb", ".png")) and not name.startswith("app/")}

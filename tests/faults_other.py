@@ -248,7 +248,7 @@ def temporary(job: Job) -> Iterator[Result]:
 def bits(job: Job) -> Iterator[Result]:
     """One flipped bit in each artifact: named by the next step by hand, made again by `run`."""
     for name, stage in (("model/model.safetensors", "to_tflite"), ("model/tokenizer.model", "to_task"),
-                        (f"{NAME}_q8_ekv512.tflite", "to_task"), (f"{NAME}.task", "")):
+                        (f"{NAME}_q8_ekv512.tflite", "to_task"), (f"{NAME}.task", ""), (f"{NAME}.litertlm", "")):
         job.before(stage or "finetune")
         if not stage:
             subprocess.run(["cp", "-a", str(job.folder / "whole"), str(job.output)], check=True)

@@ -22,8 +22,8 @@ def test_a_stage_killed_anywhere_ends_with_the_same_files(tmp_path: Path) -> Non
     folder.mkdir()
     job = Job(folder)
     job.undisturbed()
-    assert {"functiongemma-flutter.task", "functiongemma-flutter_q8_ekv512.tflite", "model/model.safetensors",
-            "model/SHA256SUMS"} <= job.wanted.keys()
+    assert {"functiongemma-flutter.task", "functiongemma-flutter.litertlm", "functiongemma-flutter_q8_ekv512.tflite",
+            "model/model.safetensors", "model/SHA256SUMS"} <= job.wanted.keys()
     assert job.differences() == []
     (job.output / ".x.1.part").touch()
     (job.output / "model" / "model.safetensors").write_bytes(b"others")

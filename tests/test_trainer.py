@@ -15,6 +15,7 @@ from separate_rows import ROWS
 
 from fgkit import trainer, training, tree_model
 from fgkit.config import FinetuneConfig, Recipe
+from fgkit.watching import Watch
 
 torch = pytest.importorskip("torch")
 CONFIG = FinetuneConfig(base="offline")
@@ -65,11 +66,7 @@ def assert_same(got: tuple[Any, list], wanted: tuple[Any, list]) -> None:
     assert len(state) > 20
     assert [name for name, value in model.state_dict().items() if not torch.equal(value, state[name])] == []
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, STEPS + 1))
-    assert losses(log) == losses(other_log)
-
-
-def losses(log: list) -> list:
-    return [(entry["step"], entry.get("loss"), entry.get("eval_loss")) for entry in log]
+    assert log == other_log
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
@@ -85,6 +82,14 @@ def test_a_run_cut_off_at_any_step_ends_the_same(folder: Path, wanted: Any, tmp_
         if state:
             (tmp_path / name / "trainer_state.json").write_text(state, encoding="utf-8")
     assert_same(train(folder, tmp_path), wanted)
+
+
+@pytest.mark.usefixtures("saved_at_every_step")
+def test_a_stopped_run_that_goes_on_ends_the_same(folder: Path, wanted: Any, tmp_path: Path) -> None:
+    watch = Watch(show=lambda watch: setattr(watch, "stop", watch.step > 0))  # which is within an epoch
+    _, log = training.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch)
+    assert watch.stopped_after == 2 and [entry["step"] for entry in log if "eval_loss" in entry] == [2]
+    assert_same(train(folder, tmp_path), wanted)  # without the held-out loss of the stop
 
 
 @pytest.mark.slow
