@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import base_model, cut_base, evaluation, progress, prompts, scoring, styles, summary
+from . import base_model, checksums, cut_base, evaluation, progress, prompts, scoring, styles, summary
 from .bundle import NOTICE, notice_text
 from .credentials import REMEDY, kind
 from .errors import BundleError, CheckFailed, FgkitError
@@ -107,7 +107,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
     hashes = {path: sha256(path) for path in progress.bar([*found, *paths], desc="hashing", unit="file", leave=False)}
     sidecars = {path: _sidecar(path) for path in paths}
     weights = hashes[model / "model.safetensors"]
-    _require_same(folder, told, hashes, sidecars, weights)
+    _require_same(folder, sidecars, weights)
     scores = {name: told[name] for name in ("base", "tuned") if told[name]}
     scores |= {path.name: score for path in paths if (score := _score_of(hashes[path], told, sidecars[path]))}
     facts = scoring.model_facts(model)
@@ -158,21 +158,12 @@ def _sidecar(path: Path) -> dict[str, Any]:
     return found
 
 
-def _require_same(folder: Path, told: dict[str, Any], hashes: dict[Path, str], sidecars: dict[Path, dict],
-                  weights: str) -> None:
-    """Refuse files that changed since they were written down, and bundles of another model."""
-    problems = []
-    for path, sidecar in sidecars.items():
-        if sidecar.get("sha256") != hashes[path]:
-            problems.append(f"{path}: its hash is {hashes[path][:12]}…, the .json beside it says "
-                            f"{str(sidecar.get('sha256'))[:12]}…: it changed after it was made")
-        if sidecar.get("model_sha256") != weights:
-            problems.append(f"{path}: was made from another model (its .json says {str(sidecar.get('model_sha256'))[:12]}…, "
-                            f"model.safetensors is {weights[:12]}…)")
-    for name, facts in told["files"].items():
-        path = folder / name
-        if path in hashes and facts.get("sha256") != hashes[path]:
-            problems.append(f"{path}: its hash is {hashes[path][:12]}…, {summary.NAME} says {str(facts.get('sha256'))[:12]}…")
+def _require_same(folder: Path, sidecars: dict[Path, dict], weights: str) -> None:
+    """Refuse bundles that changed since they were written down, and those of another model."""
+    problems = [problem for path in sidecars for problem in checksums.problems(path)]
+    problems += [f"{path}: was made from another model (its .json says {str(sidecar.get('model_sha256'))[:12]}…, "
+                 f"model.safetensors is {weights[:12]}…)."
+                 for path, sidecar in sidecars.items() if sidecar.get("model_sha256") != weights]
     if problems:
         raise BundleError("\n".join([*problems, "Nothing was published. " + _AGAIN.format(folder=folder)]))
 

@@ -15,7 +15,7 @@ from typing import Any
 import scored
 import tiny
 
-from fgkit import bundle, evaluation, files, scoring
+from fgkit import bundle, checksums, evaluation, files, scoring
 from fgkit.records import request
 from fgkit.splits import load_data
 from fgkit.tools import tools_hash
@@ -62,6 +62,7 @@ def make(folder: Path, *, passed: bool = True, **facts: Any) -> Path:
         "base": "offline", "rows": 2, "rows_sha256": scoring.rows_hash(loaded.train), "style": "template", "tools": TOOLS,
         "system_message": "", "modifications": "all weights fine-tuned with fgkit on 2 rows", "settings": settings | {
             "num_train_epochs": 3, "learning_rate": 5e-5}, "versions": {"fgkit": "0.1.0"}, "log": []} | facts)
+    checksums.write(model)
     task = folder / BUNDLE
     task.write_bytes(b"the bundle's bytes")
     records = [replace(request(1, PRIVATE, scored.RECORDS[0].calls), line=1), *scored.RECORDS[1:]]

@@ -1,29 +1,48 @@
-"""One kill in each stage, seeded, on a tiny model made here. All of it, and every other fault: tests/faults.py."""
+"""One kill in each stage, seeded, on a tiny model made here, and what is published of it. Every other fault: tests/faults.py."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import random
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")]
 NEEDED = ("torch", "trl", "litert_torch", "mediapipe", "litert_lm", "psutil")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL"), pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in NEEDED), reason=f"needs {', '.join(NEEDED)}")]
+TASK, LITERTLM = "functiongemma-flutter.task", "functiongemma-flutter.litertlm"
 
 
-@pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in NEEDED), reason=f"needs {', '.join(NEEDED)}")
-def test_a_stage_killed_anywhere_ends_with_the_same_files(tmp_path: Path) -> None:
-    import faults
-    from faults_job import STAGES, Job
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from faults_job import Job
 
-    folder = tmp_path / "a job \u00e9\u6e2c"
-    folder.mkdir()
-    job = Job(folder)
+    job = Job(tmp_path_factory.mktemp("a job \u00e9\u6e2c"))
     job.undisturbed()
-    assert {"functiongemma-flutter.task", "functiongemma-flutter.litertlm", "functiongemma-flutter_q8_ekv512.tflite",
-            "model/model.safetensors", "model/SHA256SUMS"} <= job.wanted.keys()
+    return job
+
+
+def test_what_is_published_holds_both_bundles_as_they_were_made(job: Any) -> None:
+    from fgkit import model_card
+    from fgkit.publication import gather
+
+    found = gather(job.output)
+    card = model_card.write(found, "ada/lights", public=False)
+    for name in (TASK, LITERTLM):
+        assert name in found.bundles and name in found.scores
+        assert [file.sha256 for file in found.files if file.name == name] == [job.wanted[name]]
+        assert job.wanted[name] in card and f"[`{name}`]" in card
+    assert "model-index:" in card and "engine" in card
+
+
+def test_a_stage_killed_anywhere_ends_with_the_same_files(job: Any) -> None:
+    import faults
+    from faults_job import STAGES
+
+    assert {TASK, LITERTLM, "functiongemma-flutter_q8_ekv512.tflite", "model/model.safetensors",
+            "model/SHA256SUMS"} <= job.wanted.keys()
     assert job.differences() == []
     (job.output / ".x.1.part").touch()
     (job.output / "model" / "model.safetensors").write_bytes(b"others")
