@@ -22,7 +22,7 @@ _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 
 _TOUR = """Teach FunctionGemma 270M to call your functions and ship it to a phone.
 
-First see that it works here (no account, about 11 minutes on two cores):
+First see that it works here (no account, about 13 minutes on two cores):
   python -m fgkit doctor                             does this machine have what it takes?
   python -m fgkit run                                the example: rows in, tuned, converted, scored .task out
   python -m fgkit chat run/functiongemma-flutter.task "make it red"

@@ -2,7 +2,7 @@
 
 >>> print(checks.table(check_bundle("run/functiongemma-flutter.task", model="run/model")))
  1. pass     format             a .task, as its name says.
- 2. pass     whole              3 parts, 284.6 MB.
+ 2. pass     whole              3 parts, 290.2 MB.
 ...
 
 Nothing is run here: `python -m fgkit evaluate` does that. A check whose question cannot be asked is "skipped", never "pass".

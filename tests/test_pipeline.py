@@ -465,7 +465,8 @@ def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     assert not [output for output in outputs if output.output_type == "error"]
     assert "expected: " in text and "loaded in a fresh process: 3 of 3 answers" in text  # what stands for the panels
     kinds = {kind for output in outputs for kind in output.get("data", {})}
-    assert kinds <= {"image/png", "text/markdown", "text/plain"}, "widgets leave nothing to read in a file"
+    assert kinds <= {"image/png", "text/markdown", "text/html", "text/plain"}, "widgets leave nothing to read in a file"
+    assert all("text/plain" in output.data for output in outputs if "text/html" in output.get("data", {}))
     assert "it/s" not in text and "hf_" not in text
 
 
