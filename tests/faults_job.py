@@ -29,6 +29,7 @@ NAME = "functiongemma-flutter"
 STAGES = ("finetune", "to_tflite", "to_task")
 TRAINING = {"num_train_epochs": 30, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": 2, "precision": "fp32", "max_length": 512}
+REAL = {"num_train_epochs": 12, "learning_rate": 1e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
 EXPORT = {"prefill_seq_len": 64, "kv_cache_max_len": 512}
 STEPS = """
 import sys, json
@@ -74,9 +75,10 @@ class Job:
 
     Args:
         folder: an empty folder; blanks and foreign letters in its name are welcome.
+        real: take the offline base for the tiny model, two threads, and the code as it is.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, real: bool = False):
         self.folder, self.output = folder, folder / "out"
         tiny.model_folder(folder / "base")
         (folder / "tools.py").write_text('def go(place: str):\n    """Go.\n\n    Args:\n        place: Where.\n    """\n')
@@ -89,6 +91,10 @@ class Job:
         self.environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(TESTS / "tiny_stack"), str(TESTS.parent)]), "OMP_NUM_THREADS": "1",
             "FGKIT_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1", "HF_TOKEN": ""}
+        if real:
+            self.parameters |= {"base": "offline", **REAL}
+            self.environment |= {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "2"}
+            del self.environment["FGKIT_CACHE"]
         self.seconds: dict[str, float] = {}
         self.wanted: dict[str, str] = {}
         self.names: set[str] = set()

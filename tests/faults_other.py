@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from pathlib import Path
 
 from faults_job import NAME, STAGES, Job, Result
 
-from fgkit.files import sha256
 
 LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
@@ -284,37 +282,6 @@ def second(job: Job) -> Iterator[Result]:
     wrong += job.differences() + ([said[-500:]] if first.returncode else [])
     yield Result("run, finetune and a step by hand in the folder of a run", "; ".join(wrong) or
                  "all three refused; the first run ended well", not wrong)
-
-
-def real(job: Job, moment: float) -> Result:
-    """Kill the training of the real offline base `moment` seconds after its first checkpoint is whole, and go on."""
-    command = [*job.run()[:3], "finetune", "--output", str(job.output), "--base", "offline", "--data", job.parameters["data"],
-               "--eval", job.parameters["eval_data"], "--tools", job.parameters["tools"], "-p", "num_train_epochs", "12",
-               "-p", "per_device_train_batch_size", "4", "-p", "gradient_accumulation_steps", "1", "-p", "max_length", "512"]
-    for name in ("FGKIT_CACHE", "OMP_NUM_THREADS"):
-        del job.environment[name]
-    job.environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    weights = job.output / "model" / "model.safetensors"
-    start = time.monotonic()
-    process = job.start(command)
-    while not list(job.output.glob("checkpoints/*/*/SHA256SUMS")) and process.poll() is None:
-        time.sleep(0.1)
-    time.sleep(moment)
-    process.kill()
-    process.communicate()
-    killed, found = time.monotonic() - start, job.files()
-    wrong = [] if any("checkpoint" in name for name in found) else ["no checkpoint was there"]
-    wrong += ["the model was there already"] if weights.exists() else []
-    code, said = job.finish(command)
-    resumed, there = (sha256(weights), job.files()) if code == 0 else (said[-300:], set())
-    wrong += [f"{name} is left over" for name in there if "checkpoint" in name or ".part" in name]
-    shutil.rmtree(job.output)
-    start = time.monotonic()
-    code, said = job.finish(command)
-    undisturbed = sha256(weights) if code == 0 else said[-300:]
-    wrong += [] if resumed == undisturbed else [f"other weights: {resumed}, {undisturbed}"]
-    return Result(f"kill -9 of the real training after {killed:.0f} s", "; ".join(wrong) or
-                  f"the same weights, {resumed[:12]}..., as {time.monotonic() - start:.0f} s undisturbed", not wrong)
 
 
 FAULTS: dict[str, Callable[[Job], Iterator[Result]]] = {

@@ -233,7 +233,7 @@ def run_guided(reader: str, seconds: int, seed: int, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     longest = max(8192, *map(len, corpus(reader)))
     atheris.Setup([sys.argv[0], str(work), str(CORPUS / reader), f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={longest}",
-                   "-timeout=60", "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"],
+                   "-timeout=300", "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"],
                   lambda data: check(reader, data) and None)
     atheris.Fuzz()
 
