@@ -27,7 +27,7 @@ from fgkit.locks import LOCK, STEP_LOCK
 TESTS = Path(__file__).resolve().parent
 NAME = "functiongemma-flutter"
 STAGES = ("finetune", "to_tflite", "to_task")
-TRAINING = {"num_train_epochs": 30, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
+TRAINING = {"num_train_epochs": 3, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": 2, "precision": "fp32", "max_length": 512}
 REAL = {"num_train_epochs": 12, "learning_rate": 1e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
 EXPORT = {"prefill_seq_len": 64, "kv_cache_max_len": 512}
