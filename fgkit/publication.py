@@ -92,10 +92,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         ModelError: the model folder is not whole.
     """
     folder = Path(folder).expanduser().absolute()
-    if not (folder / summary.NAME).is_file():
-        raise FgkitError(f"{folder}: holds no {summary.NAME}, so it is not the folder of a run. Give what "
-                         "`python -m fgkit run --output` wrote.")
-    told = summary.read(folder)
+    told = summary.of_run(folder)
     settings = told["settings"].get("to_task") or {}  # data, eval_data, tools and seed are the same in every notebook
     model = Path(settings.get("model") or folder / "model").expanduser()
     paths = bundles(folder)

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import bundle, paired, progress, quantization, runtime_speed, score_table, summary, tflite
 from .config import TaskConfig, TfliteConfig
-from .errors import ConfigError, FgkitError
+from .errors import ConfigError
 from .files import read_json, replacing, sha256, write_json, write_text
 from .gate import Verdict, gate
 from .plot_look import BLUE, INK, VERMILION, new, save
@@ -83,10 +83,8 @@ def settings_of(folder: str | Path, **named: str) -> TaskConfig:
         FgkitError: it is no run's folder.
     """
     folder = Path(folder).expanduser()
-    if not (folder / summary.NAME).is_file():
-        raise FgkitError(f"{folder}: holds no {summary.NAME}, so it is not the folder of a run. Give what "
-                         "`python -m fgkit run --output` wrote.")
-    own = summary.read(folder)["settings"].get("to_task") or summary.read(folder)["settings"].get("finetune") or {}
+    told = summary.of_run(folder)["settings"]
+    own = told.get("to_task") or told.get("finetune") or {}
     kept = {field.name: own[field.name] for field in fields(TaskConfig) if field.name in own}
     return TaskConfig(**kept | {name: value for name, value in named.items() if value} | {"output": str(folder)})
 

@@ -34,6 +34,18 @@ def read(folder: Path) -> dict[str, Any]:
     return empty | found
 
 
+def of_run(folder: Path) -> dict[str, Any]:
+    """The summary of a folder that a user named as a run's.
+
+    Raises:
+        FgkitError: it holds none.
+    """
+    if not (folder / NAME).is_file():
+        raise FgkitError(f"{folder}: holds no {NAME}, so it is not the folder of a run. Give what "
+                         "`python -m fgkit run --output` wrote.")
+    return read(folder)
+
+
 def update(folder: Path, **parts: Any) -> dict[str, Any]:
     """Put parts into the summary; dicts under the names in `_MERGED` are merged.
 

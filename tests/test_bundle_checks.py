@@ -204,6 +204,10 @@ def test_a_foreign_litertlm_is_told_what_it_lacks(tmp_path, metadata, names, rea
     assert failed(found) == names and reason in next(check.reason for check in found if check.status == "fail")
 
 
+def test_a_foreign_litertlm_that_does_not_say_its_length_is_no_fault(tmp_path):
+    assert not failed(check_bundle(foreign(make(tmp_path, ".litertlm"), context=0)))
+
+
 def test_stop_tokens_that_the_profile_does_not_have_are_named_where_it_is_known(tmp_path):
     path = make(tmp_path, ".task", profile="google")
     bundle.update_sidecar(path, profile="guide")
