@@ -92,11 +92,13 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
 
         def _save_checkpoint(self, *arguments: Any) -> None:
             start = time.monotonic()
-            newest, problem = checkpoints / f"checkpoint-{self.state.global_step}", None
-            try:
-                super()._save_checkpoint(*arguments)
-            except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
-                problem = error
+            newest = checkpoints / f"checkpoint-{self.state.global_step}"
+            problem: Any = devices.from_main(_lack_of_room(checkpoints, self.model))
+            if not problem:
+                try:
+                    super()._save_checkpoint(*arguments)
+                except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+                    problem = error
             self.accelerator.wait_for_everyone()  # each process has written its part
             if self.args.should_save and not problem:
                 try:
@@ -107,7 +109,7 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
             if problem:
                 shutil.rmtree(newest, ignore_errors=True)
                 progress.note(f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. The training "
-                              "goes on; is the disk full?")
+                              "goes on, and a stop would cost what came since the last one. Is the disk full?")
             clock.saved(time.monotonic() - start)
 
     class Clock(TrainerCallback):
@@ -187,6 +189,18 @@ def newest_whole(checkpoints: Path) -> str | None:
     newest = next((path for path in found if not checksums.problems(path)), None)
     _keep_only(newest, checkpoints)
     return str(newest) if newest else None
+
+
+def _lack_of_room(checkpoints: Path, model: Any) -> str:
+    """What a checkpoint, written before the last one goes, would leave too little room for; "" where it fits."""
+    needed = 3 * sum(weights.nbytes for weights in model.parameters()) + model_bytes(model)  # AdamW has two moments
+    free = shutil.disk_usage(checkpoints).free
+    return "" if free > needed else f"{needed / 1e9:.1f} GB are needed for it and the tuned model, {free / 1e9:.1f} GB are free"
+
+
+def model_bytes(model: Any) -> int:
+    """Bytes of the tuned model's file, which holds bfloat16."""
+    return sum(2 * weights.numel() for weights in model.parameters())
 
 
 def _keep_only(newest: Path | None, checkpoints: Path) -> None:

@@ -45,10 +45,9 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
 
     from .base_model import load
 
-    parameters = (folder / "model.safetensors").stat().st_size // 2
-    require_space(checkpoints, (2 * 12 + 2) * parameters, "two checkpoints (the old one goes when the new one is whole)")
     devices.require_precision(recipe.precision)
     model, tokenizer = load(folder)
+    require_space(checkpoints, trainer.model_bytes(model), "the tuned model")
     if recipe.precision != "bf16_weights":
         model = model.float()
     with trained_in_trees(model), watch.interruptible() if watch else contextlib.nullcontext():

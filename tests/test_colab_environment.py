@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_every_requirements_file_resolves_to_wheels(tmp_path, version):
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory) -> Path:
+def runtime(tmp_path_factory) -> Iterator[Path]:
     """The environment's Python, after the install cell's pip; what was there before lies in `before.json`."""
     folder = tmp_path_factory.mktemp("colab")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True, timeout=120)
@@ -74,7 +75,8 @@ def runtime(tmp_path_factory) -> Path:
     pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
     (wheel,) = folder.glob("fgkit-*.whl")
     pip("install", "--quiet", f"fgkit[colab-finetune] @ {wheel.as_uri()}", python=python)
-    return python
+    yield python
+    shutil.rmtree(folder)  # gigabytes, which the tests that follow may need
 
 
 def test_the_install_cell_keeps_what_colab_keeps(runtime):

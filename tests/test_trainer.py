@@ -14,7 +14,7 @@ import pytest
 import tiny
 from separate_rows import ROWS
 
-from fgkit import trainer, training, tree_model
+from fgkit import base_model, trainer, training, tree_model
 from fgkit.config import FinetuneConfig, Recipe
 from fgkit.watching import Watch
 
@@ -137,6 +137,18 @@ def test_a_checkpoint_that_a_full_disk_refuses_ends_no_training(folder: Path, wa
     assert_same(train(folder, tmp_path), wanted)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]  # the last that could be written
     assert "checkpoint-3: no checkpoint could be written: [enforce fail" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("saved_at_every_step")
+def test_no_checkpoint_takes_the_room_of_the_tuned_model(folder: Path, wanted: Any, tmp_path: Path, capsys: Any,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = sum(weights.numel() for weights in base_model.load(folder)[0].parameters())
+    needed = parameters * (3 * 4 + 2)  # fp32 weights and AdamW's two moments, then the model in bfloat16
+    room = iter([needed, needed + 1, *[needed] * 100])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": next(room)})())
+    assert_same(train(folder, tmp_path), wanted)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+    assert "checkpoint-2: no checkpoint could be written: 0.0 GB are needed for it and the tuned model" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("saved_at_every_step")

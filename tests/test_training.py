@@ -79,7 +79,7 @@ def test_loss_picture_is_a_png(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_refused_before_training(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
-    with pytest.raises(FgkitError, match="GB are needed for two checkpoints"):
+    with pytest.raises(FgkitError, match="GB are needed for the tuned model"):
         training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
 
 
