@@ -9,12 +9,13 @@
 
 Seven parts a size, each kept in `--output`, so that a second call goes on where the first stopped: `pieces`, in how many
 held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step
-of 32 rows, in a process of its own; `tuned`, a model trained and scored in PyTorch for each of `--seeds`; `run`, the whole
-of `fgkit run -p vocab_size SIZE`; `quantize`, `fgkit quantize` of that run for each of `--quantize`; `speed`, the
-median of three measurements of each of those bundles, in rounds over all of them, taken again at every call; `served`, answers of the `.task` to requests in other languages and
-with emoji (`other_languages.json`, 6 of each), which the training rows do not hold. Losses are against the whole
-vocabulary, paired row by row, where that was measured, too. Size 0 is the whole vocabulary. The table is printed and,
-with a picture, left in `--output`. Delete a size's folder to measure it again.
+of 32 rows, in a process of its own; `tuned`, a model trained and scored in PyTorch for each of `--seeds`; `run`, what
+`fgkit run` makes of the first of these models: both bundles, scored; `quantize`, `fgkit quantize` of that model for each of
+`--quantize`; `speed`, the median of three measurements of each of those bundles, in rounds over all of them, taken again at
+every call; `served`, answers of the int8 `.task` to requests in other languages and with emoji (`other_languages.json`, 6 of
+each), which the training rows do not hold. Losses are against the whole vocabulary, paired row by row, where that was
+measured, too. Size 0 is the whole vocabulary. The table is printed and, with a picture, left in `--output`. Delete a size's
+folder to measure it again.
 """
 
 from __future__ import annotations
@@ -81,19 +82,24 @@ def _folder(options: argparse.Namespace, size: int) -> Path:
     return options.output.absolute() / _name(size)
 
 
+def _run(options: argparse.Namespace, size: int, seed: int) -> Path:
+    return _folder(options, size) / ("run" if seed == options.seeds[0] else f"run-{seed}")
+
+
 def _measure(options: argparse.Namespace, part: str, size: int) -> None:
     """One part of one size, where it is not there yet."""
-    from fgkit.files import write_json
+    from fgkit.files import read_json, write_json
 
     folder, given = _folder(options, size), ["-f", str(Path(options.parameters).absolute())] if options.parameters else []
     folder.mkdir(parents=True, exist_ok=True)
     common = [*given, "--base", options.base, "-p", "vocab_size", str(size)]
     if part == "tuned":
         for seed in options.seeds:
-            if not (folder / f"tuned-{seed}" / "summary.json").is_file():
-                _fgkit("finetune", "--output", str(folder / f"tuned-{seed}"), *common, "-p", "seed", str(seed))
+            run = _run(options, size, seed)
+            if not (run / "summary.json").is_file() or not read_json(run / "summary.json")["tuned"]:
+                _fgkit("finetune", "--output", str(run), *common, "-p", "seed", str(seed))
     elif part == "run":
-        _fgkit("run", "--output", str(folder / "run"), *common)
+        _fgkit("run", "--output", str(folder / "run"), *common, "-p", "seed", str(options.seeds[0]))
     elif part == "quantize":
         _fgkit("quantize", str(folder / "run"), *_data_options(options), "--only", *options.quantize)
     elif not (folder / f"{part}.json").is_file():
@@ -156,28 +162,28 @@ def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
             before = before and before.get(key)
         return paired.differences(before, score)["exact_match"] if before and score else None
 
-    folder, whole, found = _folder(options, size), _folder(options, 0), {}
+    folder, whole = _folder(options, size), _folder(options, 0) / "run"
+    found: dict[str, Any] = {}
     for part in ("pieces", "step", "served"):
         if (folder / f"{part}.json").is_file():
             found[part] = read_json(folder / f"{part}.json")
     for seed in options.seeds:
-        if (path := folder / f"tuned-{seed}" / "summary.json").is_file():
-            score = read_json(path)["tuned"]
+        if (path := _run(options, size, seed) / "summary.json").is_file() and (score := read_json(path)["tuned"]):
             found.setdefault("tuned", {})[str(seed)] = _short(score) | {
-                "against_full": lost(whole / f"tuned-{seed}" / "summary.json", score, "tuned")}
+                "against_full": lost(_run(options, 0, seed) / "summary.json", score, "tuned")}
     if (path := folder / "run" / "summary.json").is_file():
         summary = read_json(path)
         found["run"] = {name: _short(summary[name]) | {
-            "against_full": lost(whole / "run" / "summary.json", summary[name], name),
+            "against_full": lost(whole / "summary.json", summary[name], name),
             "bytes": next((one["bytes"] for file, one in summary["files"].items() if file.endswith(f".{name}")), None)}
-            for name in ("tuned", "task", "litertlm") if summary[name]}
+            for name in ("task", "litertlm") if summary[name]}
         found["training"] = {"seconds": summary["seconds"].get("training"),
                              "peak_memory_gb": summary["peak_memory_gb"].get("training")}
     if (path := folder / "run" / "variants" / "quantization.json").is_file():
         timed = read_json(folder / "speed.json") if (folder / "speed.json").is_file() else {}
         found["variants"] = {name: _short(one["score"]) | {
             "bytes": one["bytes"], "speed": timed.get(name, one["speed"]), "gate": one["gate"]["passed"], "against_full": lost(
-                whole / "run" / "variants" / "quantization.json", one["score"], "dynamic_int8", "score")}
+                whole / "variants" / "quantization.json", one["score"], "dynamic_int8", "score")}
             for name, one in read_json(path).items()}
     return found
 
@@ -259,9 +265,10 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "name")}
     settings = TaskConfig(**data | {"output": str(_folder(options, size) / "run")})
-    rows, task = scoring.load_rows(settings), settings.folder / f"{settings.name}.task"
-    if not task.is_file():
-        raise SystemExit(f"{task}: is not there. Measure the part `run` first.")
+    rows, variants = scoring.load_rows(settings), settings.folder / "variants"
+    if not (variants / "quantization.json").is_file():
+        raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
+    task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]
     texts = examples.prompt_texts(rows.held_out, rows.tools)
     with Runtime(task) as runtime:
         found: dict[str, Any] = {
