@@ -10,10 +10,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from . import __version__, credentials
+from . import __version__, commands, credentials
 from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
 from .formats import FORMATS
@@ -72,199 +71,6 @@ def _trace(options: argparse.Namespace) -> None:
         print(credentials.hidden(traceback.format_exc()), file=sys.stderr)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from . import pipeline, summary
-
-    parameters = _parameters(options)
-    result = pipeline.run(parameters)
-    print("\n" + summary.table(result))
-    print(f"everything is in {Path(parameters.get('output', 'run')).expanduser().absolute()}")
-    return 0
-
-
-def _finetune(options: argparse.Namespace) -> int:
-    from . import devices, distributed
-
-    folder = distributed.finetune(_parameters(options))
-    if devices.main_process():
-        print(f"the tuned model is in {folder}; next: python -m fgkit run --output {folder.parent} --model {folder}")
-    return 0
-
-
-def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """The notebooks' parameters from a file, from -p, and from the options that have their names."""
-    from . import pipeline
-
-    texts = {name for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
-             for name, default in plan.items() if isinstance(default, str)}
-    given = pipeline.read_parameters(options.parameters) if options.parameters else {}
-    given |= dict(options.parameter)
-    parameters = {name: _literal(value) if isinstance(value, str) and name not in texts else value
-                  for name, value in given.items()}
-    named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
-             "tools": options.tools, "model": options.model, "data_format": options.format}
-    if options.model and options.base:
-        raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: "
-                         "give one of them.")
-    return parameters | {name: value for name, value in named.items() if value is not None}
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from . import evaluation, paired, score_report, scoring
-    from .files import write_json
-
-    path = Path(options.path).expanduser()
-    if not path.exists():
-        raise FgkitError(f"{path}: no such model folder or bundle.")
-    other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
-    rows = scoring.load_held_out(options.data, options.tools, options.format)
-    if other:
-        paired.require_rows(other, rows.held_out)
-    if path.is_dir():
-        score = scoring.score_folder(path, rows, style=options.style)
-    elif path.suffix in (".task", ".litertlm"):
-        score = scoring.score_file(path, rows, style=options.style)
-    else:
-        raise FgkitError(f"{path}: expected a model folder, a .task or a .litertlm.")
-    named = {path.name: score}
-    if other:
-        named = {Path(options.against).name: other} | named
-        score = score | {"against": {"path": options.against, **score_report.against(other, score)}}
-    print("\n\n".join(f"{heading}\n{text}" for heading, text in score_report.sections(named)))
-    if options.json:
-        write_json(options.json, score)
-        print(f"written: {options.json}")
-    if options.report:
-        data = Path(options.data or "eval_data.jsonl").name
-        print("written:", *score_report.write(options.report, named, data=data))
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    from . import bundle_checks, checks
-    from .files import write_json
-
-    found = bundle_checks.check_file(Path(options.path).expanduser(), model=options.model, data=options.data,
-                                     tools=options.tools, format=options.format)
-    print(checks.table(found))
-    if options.json:
-        print("written:", write_json(options.json, [vars(check) for check in found]))
-    return 1 if any(check.status == "fail" for check in found) else 0
-
-
-def _lint(options: argparse.Namespace) -> int:
-    from . import lint
-
-    return lint.run(options.path, eval_data=options.eval, tools=options.tools, format=options.format, base=options.base,
-                    max_length=options.max_length, json=options.json, plot=options.plot)
-
-
-def _tools(options: argparse.Namespace) -> int:
-    from .files import write_json
-    from .lint import find_tokenizer
-    from .tools import lint_tools
-
-    tokenizer, without = find_tokenizer(options.base)
-    report = lint_tools(Path(options.path).expanduser(), tokenizer)
-    print(report.table() + (f"\nno tokens counted: {without}" if without else ""))
-    if options.json:
-        write_json(options.json, report.to_json())
-        print(f"written: {options.json}")
-    return 1 if report.errors else 0
-
-
-def _prompt(options: argparse.Namespace) -> int:
-    import json
-
-    from . import lint, prompt_view, scoring
-    from .tools import load_tools
-
-    data, _, tools_file = scoring.data_files(options.data, "", options.tools)
-    tools = load_tools(tools_file)
-    record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
-    tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
-    found = prompt_view.view(record, tools, options.style, other=options.diff, tokenizer=tokenizer)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else
-          prompt_view.show(found, colour=sys.stdout.isatty()))
-    return 0
-
-
-def _glue(options: argparse.Namespace) -> int:
-    from . import glue
-
-    source = glue.read_source(options.path, tools=options.tools, data=options.data, format=options.format,
-                              style=options.style)
-    for path in glue.make(source, options.output, dart=options.dart, kotlin=options.kotlin, count=options.rows,
-                          dart_package=options.dart_package, kotlin_package=options.kotlin_package):
-        print(path)
-    for note in glue.notes(source):
-        print(f"note: {note}")
-    return 0
-
-
-def _quantize(options: argparse.Namespace) -> int:
-    from . import quantization_study as study
-    from .stages import load_rows
-
-    settings = study.settings_of(options.path, data=options.data, eval_data=options.eval, tools=options.tools,
-                                 data_format=options.format, name=options.name)
-    study.study(settings, load_rows(settings), options.only or study.MENU)
-    print((settings.folder / study.FOLDER / f"{study.NAME}.md").read_text(encoding="utf-8"), end="")
-    return 0
-
-
-def _init(options: argparse.Namespace) -> int:
-    from .init import init
-
-    print(init(options.path))
-    return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from . import checks, environment
-
-    found = environment.check_environment(options.step, options.output)
-    print(checks.table(found))
-    failed = sum(check.status == "fail" for check in found)
-    print("everything is there" if not failed else f"{failed} of {len(found)} checks failed")
-    return 1 if failed else 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from .compare import table
-
-    print(table([Path(path).expanduser() for path in options.runs]))
-    return 0
-
-
-def _chat(options: argparse.Namespace) -> int:
-    from .chat import chat
-    from .scoring import data_files
-
-    return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)
-
-
-def _publish(options: argparse.Namespace) -> int:
-    from . import hub
-
-    print(hub.publish(options.path, options.repo, public=options.public, data=options.data, force=options.force,
-                      dry_run=options.dry_run))
-    return 0
-
-
-def _literal(text: str) -> Any:
-    """A parameter value as typed: None, true/false, a number, else text."""
-    words = {"none": None, "true": True, "false": False}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _add_parameters(command: argparse.ArgumentParser) -> None:
     """The options of commands that take the notebooks' parameters."""
     command.add_argument("--output", metavar="DIR", help="folder for everything the run writes (default: run)")
@@ -290,25 +96,25 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m fgkit", formatter_class=_Help, epilog=_EXIT_CODES,
         description=_TOUR)
     parser.add_argument("--version", action="version", version=f"fgkit {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+        sub = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
                                   epilog=f"example: python -m fgkit {example}\n{_EXIT_CODES}", formatter_class=_Help)
         sub.set_defaults(command=function)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return sub
 
-    run = command("run", _run, "execute the three notebooks in order: data in, scored .task out",
+    run = command("run", commands.run, "execute the three notebooks in order: data in, scored .task out",
                   "run --data my.jsonl --tools my.py -p num_train_epochs 5")
     run.add_argument("--model", metavar="DIR", help="a folder tuned elsewhere: start at to_tflite")
-    finetune = command("finetune", _finetune, "the first notebook's steps without a notebook, on one device or several",
+    finetune = command("finetune", commands.finetune, "the first notebook's steps without a notebook, on one device or several",
                        "finetune --output my_run    (several: accelerate launch --num_processes 2 -m fgkit finetune)")
     finetune.set_defaults(model=None)
     for each in (run, finetune):
         _add_parameters(each)
 
-    evaluate = command("evaluate", _evaluate, "score a model folder or a finished bundle on held-out rows",
+    evaluate = command("evaluate", commands.evaluate, "score a model folder or a finished bundle on held-out rows",
                        "evaluate run/functiongemma-flutter.task --data data/eval_data.jsonl --json score.json")
     evaluate.add_argument("path", help="a model folder, a .task or a .litertlm")
     evaluate.add_argument("--data", metavar="FILE", default="",
@@ -323,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--style", metavar="STYLE",
                           help="prompt style, one that the model was trained in (default: the first stored with it)")
 
-    check = command("check", _check, "look into a finished bundle of any origin: ten numbered checks, without running it",
+    check = command("check", commands.check, "look into a finished bundle of any origin: ten numbered checks, without running it",
                     "check run/functiongemma-flutter.task")
     check.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")
     check.add_argument("--model", metavar="DIR", help="the folder it was made from (default: model/ beside it)")
@@ -333,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--format", choices=FORMATS, default="auto", help="format of the rows (default: auto)")
     check.add_argument("--json", metavar="OUT", help="write the checks to this file")
 
-    lint = command("lint", _lint, "check data files; one line a problem",
+    lint = command("lint", commands.lint, "check data files; one line a problem",
                    "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png")
     lint.add_argument("path", metavar="DATA", help="rows to train on, .jsonl or .csv")
     lint.add_argument("--eval", metavar="FILE", default="", help="held-out rows: checked too, and compared with DATA")
@@ -346,14 +152,14 @@ def _parser() -> argparse.ArgumentParser:
     lint.add_argument("--json", metavar="OUT", default="", help="write the whole report to this file")
     lint.add_argument("--plot", metavar="OUT.png", default="", help="draw tokens a row and rows a tool into this file")
 
-    tools = command("tools", _tools, "check a tools file: what the model sees of each tool, its cost, every problem",
+    tools = command("tools", commands.tools, "check a tools file: what the model sees of each tool, its cost, every problem",
                     "tools my.py")
     tools.add_argument("path", metavar="FILE", help="tools, .py or .json")
     tools.add_argument("--base", metavar="NAME|PATH|offline", default="", help="whose tokenizer counts; nothing is "
                        "downloaded (default: the offline base if it is built, otherwise characters are counted)")
     tools.add_argument("--json", metavar="OUT", help="write the same to this file")
 
-    prompt = command("prompt", _prompt, "show what a runtime puts before the model, and where another's text differs",
+    prompt = command("prompt", commands.prompt, "show what a runtime puts before the model, and where another's text differs",
                      'prompt "make it red" --style flutter_gemma --diff template')
     prompt.add_argument("text", nargs="*", help="what the user says")
     prompt.add_argument("--row", metavar="N", type=int, help="instead of a text: the row in line N of --data")
@@ -367,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
                         "offline base's")
     prompt.add_argument("--json", action="store_true", help="print one JSON object instead")
 
-    glue = command("glue", _glue, "write an app's code in Dart and Kotlin: tools, typed functions, dispatcher, "
+    glue = command("glue", commands.glue, "write an app's code in Dart and Kotlin: tools, typed functions, dispatcher, "
                    "golden vectors", "glue run --output app")
     glue.add_argument("path", metavar="SOURCE", help="a run folder, a model folder, a .task, or tools (.py or .json)")
     glue.add_argument("--output", metavar="DIR", default="app", help="folder for everything (default: app)")
@@ -383,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     glue.add_argument("--kotlin-package", metavar="NAME", default="functions",
                       help="package of the Kotlin files (default: %(default)s)")
 
-    quantize = command("quantize", _quantize, "store a run's model in every way, run and score each, recommend one",
+    quantize = command("quantize", commands.quantize, "store a run's model in every way, run and score each, recommend one",
                        "quantize run")
     quantize.add_argument("path", metavar="RUN", help="a run's folder")
     quantize.add_argument("--data", metavar="FILE", default="", help="training rows (default: the run's, and so on)")
@@ -393,23 +199,23 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--name", default="", help="first part of the files' names")
     quantize.add_argument("--only", metavar="NAME", nargs="+", help="some of them (docs/quantisation.md)")
 
-    init = command("init", _init, "write sample functions and rows into a new folder", "init my_app")
+    init = command("init", commands.init, "write sample functions and rows into a new folder", "init my_app")
     init.add_argument("path", metavar="DIR", help="a new or empty folder")
 
-    doctor = command("doctor", _doctor, "check Python, platform, packages, memory and disk", "doctor")
+    doctor = command("doctor", commands.doctor, "check Python, platform, packages, memory and disk", "doctor")
     doctor.add_argument("--step", default="all", help="all (default), finetune, to_tflite or to_task")
     doctor.add_argument("--output", metavar="DIR", default=".", help="folder whose disk is looked at (default: here)")
 
-    compare = command("compare", _compare, "runs side by side: the settings that differ, the scores, the minutes",
+    compare = command("compare", commands.compare, "runs side by side: the settings that differ, the scores, the minutes",
                       "compare run_1e-5 run_5e-5")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="output folders of runs with the same held-out rows")
 
-    chat = command("chat", _chat, "ask a finished bundle", "chat run/functiongemma-flutter.task \"make it red\"")
+    chat = command("chat", commands.chat, "ask a finished bundle", "chat run/functiongemma-flutter.task \"make it red\"")
     chat.add_argument("path", metavar="BUNDLE", help="a .task or .litertlm")
     chat.add_argument("question", nargs="*", help="what to ask; without it, questions are read from the terminal")
     chat.add_argument("--tools", metavar="FILE", default="", help="tools, .py or .json (default: the example's)")
 
-    publish = command("publish", _publish, "publish a finished run on the Hugging Face Hub, with card, licence and hashes",
+    publish = command("publish", commands.publish, "publish a finished run on the Hugging Face Hub, with card, licence and hashes",
                       "publish run --repo me/my-functions --dry-run")
     publish.add_argument("path", metavar="RUN", help="the folder that `run` wrote")
     publish.add_argument("--repo", metavar="USER/NAME", required=True, help="the repository; made where it is missing")

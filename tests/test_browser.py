@@ -7,48 +7,34 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import lab
 import pytest
-import tiny
 import tiny_conversion
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
     pytest.mark.skipif(lab.CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)")]
-TOOLS = '''
-def ping():
-    """Sounds the bell."""
-
-
-def pong():
-    """Stops the bell."""
-'''
 NAMES = ("finetune", "to_tflite", "to_task")
-WHERE = {"output": "run", "data": "rows.jsonl", "eval_data": "eval.jsonl", "tools": "tools.py"}
-
-
-def rows(words: tuple[str, ...]) -> str:
-    return "".join(json.dumps({"user_content": text.format(word), "tool_name": tool, "tool_arguments": "{}"}) + "\n"
-                   for word in words for text, tool in (("ring {}", "ping"), ("hush {}", "pong"), ("ring it {}", "ping")))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """The three notebooks byte for byte, rows, tools and a base to begin with."""
-    folder = tmp_path_factory.mktemp("lab")
-    for name in NAMES:
-        shutil.copy(lab.ROOT / "notebooks" / f"{name}.ipynb", folder)
-    (folder / "tools.py").write_text(TOOLS, encoding="utf-8")
-    (folder / "rows.jsonl").write_text(rows(tuple("abcdefghijkl")), encoding="utf-8")
-    (folder / "eval.jsonl").write_text(rows(("now", "please")), encoding="utf-8")
-    tiny.model_folder(folder / "base", **tiny_conversion.SHAPE)
-    return folder
+    return tmp_path_factory.mktemp("lab")
 
 
 @pytest.fixture(scope="module")
-def page(folder):
+def where(folder) -> dict[str, Any]:
+    """The three notebooks byte for byte, rows, tools and a base to begin with; gives the parameters that name them."""
+    for name in NAMES:
+        shutil.copy(lab.ROOT / "notebooks" / f"{name}.ipynb", folder)
+    return tiny_conversion.inputs(folder)
+
+
+@pytest.fixture(scope="module")
+def page(folder, where):
     with lab.running(folder, startup=tiny_conversion.KERNEL, environment={
             "OMP_NUM_THREADS": "1", "FGKIT_CACHE": str(folder / "cache")}) as address, lab.browser() as page:
         page.address = address
@@ -67,10 +53,9 @@ def finished(page, seconds: float) -> None:
     assert len(cells) >= 7 and all(re.fullmatch(r"\[\d+\]:", text.strip()) for text in cells)
 
 
-def test_finetune_by_hand(page, folder):
+def test_finetune_by_hand(page, folder, where):
     lab.open_notebook(page, page.address, "finetune.ipynb")
-    lab.set_parameters(page, WHERE | {"base": "base", "num_train_epochs": 40, "learning_rate": 5e-3, "precision": "fp32",
-                                      "per_device_train_batch_size": 6, "gradient_accumulation_steps": 3})
+    lab.set_parameters(page, where | tiny_conversion.TRAINING)
     finished(page, 300)
     shutil.copytree(folder / "run", folder / "done")  # for the next notebook: what Stop leaves below is not trained enough
     explorer, training, results, playground = page.locator(".fgkit-panel").all()
@@ -139,16 +124,16 @@ def test_finetune_by_hand(page, folder):
     assert page.locator("#evil").count() == 0
 
 
-def test_to_tflite_by_hand(page, folder):
+def test_to_tflite_by_hand(page, folder, where):
     lab.open_notebook(page, page.address, "to_tflite.ipynb")
-    lab.set_parameters(page, WHERE | {"output": "done"})
+    lab.set_parameters(page, where | {"output": "done"})
     finished(page, 300)
     assert (folder / "done/functiongemma-flutter_q8_ekv1024.tflite").is_file()
 
 
-def test_to_task_by_hand(page, folder):
+def test_to_task_by_hand(page, folder, where):
     lab.open_notebook(page, page.address, "to_task.ipynb")
-    lab.set_parameters(page, WHERE | {"output": "done", "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0})
+    lab.set_parameters(page, where | {"output": "done", "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0})
     finished(page, 300)
     results, playground = page.locator(".fgkit-panel").all()
     assert [text for text in results.locator("th").all_inner_texts() if text] == ["base", "tuned", "task", "litertlm"]

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_conversion
 
 from fgkit import pipeline
 from fgkit.files import read_json
@@ -32,6 +32,11 @@ def pip(*arguments: object, python: Path | str = sys.executable, timeout: int = 
     done = subprocess.run([str(python), "-m", "pip", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def versions(listed: str) -> dict[str, str]:
+    """What `pip list --format json` printed, by names as they are compared."""
+    return {item["name"].lower().replace("_", "-"): item["version"] for item in json.loads(listed)}
 
 
 def stub_of_torch(folder: Path, version: str) -> None:
@@ -80,8 +85,8 @@ def runtime(tmp_path_factory) -> Iterator[Path]:
 
 
 def test_the_install_cell_keeps_what_colab_keeps(runtime):
-    before, after = ({item["name"].lower().replace("_", "-"): item["version"] for item in json.loads(text)} for text in (
-        (runtime.parents[2] / "before.json").read_text(), pip("list", "--format", "json", python=runtime)))
+    before = versions((runtime.parents[2] / "before.json").read_text())
+    after = versions(pip("list", "--format", "json", python=runtime))
     moved = {name for name, version in before.items() if after[name] != version}
     assert {"protobuf", "pyarrow", "datasets", "torchao"} <= moved
     assert not moved & {"torch", "numpy", "ipywidgets", "ipykernel", "ipython", "traitlets", "transformers", "pandas",
@@ -96,25 +101,47 @@ def test_the_panels_work_there(runtime, tmp_path):
     assert done.stdout.splitlines()[-1] == "ipywidgets 7.7.1 all panels"
 
 
-def test_the_training_notebook_runs_there(runtime, tmp_path):
-    """The notebook as it is, in a kernel of that environment, with the fgkit that pip installed there."""
+@pytest.fixture(scope="module")
+def execute(runtime, tmp_path_factory) -> Callable[[str], Path]:
+    """Execute a notebook as it is, in a kernel of that environment, with the fgkit that pip installed there."""
     import papermill
 
-    spec = tmp_path / "data" / "kernels" / "colab" / "kernel.json"
+    folder = tmp_path_factory.mktemp("notebooks")
+    parameters = tiny_conversion.inputs(folder) | tiny_conversion.TRAINING | {
+        "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0}
+    (folder / "first.py").write_text(tiny_conversion.KERNEL, encoding="utf-8")
+    spec = folder / "data" / "kernels" / "colab" / "kernel.json"
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps({"display_name": "Colab", "language": "python", "argv": [
-        str(runtime), "-m", "ipykernel_launcher", "-f", "{connection_file}"]}))
-    tiny.model_folder(tmp_path / "base")
-    for name, step in (("training_data", 24), ("eval_data", 52)):
-        lines = (ROOT / f"data/{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[::step]
-        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(tmp_path / "data"))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.delenv("PYTHONPATH", raising=False)
-        papermill.execute_notebook(
-            str(pipeline.notebook_path("finetune")), str(tmp_path / "out.ipynb"), kernel_name="colab", cwd=str(tmp_path),
-            progress_bar=False, parameters={"base": "base", "data": "training_data.jsonl", "eval_data": "eval_data.jsonl",
-                                            "max_length": 2048, "precision": "fp32", "num_train_epochs": 1})
-    summary = read_json(tmp_path / "run/summary.json")
-    assert summary["tuned"]["n"] == 3 and summary["versions"]["transformers"] == "5.15.0"
+        str(runtime), "-m", "ipykernel_launcher", "-f", "{connection_file}", f"--IPKernelApp.exec_files=['{folder}/first.py']"]}))
+
+    def execute(name: str) -> Path:
+        known = pipeline.declared_parameters(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JUPYTER_PATH", str(folder / "data"))
+            patch.setenv("OMP_NUM_THREADS", "1")
+            patch.delenv("PYTHONPATH", raising=False)
+            papermill.execute_notebook(
+                str(pipeline.notebook_path(name)), str(folder / f"{name}.ipynb"), kernel_name="colab", cwd=str(folder),
+                progress_bar=False, parameters={key: value for key, value in parameters.items() if key in known})
+        return folder / "run"
+
+    return execute
+
+
+def test_the_training_notebook_runs_there(execute):
+    summary = read_json(execute("finetune") / "summary.json")
+    assert summary["tuned"]["n"] == 6 and summary["versions"]["transformers"] == "5.15.0"
+
+
+def test_the_other_notebooks_run_there_too(runtime, execute):
+    """In the runtime that has trained: what their install cells add moves nothing that Colab has kept until now."""
+    before = versions(pip("list", "--format", "json", python=runtime))
+    (wheel,) = runtime.parents[2].glob("fgkit-*.whl")
+    pip("install", "--quiet", f"fgkit[colab-to-tflite,colab-to-task] @ {wheel.as_uri()}", python=runtime)
+    after = versions(pip("list", "--format", "json", python=runtime))
+    assert {name for name, version in before.items() if after[name] != version} == set()
+    execute("to_tflite")
+    summary = read_json(execute("to_task") / "summary.json")
+    assert summary["task"]["n"] == summary["litertlm"]["n"] == 6 and summary["gate"]["passed"]
+    assert summary["versions"]["transformers"] == "5.15.0" and summary["versions"]["litert-lm"] == after["litert-lm"]

@@ -13,7 +13,7 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, environment, evaluation, pipeline, scoring, summary
+from fgkit import checks, commands, environment, evaluation, pipeline, scoring, summary
 from fgkit.errors import CheckFailed, FgkitError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -333,7 +333,7 @@ def test_a_bug_is_not_dressed_up(monkeypatch):
     ("3", 3), ("2e-5", 2e-5), ("none", None), ("None", None), ("True", True), ("false", False), ("google", "google"),
     ("-1", -1), ("", ""), ("my/folder", "my/folder")])
 def test_values_as_typed(text, value):
-    found = command_line._literal(text)
+    found = commands._literal(text)
     assert found == value and type(found) is type(value)
 
 

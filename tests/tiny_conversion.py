@@ -1,4 +1,4 @@
-"""The conversion of a model folder whose shape is not the 270M's, for notebooks that are tested with a tiny model.
+"""Inputs for notebooks that are tested with a tiny model, and its conversion: its shape is not the 270M's.
 
 A kernel that runs `KERNEL` first takes any shape for whole, and converts in a child process that is this file.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 # Of the 270M's architecture, in a size that trains, converts and runs in seconds.
 SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
@@ -19,6 +20,30 @@ from fgkit import checks, tflite
 checks.SHAPE_270M.clear()
 tflite._command = lambda request: [sys.executable, {str(Path(__file__).resolve())!r}, json.dumps(request)]
 """
+TOOLS = '''
+def ping():
+    """Sounds the bell."""
+
+
+def pong():
+    """Stops the bell."""
+'''
+TRAINING = {"base": "base", "num_train_epochs": 40, "learning_rate": 5e-3, "precision": "fp32",
+            "per_device_train_batch_size": 6, "gradient_accumulation_steps": 3}
+
+
+def inputs(folder: Path) -> dict[str, Any]:
+    """Write rows, tools and a base that learns them with `TRAINING` into a folder; gives the parameters that name them."""
+    import tiny
+
+    (folder / "tools.py").write_text(TOOLS, encoding="utf-8")
+    for name, words in (("rows", "abcdefghijkl"), ("eval", ("now", "please"))):
+        (folder / f"{name}.jsonl").write_text("".join(
+            json.dumps({"user_content": text.format(word), "tool_name": tool, "tool_arguments": "{}"}) + "\n"
+            for word in words for text, tool in (("ring {}", "ping"), ("hush {}", "pong"), ("ring it {}", "ping"))),
+            encoding="utf-8")
+    tiny.model_folder(folder / "base", **SHAPE)
+    return {"output": "run", "data": "rows.jsonl", "eval_data": "eval.jsonl", "tools": "tools.py"}
 
 
 def main(request: str) -> None:
@@ -44,5 +69,5 @@ def main(request: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # at the end: an fgkit that is installed is the one to test
     main(sys.argv[1])
