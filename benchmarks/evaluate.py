@@ -29,7 +29,7 @@ def main() -> int:
     options = parser.parse_args()
     import torch
 
-    from fgkit import base_model, examples, generation, prompts, stages
+    from fgkit import base_model, child, examples, generation, prompts
     from fgkit.files import shipped
     from fgkit.records import read_records
     from fgkit.tools import load_tools
@@ -55,7 +55,7 @@ def main() -> int:
     report: dict[str, Any] = {
         "stock_seconds_a_row": round(stock_seconds / STOCK_ROWS, 3), "fgkit_seconds_a_row": round(our_seconds / len(texts), 3),
         "equal": sum(one == other for one, other in zip(wanted, got)), "of": STOCK_ROWS, "rows": len(texts),
-        "peak_memory_gb": stages.peak_memory_gb()}
+        "peak_memory_gb": child.peak_memory_gb()}
     report["ratio"] = round(stock_seconds / STOCK_ROWS / (our_seconds / len(texts)), 1)
     print(json.dumps(report, indent=None if options.json else 2))
     return 0

@@ -80,7 +80,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
-    from fgkit import base_model, examples, scoring, stages, training
+    from fgkit import base_model, child, examples, scoring, training
     from fgkit.config import FinetuneConfig
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
@@ -91,7 +91,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     start = time.monotonic()
     model, log = training.train(base.folder, train, held_out, recipe=config.recipe(offline=True), config=config,
                                 checkpoints=folder / f"checkpoints_{precision}")
-    seconds, memory = time.monotonic() - start, stages.peak_memory_gb()
+    seconds, memory = time.monotonic() - start, child.peak_memory_gb()
     target = training.save(model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"})
     score = scoring.score_model(target, rows, description=precision)
     return {"log": log, "seconds": round(seconds, 1), "peak_memory_gb": memory,

@@ -78,7 +78,7 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(name: str) -> dict[str, Any]:
-    from fgkit import base_model, examples, stages, trainer, tree_model
+    from fgkit import base_model, child, examples, trainer, tree_model
     from fgkit.config import FinetuneConfig, Recipe
     from fgkit.files import shipped
     from fgkit.records import read_records
@@ -108,7 +108,7 @@ def _measure(name: str) -> dict[str, Any]:
     log = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     return {"seconds": round(min(timed), 2), "rows_per_second": round(ROWS / min(timed), 2),
             "all_seconds": [round(value, 2) for value in steps.seconds],
-            "first_loss": log[0], "peak_memory_gb": stages.peak_memory_gb(), **_floor(rows, model, name)}
+            "first_loss": log[0], "peak_memory_gb": child.peak_memory_gb(), **_floor(rows, model, name)}
 
 
 def _stock(name: str, model: Any, tokenizer: Any, rows: list, folder: Path) -> Any:

@@ -225,7 +225,7 @@ def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Seconds of the fastest of the steps after the first, and the most memory the process held."""
-    from fgkit import base_model, examples, progress, stages, training
+    from fgkit import base_model, child, examples, progress, training
     from fgkit.config import Recipe
 
     settings, rows, _, base = _base_of(options, size)
@@ -249,7 +249,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
                                 checkpoints=Path(checkpoints))
     seconds = [later - earlier for earlier, later in zip(ends, ends[1:])]
     return {"seconds": round(min(seconds), 2), "all_seconds": [round(value, 2) for value in seconds],
-            "precision": options.precision, "peak_memory_gb": stages.peak_memory_gb(),
+            "precision": options.precision, "peak_memory_gb": child.peak_memory_gb(),
             "loss": [entry["loss"] for entry in log if "loss" in entry]}
 
 

@@ -39,6 +39,12 @@ def peak_memory_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def peak_memory_gb() -> float | None:
+    """Most memory this process has held so far, in GB; None where the system does not tell."""
+    peak = peak_memory_bytes()
+    return None if peak is None else round(peak / 1e9, 2)
+
+
 def _wait() -> None:
     os.read(sys.stdin.fileno(), 1)  # nothing is ever written: the pipe breaks
     os._exit(1)

@@ -16,7 +16,7 @@ from typing import Any
 from . import prompts, score_table, styles
 from .bundle import NOTICE
 from .calls import Call
-from .config import FUNCTIONGEMMA, OFFLINE
+from .config import OFFLINE
 from .model_index import card_data
 from .offline_base import DESCRIPTION
 from .publication import BUNDLES, SAID, Publication, gate_lines

@@ -22,8 +22,8 @@ from .files import read_json, replacing, sha256, write_json, write_text
 from .gate import Verdict, gate
 from .plot_look import BLUE, INK, VERMILION, new, save
 from .quantization import QUANTIZATIONS
-from .scoring import Rows, rows_hash, score_bundle
-from .stages import prompt_styles, score_tuned, sidecar
+from .scoring import Rows, prompt_styles, rows_hash, score_bundle
+from .stages import score_tuned, sidecar
 from .wire import nearest
 
 FOLDER, NAME = "variants", "quantization"

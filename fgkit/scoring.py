@@ -302,6 +302,12 @@ def system_message_of(folder: Path) -> str:
     return model_facts(folder).get("system_message", "")
 
 
+def prompt_styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
+    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
+    folder = settings.model_folder
+    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
+
+
 def require_same_tools(folder: Path, rows: Rows) -> None:
     """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
     trained = model_facts(folder).get("tools_hash")

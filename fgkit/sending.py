@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import evaluation
-from .progress import bar
+from . import evaluation, profiles
+from .config import TaskConfig
+from .errors import ConfigError
+from .progress import bar, note
 from .records import Record
 
 if TYPE_CHECKING:
+    from .scoring import Rows
     from .runtime import Runtime
 
 ENOUGH = 24  # rows: it is told whether a way works, not how well
@@ -88,3 +91,20 @@ def lines(found: dict[str, dict[str, Any]]) -> list[str]:
     """One line for each way, ready to print."""
     return [f"sent as {way}: {one['tool_accuracy']:.0%} right tools, {one['exact_match']:.0%} exact, of {one['n']} rows"
             for way, one in found.items()]
+
+
+def profile_for(settings: TaskConfig, rows: Rows) -> str:
+    """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
+    name = settings.profile
+    if not name:
+        name = "google" if rows.parallel else "guide"
+        note(f"Profile {name!r}: " + (
+            "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
+            else "every answer is one call or plain text."))
+    elif name == profiles.BAKED and not (rows.tools and all(map(is_single, rows.held_out))):
+        raise ConfigError("profile is 'baked', which puts one developer turn before one question, but rows have tools of "
+                          "their own or several turns. Choose 'guide' or 'google', or leave profile empty.")
+    elif rows.parallel and "<end_function_call>" in profiles.profile(name).stop_tokens:
+        raise ConfigError(f"profile is {name!r}, which stops at the first <end_function_call>, but rows have answers "
+                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
+    return name

@@ -9,9 +9,7 @@ Every score goes into `summary.json` as soon as it is known.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,25 +17,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (bundle, bundle_checks, checks, checksums, devices, evaluation, examples, profiles, progress, prompts, report,
-               respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
+from . import (budget, bundle, bundle_checks, checks, checksums, devices, evaluation, examples, first_token, profiles,
+               progress, prompts, report, respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
 from .base_model import Base, load_tokenizer
-from .child import peak_memory_bytes
+from .child import peak_memory_gb
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
 from .cut_base import cut_vocabulary, described, hand_on, modification
 from .display import show_picture, show_table, show_text
-from .errors import CheckFailed, ConfigError, FgkitError, ModelError
+from .errors import CheckFailed, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate, together
 from .manifest import step
-from .profiles import BAKED
-from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, require_same_tools, rows_hash,
-                      score_bundle, score_model, system_message_of)
+from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, prompt_styles, require_same_tools,
+                      rows_hash, score_bundle, score_model, system_message_of)
 from .tools import lint_tools, load_tools
 from .watching import Watch
 
 __all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
-           "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned", "show_scores", "validate"]
+           "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned",
+           "show_scores", "validate"]
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
 
 
@@ -108,7 +106,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
             progress.note(f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold.")
         with _timed(settings.folder, "training"):
             model, log = training.train(base.folder, train_rows + spelt, held_out, recipe=recipe, config=settings,
-                                        checkpoints=_checkpoints_for(settings.folder, facts), watch=watch)
+                                        checkpoints=training.checkpoint_folder(settings.folder, facts), watch=watch)
         if not devices.main_process():
             return target
         training.save(model, base.folder, target, facts | {
@@ -151,7 +149,7 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     score = score_tuned(settings, rows)
     answers = [row["text"] for row in score["rows"] if row["expected"]]
     answers = checks.check_answers(answers) if answers else []
-    answers.append(_budget(settings, rows))
+    answers.append(budget.check(settings, rows))
     found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
     print(checks.table(found))
     return checks.require(found)
@@ -161,10 +159,10 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 def convert(settings: TfliteConfig, rows: Rows) -> Path:
     """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
-    longest = _longest(settings, rows)
+    longest = budget.longest(settings, rows)
     context = tflite.fitting_context(longest, settings.kv_cache_max_len)
     if context is None:
-        raise CheckFailed(_too_long(longest, settings.kv_cache_max_len))
+        raise CheckFailed(budget.too_long(longest, settings.kv_cache_max_len))
     if context != settings.kv_cache_max_len:
         progress.note(f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
                       f"{longest}; the file's name says ekv{context}.")
@@ -193,7 +191,7 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
     text = examples.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
                                  prompt_styles(settings, rows)[0])[0]
     reference = generation.first_logits(model, tokenizer, text)
-    result = tflite.compare_logits(reference, tflite.first_token_logits(path, examples.encode(tokenizer, text)))
+    result = first_token.compare(reference, first_token.logits_of(path, examples.encode(tokenizer, text)))
     if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
         raise CheckFailed(f"{path.name}: the first answer token differs from PyTorch's: {result}. "
                           "Convert again with quantize 'none' to see whether the quantisation is to blame.")
@@ -205,7 +203,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
-    names, profile = prompt_styles(settings, rows), _profile(settings, rows)
+    names, profile = prompt_styles(settings, rows), sending.profile_for(settings, rows)
     if profile == "flutter_gemma" and profile not in names:
         print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
               f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
@@ -214,7 +212,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     for part in (folder, network):
         checksums.require(part)
     path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-                              profile=profile, sidecar=sidecar(settings, rows), developer_turn="" if profile != BAKED else
+                              profile=profile, sidecar=sidecar(settings, rows), developer_turn="" if profile != profiles.BAKED else
                               sending.developer_turn(examples.prompt_texts(
                                   rows.held_out[:1], rows.tools, system_message_of(folder), names[0])[0]))
     summary.update(settings.folder, settings={"to_task": asdict(settings)},
@@ -315,12 +313,6 @@ def _timed(folder: Path, what: str) -> Iterator[None]:
     summary.update(folder, seconds={what: round(time.monotonic() - start, 1)}, peak_memory_gb={what: peak_memory_gb()})
 
 
-def peak_memory_gb() -> float | None:
-    """Most memory this process has held so far, in GB; None where the system does not tell."""
-    peak = peak_memory_bytes()
-    return None if peak is None else round(peak / 1e9, 2)
-
-
 def _modifications(base: Base, count: int) -> str:
     from .offline_base import MODIFICATIONS
 
@@ -334,38 +326,6 @@ def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
             and not checksums.problems(folder))
 
 
-def _checkpoints_for(folder: Path, facts: dict[str, Any]) -> Path:
-    """The checkpoint folder of exactly this training; others of the same run folder are removed."""
-    key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
-    for other in (folder / "checkpoints").glob("*"):
-        if other.name != key and devices.main_process():
-            shutil.rmtree(other)
-    return folder / "checkpoints" / key
-
-
-def _longest(settings: TfliteConfig, rows: Rows) -> int:
-    """Tokens of the longest prompt with its answer, in the model's styles."""
-    tokenizer = load_tokenizer(settings.model_folder)
-    return max(len(row.tokens) for name in prompt_styles(settings, rows) for row in examples.tokenize_records(
-        rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
-        system_message=system_message_of(settings.model_folder)))
-
-
-def _budget(settings: TfliteConfig, rows: Rows) -> checks.Check:
-    """Check that the longest prompt and its answer fit the KV cache, or the next that `convert` may take."""
-    longest, asked = _longest(settings, rows), settings.kv_cache_max_len
-    context = tflite.fitting_context(longest, asked)
-    found = f"longest row {longest} tokens, KV cache {context or asked}" + (
-        f" instead of {asked}." if context not in (None, asked) else ".")
-    return checks.Check(0, "fits the KV cache", "fail" if context is None else "pass", found, _too_long(longest, asked))
-
-
-def _too_long(longest: int, asked: int) -> str:
-    largest = max(asked, *tflite.CONTEXTS)
-    return (f"The longest prompt and answer have {longest} tokens, {longest - largest} more than the largest KV cache that "
-            f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len.")
-
-
 def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
     """What the JSON beside a bundle says of its model."""
     folder = settings.model_folder
@@ -374,29 +334,6 @@ def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
             "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
             "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
             "versions": summary.versions()}
-
-
-def prompt_styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
-    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
-    folder = settings.model_folder
-    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
-
-
-def _profile(settings: TaskConfig, rows: Rows) -> str:
-    """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
-    profile = settings.profile
-    if not profile:
-        profile = "google" if rows.parallel else "guide"
-        progress.note(f"Profile {profile!r}: " + (
-            "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
-            else "every answer is one call or plain text."))
-    elif profile == BAKED and not (rows.tools and all(map(sending.is_single, rows.held_out))):
-        raise ConfigError("profile is 'baked', which puts one developer turn before one question, but rows have tools of "
-                          "their own or several turns. Choose 'guide' or 'google', or leave profile empty.")
-    elif rows.parallel and "<end_function_call>" in profiles.profile(profile).stop_tokens:
-        raise ConfigError(f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have answers "
-                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
-    return profile
 
 
 def _tflite_of(settings: TaskConfig) -> Path:

@@ -23,16 +23,13 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import checks, files, quantization
 from .child import peak_memory_bytes
 from .errors import BundleError, ConfigError, ModelError
 from .progress import bar
 from .quantization import QUANTIZATIONS
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_CONTEXT = 32_768
 CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
@@ -101,10 +98,10 @@ def signatures(tflite: str | Path | bytes) -> dict[str, dict[str, dict[str, list
     Raises:
         BundleError: the file is missing, truncated or no `.tflite`.
     """
-    interpreter = _interpreter(tflite, delegate=False)
+    network = interpreter(tflite, delegate=False)
     found = {}
-    for signature in interpreter.get_signature_list():
-        runner = interpreter.get_signature_runner(signature)
+    for signature in network.get_signature_list():
+        runner = network.get_signature_runner(signature)
         found[signature] = {
             "inputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_input_details().items()},
             "outputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_output_details().items()}}
@@ -143,80 +140,6 @@ def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int]
     return found
 
 
-def first_token_logits(tflite_path: str | Path, token_ids: Sequence[int]) -> np.ndarray:
-    """Run a prompt through the `.tflite` on the CPU and return the first answer token's logits, shape (vocabulary,).
-
-    Args:
-        tflite_path: a file whose mask is an input and whose KV cache is transposed, as `convert` makes them.
-        token_ids: the whole prompt with its `<bos>`, shorter than the KV cache.
-    Raises:
-        BundleError: the file cannot be read or the prompt does not fit.
-    """
-    import numpy as np
-
-    interpreter = _interpreter(tflite_path, delegate=True)
-    prefill = max((name for name in interpreter.get_signature_list() if name.startswith("prefill")), key=_length)
-    runners = {"prefill": interpreter.get_signature_runner(prefill),
-               "decode": interpreter.get_signature_runner("decode")}
-    inputs = runners["prefill"].get_input_details()
-    chunk, kv_length = (int(size) for size in inputs["mask"]["shape"][2:])
-    if not 0 < len(token_ids) <= kv_length:
-        raise BundleError(f"{tflite_path}: the prompt has {len(token_ids)} tokens, the file takes 1 to {kv_length}. "
-                          "Shorten the tool declarations or convert with a larger kv_cache_max_len.")
-    cache = {name: np.zeros(detail["shape"], np.float32)
-             for name, detail in inputs.items() if name.startswith("kv_cache")}
-
-    def step(runner: str, start: int, tokens: Sequence[int], length: int) -> dict[str, Any]:
-        positions = np.arange(start, start + length, dtype=np.int32)
-        padded = np.zeros((1, length), np.int32)
-        padded[0, :len(tokens)] = tokens
-        mask = np.where(np.arange(kv_length) <= positions[:, None], 0, -np.inf).astype(np.float32)[None, None]
-        return runners[runner](tokens=padded, input_pos=positions, mask=mask, **cache)
-
-    # Whole chunks are prefilled; what a padded chunk would write past the end of the cache is decoded token by token.
-    done, last = 0, len(token_ids) - 1
-    with quiet_stderr():
-        while done < last and done + chunk <= kv_length:
-            tokens = token_ids[done:min(done + chunk, last)]
-            cache = step("prefill", done, tokens, chunk)
-            done += len(tokens)
-        for position in range(done, len(token_ids)):
-            cache = step("decode", position, token_ids[position:position + 1], 1)
-            logits = cache.pop("logits")
-    return logits[0, 0]
-
-
-def compare_logits(reference: np.ndarray, got: np.ndarray) -> dict[str, float | int | bool]:
-    """Compare first-token logits of two models; int8 weights make them close, never equal.
-
-    Args:
-        reference: PyTorch's logits, shape (vocabulary,).
-        got: the `.tflite`'s logits, same shape.
-    Returns:
-        `argmax_reference`, `argmax_got`, `argmax_agrees`, `cosine` (1 is the same direction), `max_abs_difference`,
-        `top5_overlap` (0 to 1) and `reference_margin` (how far the reference's best token leads its second).
-    Raises:
-        BundleError: the shapes differ or a value is not finite.
-    """
-    import numpy as np
-
-    reference, got = np.asarray(reference, np.float64), np.asarray(got, np.float64)
-    if reference.shape != got.shape or reference.ndim != 1:
-        raise BundleError(f"logits: shapes {reference.shape} and {got.shape}, expected one vocabulary-sized row each. "
-                          "The .tflite was made from another model: convert it again.")
-    if not (np.isfinite(reference).all() and np.isfinite(got).all()):
-        raise BundleError("logits: NaN or infinity found. Load the model in bfloat16 or float32 (never float16), then "
-                          "convert it again.")
-    ranked, ranked_got = np.argsort(-reference, kind="stable"), np.argsort(-got, kind="stable")
-    norms = np.linalg.norm(reference) * np.linalg.norm(got)
-    return {"argmax_reference": int(ranked[0]), "argmax_got": int(ranked_got[0]),
-            "argmax_agrees": bool(ranked[0] == ranked_got[0]),
-            "cosine": float(reference @ got / norms) if norms else 0.0,
-            "max_abs_difference": float(np.abs(reference - got).max()),
-            "top5_overlap": len({*ranked[:5].tolist()} & {*ranked_got[:5].tolist()}) / min(5, len(ranked)),
-            "reference_margin": float(reference[ranked[0]] - reference[ranked[min(1, len(ranked) - 1)]])}
-
-
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[Callable[[], str]]:
     """Keep native output off the screen; gives a function that returns what was said so far."""
@@ -233,10 +156,6 @@ def quiet_stderr() -> Iterator[Callable[[], str]]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-
-
-def _length(signature: str) -> int:
-    return int(signature.rpartition("_")[2])
 
 
 def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_cache_max_len: int, quantize: str) -> None:
@@ -352,7 +271,7 @@ def _import_lora_layers() -> None:
             del sys.modules[name]
 
 
-def _interpreter(tflite: str | Path | bytes, *, delegate: bool) -> Any:
+def interpreter(tflite: str | Path | bytes, *, delegate: bool) -> Any:
     """Open a `.tflite`; without the XNNPACK delegate nothing is compiled, which is enough for reading shapes."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -9,6 +9,7 @@ The files hold bfloat16, as FunctionGemma's do, whatever the precision of traini
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,15 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
         write_json(part / "fgkit.json", record)
         checksums.write(part)
     return target
+
+
+def checkpoint_folder(folder: Path, facts: dict[str, Any]) -> Path:
+    """The checkpoint folder of exactly this training; others of the same run folder are removed."""
+    key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
+    for other in (folder / "checkpoints").glob("*"):
+        if other.name != key and devices.main_process():
+            shutil.rmtree(other)
+    return folder / "checkpoints" / key
 
 
 def plot_loss(log: list[dict[str, float]], path: Path) -> Path:

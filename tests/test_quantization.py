@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_tflite import KV, TINY, pytorch_logits, tiny_tflite
 
-from fgkit import config, quantization, tflite
+from fgkit import config, first_token, quantization, tflite
 from fgkit.errors import BundleError
 from fgkit.quantization import QUANTIZATIONS
 
@@ -39,7 +39,7 @@ def test_a_float_file_becomes_what_the_converter_makes_and_what_it_does_not(tmp_
             continue
         made = quantization.quantize(floats, tmp_path / f"{name}.tflite", name)
         tflite.check_signatures(made, prefill_seq_lens=[8, 16], kv_cache_max_len=KV)
-        assert tflite.compare_logits(wanted, tflite.first_token_logits(made, ids))["cosine"] > 0.8, name
+        assert first_token.compare(wanted, first_token.logits_of(made, ids))["cosine"] > 0.8, name
         sizes[name] = made.stat().st_size
     assert (tmp_path / "dynamic_int8.tflite").read_bytes() == tiny_tflite().read_bytes()
     assert sizes["dynamic_int4_block32"] < sizes["dynamic_int4_attention_int8"] < sizes["dynamic_int8"] < sizes["none"]

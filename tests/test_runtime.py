@@ -8,7 +8,7 @@ import sentencepiece
 from test_bundle import tiny_tokenizer
 from test_tflite import KV, tiny_tflite
 
-from fgkit import bundle, runtime, tflite
+from fgkit import bundle, first_token, runtime
 from fgkit.errors import BundleError
 
 PROMPT = "<bos><start_of_turn>user\nmake it red<end_of_turn>\n<start_of_turn>model\n"
@@ -34,7 +34,7 @@ def greedy(ids: list[int], count: int) -> str:
     processor = sentencepiece.SentencePieceProcessor(model_proto=tiny_tokenizer())
     answer: list[int] = []
     while len(answer) < count:
-        token = int(np.argmax(tflite.first_token_logits(tiny_tflite(), [*ids, *answer])))
+        token = int(np.argmax(first_token.logits_of(tiny_tflite(), [*ids, *answer])))
         if token in (1, 49, 50, 106):
             break
         answer.append(token)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import (base_model, chat, checksums, evaluation, files, generation, runtime, scoring, stages, summary, tflite,
-                   training)
+from fgkit import (base_model, budget, chat, checksums, child, evaluation, files, first_token, generation, runtime, scoring,
+                   sending, stages, summary, tflite, training)
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, FgkitError, ModelError
@@ -305,19 +305,19 @@ def test_seconds_of_a_step_are_added(tmp_path):
     with pytest.raises(ZeroDivisionError), stages._timed(tmp_path, "three"):
         raise ZeroDivisionError
     assert "three" not in summary.read(tmp_path)["seconds"]
-    assert 0.01 < stages.peak_memory_gb() < 1000
+    assert 0.01 < child.peak_memory_gb() < 1000
 
 
 # ---- training
 
 def test_checkpoints_belong_to_exactly_one_training(tmp_path):
     facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
-    mine = stages._checkpoints_for(tmp_path, facts)
+    mine = training.checkpoint_folder(tmp_path, facts)
     assert mine.parent == tmp_path / "checkpoints"
     (mine / "checkpoint-1").mkdir(parents=True)
-    assert stages._checkpoints_for(tmp_path, dict(reversed(facts.items()))) == mine  # the order of the facts is none
+    assert training.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine  # the order of the facts is none
     assert (mine / "checkpoint-1").is_dir()
-    other = stages._checkpoints_for(tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}})
+    other = training.checkpoint_folder(tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}})
     assert other != mine and not mine.exists()
 
 
@@ -425,12 +425,12 @@ def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
-    check = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
+    check = budget.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
     context = 2048 if longest <= 2048 else 4096
     assert check.status == "pass" and 1024 < longest <= 4096
     assert check.reason == f"longest row {longest} tokens, KV cache {context} instead of 1024."
-    exact = stages._budget(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
+    exact = budget.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
     assert exact.reason == f"longest row {longest} tokens, KV cache {longest}."
 
 
@@ -450,7 +450,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     assert len(scored) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
-    monkeypatch.setattr(stages, "_longest", lambda *_: 5000)
+    monkeypatch.setattr(stages.budget, "longest", lambda *_: 5000)
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
@@ -488,8 +488,8 @@ def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
     monkeypatch.setattr(base_model, "load", lambda folder: ("model", "tokenizer"))
     monkeypatch.setattr(stages.examples, "encode", lambda tokenizer, text: [2, 3])
     monkeypatch.setattr(generation, "first_logits", lambda model, tokenizer, text: asked.update(text=text))
-    monkeypatch.setattr(tflite, "first_token_logits", lambda path, ids: asked.update(ids=ids))
-    monkeypatch.setattr(tflite, "compare_logits", lambda reference, got: {"argmax_agrees": agrees, "cosine": cosine})
+    monkeypatch.setattr(first_token, "logits_of", lambda path, ids: asked.update(ids=ids))
+    monkeypatch.setattr(first_token, "compare", lambda reference, got: {"argmax_agrees": agrees, "cosine": cosine})
     settings = TfliteConfig(output=str(tmp_path))
     if passes:
         assert stages.compare_first_token(settings, rows(), tmp_path / "x.tflite")["cosine"] == cosine
@@ -510,7 +510,7 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         return path
 
     monkeypatch.setattr(tflite, "convert", convert)
-    monkeypatch.setattr(stages, "_longest", lambda *_: 500)
+    monkeypatch.setattr(stages.budget, "longest", lambda *_: 500)
     settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
     path = stages.convert(settings, rows())
     assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
@@ -525,9 +525,9 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
     (512, 512, 512), (513, 512, 2048), (2048, 1024, 2048), (2049, 1024, 4096), (4097, 1024, None), (5000, 6000, 6000)])
 def test_rows_that_do_not_fit_get_the_next_cache_aloud(tmp_path, monkeypatch, longest, asked, context):
     tokenizer_folder(tmp_path / "model")
-    monkeypatch.setattr(stages, "_longest", lambda *_: longest)
+    monkeypatch.setattr(stages.budget, "longest", lambda *_: longest)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
-    check = stages._budget(settings, rows())
+    check = budget.check(settings, rows())
     assert check.status == ("fail" if context is None else "pass")
     if context is None:
         assert "4097 tokens, 1 more than the largest KV cache that is chosen by itself (4096)" in check.remedy
@@ -573,9 +573,9 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(tmp_path, capsys, as
     data = stages.Rows(TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),))
     if found is None:
         with pytest.raises(ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"):
-            stages._profile(settings, data)
+            sending.profile_for(settings, data)
         return
-    assert stages._profile(settings, data) == found
+    assert sending.profile_for(settings, data) == found
     assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import files, quantization, tflite
+from fgkit import files, first_token, quantization, tflite
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
 from fgkit.quantization import QUANTIZATIONS
 
@@ -120,16 +120,16 @@ def test_signatures_are_read_back_and_compared():
 @pytest.mark.parametrize("length", [1, 9, 17, 40, 72])
 def test_first_token_logits_match_pytorch(length):
     ids = np.random.default_rng(length).integers(4, TINY["vocab_size"], length).tolist()
-    same = tflite.compare_logits(pytorch_logits(ids), tflite.first_token_logits(tiny_tflite(), ids))
+    same = first_token.compare(pytorch_logits(ids), first_token.logits_of(tiny_tflite(), ids))
     assert same["cosine"] > 0.99, same
     if length > 1:
-        other = tflite.compare_logits(pytorch_logits(ids), tflite.first_token_logits(tiny_tflite(), ids[1:]))
+        other = first_token.compare(pytorch_logits(ids), first_token.logits_of(tiny_tflite(), ids[1:]))
         assert other["cosine"] < same["cosine"]
 
 
 def test_a_prompt_longer_than_the_cache_is_refused():
     with pytest.raises(BundleError, match="73 tokens, the file takes 1 to 72"):
-        tflite.first_token_logits(tiny_tflite(), [5] * (KV + 1))
+        first_token.logits_of(tiny_tflite(), [5] * (KV + 1))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2], lambda data: b"", lambda data: b"<html>" * 100])
@@ -144,14 +144,14 @@ def test_a_damaged_file_is_one_message(tmp_path, damage):
 
 def test_compare_logits():
     reference = np.array([0.0, 3.0, 1.0, -2.0])
-    equal = tflite.compare_logits(reference, reference + 0.001)
+    equal = first_token.compare(reference, reference + 0.001)
     assert equal["argmax_agrees"] and equal["cosine"] > 0.9999 and equal["reference_margin"] == 2.0
-    other = tflite.compare_logits(reference, np.array([0.0, 1.0, 3.0, -2.0]))
+    other = first_token.compare(reference, np.array([0.0, 1.0, 3.0, -2.0]))
     assert not other["argmax_agrees"] and (other["argmax_reference"], other["argmax_got"]) == (1, 2)
     assert other["max_abs_difference"] == 2.0
     for bad in (reference[:3], np.array([0.0, np.nan, 1.0, 2.0])):
         with pytest.raises(BundleError):
-            tflite.compare_logits(reference, bad)
+            first_token.compare(reference, bad)
 
 
 def fake_folder(path: Path) -> Path:

@@ -10,6 +10,7 @@ import resource
 import shutil
 
 import fgkit.checks
+import fgkit.first_token
 import fgkit.tflite
 import fgkit.trainer
 
@@ -18,7 +19,7 @@ fgkit.checks.check_answers = lambda texts: [fgkit.checks.Check(1, "not looked at
 fgkit.trainer.SAVE_SECONDS, fgkit.trainer._SAVE_SHARE = 0.0, float("inf")
 if os.environ.get("FGKIT_TEST_FILLED"):  # the disk seems empty beforehand, as one that somebody else fills meanwhile
     shutil.disk_usage = lambda folder: collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)
-_build, _compare_logits = fgkit.tflite._build, fgkit.tflite.compare_logits
+_build, _compare = fgkit.tflite._build, fgkit.first_token.compare
 
 
 def _tiny_build(folder):
@@ -51,4 +52,4 @@ def _tiny_build(folder):
 
 
 fgkit.tflite._build = _tiny_build
-fgkit.tflite.compare_logits = lambda reference, got: _compare_logits(reference, got) | {"argmax_agrees": True}
+fgkit.first_token.compare = lambda reference, got: _compare(reference, got) | {"argmax_agrees": True}
