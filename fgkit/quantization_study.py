@@ -168,7 +168,7 @@ def _measured(settings: TaskConfig, rows: Rows, folder: Path, name: str, source:
     finally:
         network.unlink(missing_ok=True)
     score = score_bundle(output, rows, system_message=sidecar(settings, rows)["system_message"],
-                         style=prompt_styles(settings, rows)[:1], tokenizer_folder=settings.model_folder)
+                         style=prompt_styles(settings, rows)[:1], tokenizer_folder=settings.model_folder, try_ways=False)
     verdict: Verdict = gate(tuned, score, max_exact_match_loss=settings.max_exact_match_loss,
                             max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
     bundle.update_sidecar(output, gate=verdict.described(),

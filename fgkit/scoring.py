@@ -169,7 +169,7 @@ def load_to_answer(folder: Path) -> tuple[Any, Any]:
 
 
 def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
-                 tokenizer_folder: Path | None = None) -> dict[str, Any]:
+                 tokenizer_folder: Path | None = None, try_ways: bool = True) -> dict[str, Any]:
     """Score a bundle in LiteRT-LM as an app uses it: a `.task` is sent whole prompts, a `.litertlm` holds conversations.
 
     A `.litertlm` whose style is no conversation's is sent whole prompts, too. The score's `sent` says which it was, and
@@ -181,6 +181,7 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         system_message: developer text; empty for the official trigger sentence.
         style: prompt styles, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer counts the longest answer; without one characters do.
+        try_ways: also see which ways of sending a question to a `.task` work; the score's `ways` tells.
     """
     from .runtime import Runtime
 
@@ -196,7 +197,7 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
     ways: dict[str, Any] = {}
 
     def answers(texts: list[str], name: str) -> list[str]:
-        if path.suffix == ".task" and not ways:
+        if try_ways and path.suffix == ".task" and not ways:
             ways.update(sending.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest))
         if runtime.profile == BAKED:
             return [sending.answer(runtime, sending.QUESTION, row, text, max_new_tokens=longest)
