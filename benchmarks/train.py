@@ -158,6 +158,7 @@ def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
     import torch
 
     from fgkit import prefix_tree, tree_attention
+    from fgkit.estimate import fastest
 
     tree, config = prefix_tree.build(rows), model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -168,27 +169,13 @@ def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
                       + 2 * pairs * config.num_attention_heads * config.head_dim)
     kind = torch.bfloat16 if "bf16" in name or name == "guide" else torch.float32
     left = torch.randn(2048, 2048, device=model.device).to(kind)
-    rate = 2 * 2048**3 / _fastest(lambda: left @ left)
+    rate = 2 * 2048**3 / fastest(lambda: left @ left, times=8)
     block = torch.empty(64 * 2**20, device=model.device)
-    bandwidth = 2 * block.nbytes / _fastest(lambda: block.add_(1))
+    bandwidth = 2 * block.nbytes / fastest(lambda: block.add_(1), times=8)
     multiply, move = operations / rate, 7 * 4 * weights / bandwidth
     return {"gflops_rate": round(rate / 1e9), "gb_per_s": round(bandwidth / 1e9, 1), "tree_tokens": len(tree.tokens),
             "row_tokens": sum(len(row.tokens) for row in rows), "floor_seconds": round(multiply + move, 2),
             "floor_multiplications": round(multiply, 2)}
-
-
-def _fastest(work: Any, times: int = 8) -> float:
-    """Seconds of the fastest of some calls; the first one is not counted."""
-    import torch
-
-    seconds = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
 
 
 if __name__ == "__main__":

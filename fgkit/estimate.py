@@ -118,15 +118,15 @@ def rates(precision: str) -> tuple[float, float]:
     width = 4096 if device == "cuda" else 1536
     left = torch.randn(width, width, device=device).to(torch.float32 if precision == "fp32" else torch.bfloat16)
     block = torch.empty(32 * 2**20, device=device)
-    return 2 * width**3 / _fastest(lambda: left @ left), 2 * block.nbytes / _fastest(lambda: block.add_(1))
+    return 2 * width**3 / fastest(lambda: left @ left), 2 * block.nbytes / fastest(lambda: block.add_(1))
 
 
-def _fastest(work: Callable[[], Any]) -> float:
-    """Seconds of the fastest of three calls after a first."""
+def fastest(work: Callable[[], Any], times: int = 3) -> float:
+    """Seconds of the fastest of some calls after a first."""
     import torch
 
     seconds = []
-    for _ in range(4):
+    for _ in range(times + 1):
         start = time.perf_counter()
         work()
         if torch.cuda.is_available():

@@ -171,7 +171,7 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
                               prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context,
                               extra_prefill_seq_lens=settings.extra_prefill_seq_lens)
     record = read_json(f"{path}.json")
-    summary.update(settings.folder, settings={"to_tflite": asdict(settings)},
+    summary.update(settings.folder, settings={"to_tflite": asdict(settings)}, versions=summary.versions(),
                    peak_memory_gb={"conversion": round(record["peak_memory_bytes"] / 1e9, 2)},  # in its own process
                    files={path.name: summary.describe_file(path)})
     return path
@@ -260,7 +260,8 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
             score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
                                  style=prompt_styles(settings, rows), tokenizer_folder=settings.model_folder)
         scores[path.suffix[1:]] = score
-        summary.update(settings.folder, speed={path.name: runtime_speed.measure(path)}, **{path.suffix[1:]: score})
+        summary.update(settings.folder, speed={path.name: runtime_speed.measure(path)}, versions=summary.versions(),
+                       **{path.suffix[1:]: score})
     return scores
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -93,14 +92,6 @@ def test_nothing_is_filled_in_retyped_or_reordered(tmp_path: Path, row: dict) ->
         assert same(again.messages, record.messages) and same(again.tools, record.tools)
         assert same([vars(call) for call in again.calls], [vars(call) for call in record.calls])
         assert again.text == record.text and again.kind == record.kind
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    transformers = pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("tokenizer")
-    tiny.tokenizer_files(folder)
-    return transformers.AutoTokenizer.from_pretrained(folder)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 
 from fgkit import examples, prompts
 from fgkit.calls import Call
@@ -17,14 +16,6 @@ from fgkit.tools import load_tools
 DATA = Path(__file__).parents[1] / "data"
 RECORDS = [request(1, "make it red", (Call("change_background_color", {"color": "red"}),)),
            request(7, "show an alert saying hi", (Call("show_alert", {"title": "Alert", "message": "hi"}),))]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    transformers = pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("tokenizer")
-    tiny.tokenizer_files(folder)
-    return transformers.AutoTokenizer.from_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

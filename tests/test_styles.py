@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-import tiny
 from test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
 from fgkit import examples, files, prompts, score_table, scoring, stages, styles, summary
@@ -13,15 +12,6 @@ from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import ConfigError, DataError, ModelError
 from fgkit.records import request
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    from transformers import AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("tokenizer")
-    tiny.tokenizer_files(folder)
-    return AutoTokenizer.from_pretrained(folder)
 
 
 # ---- the setting
