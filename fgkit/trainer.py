@@ -108,12 +108,16 @@ def build(model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Ro
                     problem = error
             if problem:
                 shutil.rmtree(newest, ignore_errors=True)
+            if problem and not clock.told:  # once is enough: it is tried again every minute
                 progress.note(f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. The training "
                               "goes on, and a stop would cost what came since the last one. Is the disk full?")
             clock.saved(time.monotonic() - start)
+            clock.told = bool(problem)
 
     class Clock(TrainerCallback):
         """Asks for a checkpoint when a minute has passed, or longer where writing one takes long."""
+
+        told = False  # that the last one could not be written
 
         def __init__(self) -> None:
             self.saved(0.0)
