@@ -91,7 +91,7 @@ def runtime(tmp_path_factory) -> Iterator[Path]:
     pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
     install_as("finetune", folder, python)
     yield python
-    shutil.rmtree(folder)  # gigabytes, which the tests that follow may need
+    subprocess.Popen(["rm", "-rf", str(folder)])  # gigabytes, which later tests may need; minutes, which nobody waits for
 
 
 def test_the_install_cell_keeps_what_colab_keeps(runtime):
