@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +45,21 @@ class Check:
 
 
 def table(checks: Iterable[Check]) -> str:
-    """Render checks one a line, the remedy of a failed one below it."""
+    """Render checks below each other, as wide as a notebook's page, the remedy of a failed one below it."""
     checks = list(checks)
     width = max((len(check.name) for check in checks), default=0)
-    lines = []
+    below = " " * (15 + width)
+
+    def lines(start: str, text: str) -> str:
+        return textwrap.fill(text, 110, initial_indent=start, subsequent_indent=below, break_long_words=False,
+                             break_on_hyphens=False) or start.rstrip()
+
+    found = []
     for check in checks:
-        lines.append(f"{check.number:2}. {check.status:8} {check.name:{width}}  {check.reason}".rstrip())
+        found.append(lines(f"{check.number:2}. {check.status:8} {check.name:{width}}  ", check.reason))
         if check.status == "fail" and check.remedy:
-            lines.append(f"{'':13}{'':{width}}  -> {check.remedy}")
-    return "\n".join(lines)
+            found.append(lines(f"{below}-> ", check.remedy))
+    return "\n".join(found)
 
 
 def require(checks: Iterable[Check]) -> list[Check]:

@@ -138,6 +138,8 @@ def test_require_and_table():
         checks.require([])
     lines = checks.table([good, bad]).splitlines()
     assert len(lines) == 3 and "pass" in lines[0] and "fail" in lines[1] and lines[2].strip() == "-> Mend it."
+    first, *others = checks.table([checks.Check(7, "a name", "pass", "<start_function_response> " * 12)]).splitlines()
+    assert others and len(first) <= 110 and all(line.startswith(" " * first.index("<start")) for line in others)
 
 
 def test_these_modules_import_nothing_heavy():
