@@ -17,7 +17,7 @@ from typing import Any
 from . import examples
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig
-from .display import interactive
+from .display import interactive, show_text
 from .scoring import Rows
 
 
@@ -61,7 +61,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
         panel = TrainingPanel(choices)
         _display(panel.box)
         return panel
-    print(choices.text())
+    show_text(choices.text().splitlines())
     return choices
 
 
