@@ -22,7 +22,8 @@ class Verdict:
 
     Args:
         passed: whether the bundle may be shipped.
-        lines: the reasons, ready to print: a line a metric, what few rows prove, then the rows that changed.
+        lines: the reasons, ready to print: a line a metric, whether the model itself is any good, what few rows prove,
+            then the rows that changed.
         differences: bundle minus model, see `paired.differences`.
     """
 
@@ -77,6 +78,9 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
         lines.append(f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(loss)} "
                      f"(95% interval: {_change(low)} to {_change(high)}), "
                      f"at most {limit:g} may be lost: {verdict}")
+    if model_score["tool_accuracy"] < 0.5:
+        lines.append(f"As good as its model is not good here: the model calls the right tool for {model_score['tool_accuracy']:.0%} "
+                     "of the rows. Look at the data report, train on more rows or epochs.")
     if n < ENOUGH_ROWS:
         low, high = completed(bundle_score)["intervals"]["exact_match"]
         lines.append(f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "

@@ -57,6 +57,12 @@ def test_own_limits() -> None:
     assert not gate(model, scored(100, inexact=2), max_exact_match_loss=0).passed
 
 
+def test_a_bundle_as_good_as_a_bad_model_is_told_so() -> None:
+    bad, fair = (scored(100, wrong_tool=wrong) for wrong in (51, 50))
+    assert gate(bad, bad).passed and "the model calls the right tool for 49% of the rows" in str(gate(bad, bad))
+    assert "As good as its model" not in str(gate(fair, fair))
+
+
 def test_lines_give_numbers_and_changed_rows() -> None:
     verdict = gate(scored(100, inexact=1, start=90), scored(100, wrong_tool=3))
     assert verdict.lines[1] == ("exact match: model 99/100, bundle 97/100: 2.0 points lost (95% interval: 6.0 points lost to "
