@@ -30,14 +30,14 @@ from fgkit.locks import LOCK, STEP_LOCK
 TESTS = Path(__file__).resolve().parent
 NAME = "functiongemma-flutter"
 STAGES = ("finetune", "to_tflite", "to_task")
-TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
+TRAINING = {"num_train_epochs": 6, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": 2, "precision": "fp32", "max_length": 512}
 REAL = {"num_train_epochs": 12, "learning_rate": 1e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
 EXPORT = {"prefill_seq_len": 64, "extra_prefill_seq_len": 0, "kv_cache_max_len": 512}
 # What a forked stage finds imported already, so that kills meet its work; a command of its own imports for ten seconds.
 PRELOADED = ["faults_steps", "trl.trainer.sft_trainer", "transformers.models.gemma3.modeling_gemma3", "litert_lm",
              "mediapipe.tasks.python.genai.bundler", "ai_edge_litert.interpreter", "litert_lm_builder.litertlm_builder",
-             "matplotlib.pyplot"]
+             "matplotlib.pyplot", "jsonschema.validators", "fgkit.training", "fgkit.generation"]
 PATIENCE = 3600.0  # seconds; a shared machine may give a process next to nothing
 
 
