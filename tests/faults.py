@@ -1,8 +1,8 @@
-"""Kill fgkit at random moments, fill its disk, cut its network, turn back its clock; count what is lost. Prints the table.
+"""Kill fgkit at random moments, fill its disk, cut its network, turn back its clock; count what is lost.
 
-    .venv/bin/python tests/faults.py --kills 30 --seed 1       all of it, on a model made here; half an hour on 2 cores
+    .venv/bin/python tests/faults.py --kills 30 --seed 1       all of it, on a model made here; an hour or more
     .venv/bin/python tests/faults.py --kills 0 --only disk     some of it
-    .venv/bin/python tests/faults.py --real --kills 3          one in each stage of the real base; a quarter of an hour, 8 GB
+    .venv/bin/python tests/faults.py --real --kills 3          one a stage of the real base; a quarter of an hour, 8 GB
 
 In: nothing; a tiny model, 16 rows and a tool are made in a new folder. Out: one line a fault: what was done, what fgkit
 said, and whether the next run ended with the very files of a run that nothing disturbed. Exit code 1 if one did not.
