@@ -93,7 +93,7 @@ def disk(job: Job) -> Iterator[Result]:
     """A disk that fills in each stage, with ever more room."""
     for stage, room, seems_empty in (
             ("finetune", 1000, ""), ("finetune", 100, "1"), ("finetune", 250, "1"), ("finetune", 500, "1"),
-            ("to_tflite", 30, ""), ("to_tflite", 120, "1"), ("to_task", 100, "1"), ("to_task", 300, "1")):
+            ("to_tflite", 30, ""), ("to_tflite", 60, "1"), ("to_task", 100, "1"), ("to_task", 300, "1")):
         try:
             with output_on(job, stage, room):
                 code, said = job.step(stage, FGKIT_TEST_FILLED=seems_empty)
