@@ -20,8 +20,9 @@ from typing import Any
 
 from .errors import FgkitError
 
-# `replacing`'s names, bundle.py's for its bundler, which wants an ending of its own, and tflite.py's working folder.
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)?|\.tflite-\w+", re.DOTALL)
+# `replacing`'s names, those with further endings that bundle.py and litertlm_archive.py give their bundlers' files, and
+# tflite.py's working folder.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)*|\.tflite-\w+", re.DOTALL)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from .quantization import QUANTIZATIONS
 MAX_CONTEXT = 32_768
 CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
 _NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
+_NO_SPACE = r"No space left on device|Errno 28\b"
 
 
 def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",
@@ -199,6 +200,9 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
     if child.returncode == -9 or child.returncode and re.search(_NO_MEMORY, text):
         raise BundleError("the conversion ended for lack of memory, most likely: it needs about 7 GB. Close other "
                           "programs, restart notebooks that hold a model, and run it again.")
+    if child.returncode and re.search(_NO_SPACE, text):
+        raise BundleError(f"{folder.parent}: the disk is full: no space is left for the .tflite. Free some, or choose "
+                          "another --output.")
     if child.returncode:
         tail = "\n".join(line.rstrip()[:300] for line in text.splitlines()[-15:])
         raise BundleError(f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"

@@ -1,8 +1,8 @@
-"""Kill fgkit at random moments, fill its disk, cut its network, turn back its clock; count what is lost. Prints the table.
+"""Kill fgkit at random moments, fill its disk, cut its network, turn back its clock; count what is lost.
 
-    .venv/bin/python tests/faults.py --kills 30 --seed 1       all of it, on a model made here; half an hour on 2 cores
+    .venv/bin/python tests/faults.py --kills 30 --seed 1       all of it, on a model made here; an hour or more
     .venv/bin/python tests/faults.py --kills 0 --only disk     some of it
-    .venv/bin/python tests/faults.py --real --kills 3          one in each stage of the real base; a quarter of an hour, 8 GB
+    .venv/bin/python tests/faults.py --real --kills 3          one a stage of the real base; a quarter of an hour, 8 GB
 
 In: nothing; a tiny model, 16 rows and a tool are made in a new folder. Out: one line a fault: what was done, what fgkit
 said, and whether the next run ended with the very files of a run that nothing disturbed. Exit code 1 if one did not.
@@ -15,7 +15,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,53 +23,57 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from faults_job import STAGES, Job, Result
+from faults_job import PATIENCE, STAGES, Job, Result, Started
 from faults_other import FAULTS
 
+NOTEBOOK = 20.0  # seconds of CPU that `run`, its kernel and their imports take besides a stage
 
-def family(process: subprocess.Popen) -> dict[str, int]:
-    """The processes of a run by what they are: `run` itself, the notebook's `kernel`, the `conversion`."""
+
+def family(pid: int) -> dict[str, int]:
+    """The processes of a run by what they are: `run` or the stage itself, `kernel`, `conversion`, `benchmark`."""
     import psutil
 
-    found = {"run": process.pid}
+    kinds = {"ipykernel": "kernel", "tflite._worker": "conversion", "runtime_speed._worker": "benchmark"}
+    found = {"run": pid}
     with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
+        for child in psutil.Process(pid).children(recursive=True):
             line = " ".join(child.cmdline())
-            found["kernel" if "ipykernel" in line else "conversion" if "_worker" in line else line[:30]] = child.pid
+            found[next((kind for part, kind in kinds.items() if part in line), line[:30])] = child.pid
     return found
 
 
 def kill(job: Job, number: int, stage: str, notebook: bool, dice: random.Random, earliest: float) -> Result:
-    """Kill a stage at a random moment, run the same command again at once, compare."""
+    """Kill a stage at a random moment of its CPU time, run the same again at once, compare."""
     import psutil
 
-    command, alive, slower = job.run() if notebook else job.steps(stage), False, 1.6 if notebook else 1
-    while not alive:  # one that had ended on a machine that is less busy now says nothing
+    def start() -> Started:
+        return job.start(job.run()) if notebook else job.fork(stage)
+
+    key, alive = f"run from {stage} on" if notebook else stage, False
+    job.seconds.setdefault(key, job.seconds[stage] + NOTEBOOK)
+    while not alive:  # one that had ended says nothing
         job.before(stage)
-        begun, moment = time.monotonic(), dice.uniform(earliest, 1.0) * job.seconds[stage] * slower
-        process = job.start(command)
-        try:
-            process.communicate(timeout=moment)
-            job.seconds[stage] = (time.monotonic() - begun) / slower
-        except subprocess.TimeoutExpired:
-            alive = True
-    found = family(process)
+        process, moment = start(), dice.uniform(earliest, 1.0) * job.seconds[key]
+        if not (alive := process.work(moment)):
+            job.seconds[key] = process.spent
+    found = family(process.pid)
     victim = dice.choice([*found, "all"])
     for pid in found.values() if victim == "all" else [found[victim]]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE)
     left = files_left(job)
-    code, said = job.finish(command)
-    for _ in range(50):
-        if not (orphans := [pid for pid in found.values() if psutil.pid_exists(pid) and pid != process.pid]):
+    process = start()
+    said, code = process.communicate(timeout=PATIENCE)[0], process.returncode
+    for _ in range(300):
+        if not (orphans := [pid for pid in found.values() if psutil.pid_exists(pid) and pid != found["run"]]):
             break
         time.sleep(0.1)
     wrong = job.differences(STAGES if notebook else STAGES[:STAGES.index(stage) + 1])
     wrong += [f"exit code {code}: {said[-500:]}"] if code else []
     wrong += [f"process {pid} is left over" for pid in orphans]
-    where = "in its notebook" if notebook else "by hand"
-    return Result(f"kill -9 no. {number}: {stage} {where}, {victim} after {moment:.1f} s",
+    where = key if notebook else f"{stage} by hand"
+    return Result(f"kill -9 no. {number}: {where}, {victim} after {moment:.1f} s of CPU time",
                   "; ".join(wrong) or f"the same again; {left} in between", not wrong)
 
 
@@ -99,7 +102,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fgkit faults \u00e9\u6e2c ") as temporary:
         job = Job(options.folder or Path(temporary) / "a job", real=options.real)
         job.undisturbed()
-        print(f"undisturbed, in {job.folder.name!r}: " + ", ".join(f"{k} {v:.0f} s" for k, v in job.seconds.items()), flush=True)
+        took = ", ".join(f"{stage} {seconds:.0f} s of CPU time" for stage, seconds in job.seconds.items())
+        print(f"undisturbed, in {job.folder.name!r}: {took}", flush=True)
         results = []
         chosen = list(FAULTS) if options.only is None else [name for name in options.only.split(",") if name != "none"]
         if options.real:  # late enough for a checkpoint, which comes after a minute

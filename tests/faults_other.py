@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from faults_job import NAME, STAGES, Job, Result
-
+from faults_job import NAME, PATIENCE, STAGES, Job, Result
 
 LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
@@ -42,10 +41,19 @@ def whole(job: Job) -> list[str]:
     return [f"{name} is there, but differs" for name, digest in job.hashes().items() if job.wanted.get(name) != digest]
 
 
-def again(job: Job, command: list[str], stages: tuple[str, ...] = STAGES, **environment: str) -> list[str]:
-    """Run the command that must succeed now; what is wrong with the files of these stages."""
-    code, said = job.finish(command, **environment)
-    return job.differences(stages) + ([f"the next run: exit code {code}: {said[-600:]}"] if code else [])
+def again(job: Job, first: str, last: str = STAGES[-1]) -> list[str]:
+    """Do the stages from one to another, which must succeed now; what is wrong with the files up to there."""
+    for stage in STAGES[STAGES.index(first):STAGES.index(last) + 1]:
+        code, said = job.step(stage)
+        if code:
+            return [f"the next {stage}: exit code {code}: {said[-600:]}"]
+    return job.differences(STAGES[:STAGES.index(last) + 1])
+
+
+def run_again(job: Job, **environment: str) -> list[str]:
+    """The same with `run`, whatever is to be done."""
+    code, said = job.finish(job.run(), **environment)
+    return job.differences() + ([f"the next run: exit code {code}: {said[-600:]}"] if code else [])
 
 
 @contextlib.contextmanager
@@ -59,10 +67,6 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def up_to(stage: str) -> tuple[str, ...]:
-    return STAGES[:STAGES.index(stage) + 1]
 
 
 def remount(folder: Path, options: str) -> None:
@@ -88,14 +92,14 @@ def output_on(job: Job, stage: str, room: int) -> Iterator[None]:
 def disk(job: Job) -> Iterator[Result]:
     """A disk that fills in each stage, with ever more room."""
     for stage, room, seems_empty in (
-            ("finetune", 2400, ""), ("finetune", 100, "1"), ("finetune", 400, "1"), ("finetune", 900, "1"),
-            ("to_tflite", 300, ""), ("to_tflite", 300, "1"), ("to_task", 500, "1")):
+            ("finetune", 1000, ""), ("finetune", 100, "1"), ("finetune", 250, "1"), ("finetune", 500, "1"),
+            ("to_tflite", 30, ""), ("to_tflite", 60, "1"), ("to_task", 100, "1"), ("to_task", 300, "1")):
         try:
             with output_on(job, stage, room):
-                code, said = job.finish(job.steps(stage), FGKIT_TEST_FILLED=seems_empty)
+                code, said = job.step(stage, FGKIT_TEST_FILLED=seems_empty)
                 wrong = whole(job) + (told(said, "space", "GB are needed") if code else [])
                 remount(job.output, "size=200m")
-                wrong += again(job, job.steps(stage), up_to(stage))
+                wrong += again(job, stage, stage)
         except PermissionError as error:
             yield Result("disk full", f"not tried: {error}", True)
             return
@@ -111,11 +115,10 @@ def read_only(job: Job) -> Iterator[Result]:
             with output_on(job, stage, 9000):
                 remount(job.output, "ro")
                 wrong = []
-                for command in (job.run(), job.steps(stage)):
-                    code, said = job.finish(command)
+                for code, said in (job.finish(job.run()), job.step(stage)):
                     wrong += whole(job) + told(said, "Read-only file system") + ([] if code else ["exit code 0"])
                 remount(job.output, "rw")
-                wrong += again(job, job.steps(stage), up_to(stage))
+                wrong += again(job, stage, stage)
         except PermissionError as error:
             yield Result("read-only folder", f"not tried: {error}", True)
             return
@@ -126,9 +129,9 @@ def memory(job: Job) -> Iterator[Result]:
     """A conversion that may take so many MB more than it has when the network is to be built."""
     for megabytes in (8, 200):
         job.before("to_tflite")
-        code, said = job.finish(job.steps("to_tflite"), FGKIT_TEST_MEMORY=str(megabytes))
+        code, said = job.step("to_tflite", FGKIT_TEST_MEMORY=str(megabytes))
         wrong = whole(job) + (told(said, "lack of memory") if code else [])
-        wrong += again(job, job.steps("to_tflite"), up_to("to_tflite"))
+        wrong += again(job, "to_tflite", "to_tflite")
         yield Result(f"conversion with {megabytes} MB of memory", "; ".join(wrong) or (last(said) if code else "it fitted"),
                      not wrong)
 
@@ -140,7 +143,7 @@ def hub(job: Job) -> Iterator[Result]:
     files = {path.name: path.read_bytes() for path in (job.folder / "base").iterdir()}
     with Hub(files) as server:
         server.accept("hf_token")
-        command = [*job.run(), "--base", "google/tiny"]
+        command = [*job.finetune(), "--base", "google/tiny"]
         faults: list[tuple[str, Callable[[], object], str]] = [
             (f"the Hub answers {status}", lambda status=status: setattr(server, "refuse", lambda path: (status, {})), word)
             for status, word in ((401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "no such model"), (429, "wait"),
@@ -190,7 +193,7 @@ def clock(job: Job) -> Iterator[Result]:
     thread.start()
     try:
         job.before("finetune")
-        wrong = again(job, job.run(), LD_PRELOAD=LIBFAKETIME, FAKETIME_TIMESTAMP_FILE=str(setting), FAKETIME_NO_CACHE="1",
+        wrong = run_again(job, LD_PRELOAD=LIBFAKETIME, FAKETIME_TIMESTAMP_FILE=str(setting), FAKETIME_NO_CACHE="1",
                       FAKETIME_DONT_FAKE_MONOTONIC="1")
     finally:
         over.set()
@@ -204,7 +207,7 @@ def interrupt(job: Job) -> Iterator[Result]:
     """Ctrl-C, once and twice, in a training and in a conversion."""
     import psutil
 
-    for stage, begun in (("finetune", "checkpoints/*/*"), ("to_tflite", ".tflite-*"))[:len(STAGES)]:
+    for stage, begun in (("finetune", "checkpoints/*/*"), ("to_tflite", ".tflite-*")):
         for times in (1, 2):
             job.before(stage)
             process = job.start(job.run())
@@ -216,10 +219,10 @@ def interrupt(job: Job) -> Iterator[Result]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGINT)
                 time.sleep(0.3)
-            said = process.communicate(timeout=120)[0]
+            said = process.communicate(timeout=PATIENCE)[0]
             wrong = (told(said, "stopped", "Aborted") if times == 1 else []) + whole(job)
             wrong += [] if process.returncode else ["it had ended"]
-            wrong += again(job, job.run())
+            wrong += again(job, stage)
             wrong += [f"process {pid} is left over" for pid in found if psutil.pid_exists(pid)]
             yield Result(f"Ctrl-C {'once' if times == 1 else 'twice'} in {stage}",
                          "; ".join(wrong) or f"exit code {process.returncode}: {last(said)[-90:]}", not wrong)
@@ -236,7 +239,7 @@ def temporary(job: Job) -> Iterator[Result]:
                 job.before("finetune")
                 code, said = job.finish(job.run(), TMPDIR=str(small), TMP=str(small), TEMP=str(small))
             wrong = whole(job) + (told(said, "space", "temporary") if code else [])
-            wrong += again(job, job.run())
+            wrong += run_again(job) if code else job.differences()
             yield Result(f"temporary folder with {room - 4} of {room} kB used", "; ".join(wrong) or
                          (last(said) if code else "the same files"), not wrong)
     except PermissionError as error:
@@ -253,32 +256,30 @@ def bits(job: Job) -> Iterator[Result]:
         data = bytearray((job.output / name).read_bytes())
         data[-len(data) // 3] ^= 4
         (job.output / name).write_bytes(data)
-        command = job.steps(stage) if stage else [
+        code, said = job.step(stage) if stage else job.finish([
             sys.executable, "-m", "fgkit", "evaluate", str(job.output / name), "--data", job.parameters["eval_data"],
-            "--tools", job.parameters["tools"]]
-        start = time.monotonic()
-        code, said = job.finish(command)
-        seconds = time.monotonic() - start
+            "--tools", job.parameters["tools"]])
         named = any(word in said for word in ("has other bytes", "is damaged", "sha256 differs")) and Path(name).name in said
         wrong = [] if code and named else [f"not named: exit code {code}: {last(said)}"]
-        wrong += again(job, job.run())
+        wrong += run_again(job)
         yield Result(f"a flipped bit in {name}, then {stage or 'evaluate'}", "; ".join(wrong) or
-                     f"named in {seconds:.0f} s, import of torch included; `run` made it again", not wrong)
+                     "named; `run` made it again", not wrong)
 
 
 def second(job: Job) -> Iterator[Result]:
     """A second run, and a step by hand, while a first one works."""
     job.before("finetune")
     first = job.start(job.run())
-    time.sleep(0.5 * job.seconds["finetune"] + 3)
-    commands = (job.run(), job.steps("finetune"), [*job.run()[:3], "finetune", *job.run()[4:]])
+    while not (job.output / "manifest.json").exists() and first.poll() is None:
+        time.sleep(0.05)
+    commands = (job.run(), job.steps("finetune"), job.finetune())
     wrong = []
     for process in [job.start(command) for command in commands]:
-        said = process.communicate(timeout=300)[0]
+        said = process.communicate(timeout=PATIENCE)[0]
         if not process.returncode or "another run or notebook is writing here" not in said:
             wrong += [f"exit {process.returncode}: {last(said)}"]
     wrong += ["the first had ended before the others asked"] if first.poll() is not None else []
-    said = first.communicate(timeout=600)[0]
+    said = first.communicate(timeout=PATIENCE)[0]
     wrong += job.differences() + ([said[-500:]] if first.returncode else [])
     yield Result("run, finetune and a step by hand in the folder of a run", "; ".join(wrong) or
                  "all three refused; the first run ended well", not wrong)

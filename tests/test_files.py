@@ -142,7 +142,7 @@ def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
     mine = [".env", ".a.part", "model.1.part", ".git", ".x.old", ".1.2.partial"]
     for name in mine:
         (tmp_path / name).touch()
-    gone = [".a.12.part", ".a b.7.part.task", ".old.3.old", "in/.b.5.part"]
+    gone = [".a.12.part", ".a b.7.part.task", ".a.7.part.litertlm.metadata", ".old.3.old", "in/.b.5.part"]
     (tmp_path / "in").mkdir()
     for name in gone:
         (tmp_path / name).touch()

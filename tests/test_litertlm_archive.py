@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
+from crash_points import crash_points
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bundle import FAKE_TFLITE, tiny_tokenizer
@@ -134,3 +136,24 @@ def test_wrong_names_and_tokenizers_are_refused(made, tmp_path):
     with pytest.raises(BundleError, match="ends in '.zip', expected .task or .litertlm"):
         bundle.read_bundle(shutil.copy(made, tmp_path / "x.zip"))
     assert PROFILES["google"].stop_tokens != LITERTLM.stop_tokens  # here <eos> ends an answer, too
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are forked")
+@pytest.mark.parametrize("put_in_order", ["tidy", "the next bundle"])
+def test_a_bundler_that_is_killed_anywhere_leaves_nothing_for_good(made, put_in_order):
+    inputs, whole = (made.parents[1] / "a.tflite", made.parents[1] / "tokenizer.model"), made.read_bytes()
+    complete, left = {"NOTICE-GEMMA.txt", "my.litertlm", "my.litertlm.json"}, set()
+
+    def make() -> None:
+        bundle.create_litertlm(*inputs, made, style="template", sidecar={})
+
+    for _ in crash_points(make):
+        left |= {path.name for path in made.parent.iterdir()} - complete
+        if put_in_order == "tidy":
+            files.tidy(made.parent)
+        else:
+            make()
+        names = {path.name for path in made.parent.iterdir()}
+        assert names <= complete if put_in_order == "tidy" else names == complete
+        assert made.read_bytes() == whole
+    assert any(name.endswith(".part.litertlm") for name in left) and any("metadata" in name for name in left)
