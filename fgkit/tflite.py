@@ -33,7 +33,7 @@ from .quantization import QUANTIZATIONS
 
 MAX_CONTEXT = 32_768
 CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
-_NO_MEMORY = "MemoryError|pthread_create|bad_alloc|Cannot allocate memory|can't allocate memory|LLVM ERROR: out of memory"
+_NO_MEMORY = "(?i)MemoryError|pthread_create|bad_alloc|(cannot|can't) allocate memory|LLVM ERROR: out of memory"
 _NO_SPACE = r"No space left on device|Errno 28\b"
 
 

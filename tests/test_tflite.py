@@ -202,6 +202,7 @@ def test_a_file_that_is_not_what_was_asked_for_never_gets_its_name(tmp_path, mon
     ("os.kill(os.getpid(), signal.SIGKILL)", "lack of memory"),
     ("raise OSError(28, 'No space left on device')", "out: the disk is full"),
     ("bytearray(1 << 60)", "lack of memory"),
+    ("print('cannot allocate memory for thread-local data: ABORT', flush=True); sys.exit(127)", "lack of memory"),  # glibc
     ("print('Check failed: Thread tf_ creation via pthread_create() failed.', flush=True); os.abort()", "lack of memory")])
 def test_a_failed_conversion_keeps_the_old_file(tmp_path, monkeypatch, code, message):
     model = fake_folder(tmp_path / "model")
