@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from faults_job import NAME, PATIENCE, STAGES, Job, Result
 
-LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
 FIND_BASE = "import sys\nfrom fgkit.base_model import find_base\nprint(find_base(sys.argv[1]).folder)"
 
@@ -174,35 +173,19 @@ def hub(job: Job) -> Iterator[Result]:
 
 
 def clock(job: Job) -> Iterator[Result]:
-    """A time of day that jumps by days, back and forth, twice a second."""
-    if not Path(LIBFAKETIME).exists():
-        yield Result("clock jumps", "not tried: needs libfaketime (apt-get install faketime)", True)
-        return
-    setting, over = job.folder / "faketime", threading.Event()
-
-    def jump() -> None:
-        days = -1
-        while not over.wait(0.5):
-            days = 3 if days < 0 else -(days + 1)
-            part = job.folder / "faketime.part"
-            part.write_text(f"{days:+d}d\n")
-            part.replace(setting)
-
-    setting.write_text("+0d\n")
-    thread = threading.Thread(target=jump)
-    thread.start()
-    try:
-        job.before("finetune")
-        wrong = []
-        for stage in STAGES:  # without kernels: under libfaketime, Jupyter's messages stop for ever
-            code, said = job.finish(job.steps(stage), LD_PRELOAD=LIBFAKETIME, FAKETIME_TIMESTAMP_FILE=str(setting),
-                                    FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
-            wrong += [f"{stage}: exit code {code}: {said[-600:]}"] if code else []
-        wrong += job.differences()
-    finally:
-        over.set()
-        thread.join()
-    yield Result("clock jumps by days, twice a second, through each stage", "; ".join(wrong) or "the same files", not wrong)
+    """A time of day that jumps by days at every look, and files from then."""
+    wrong, dice = [], random.Random(0)
+    job.before("finetune")
+    for stage in STAGES:
+        code, said = job.finish(job.steps(stage), FGKIT_TEST_CLOCK="1")
+        wrong += [f"{stage}: exit code {code}: {said[-600:]}"] if code else []
+        for path in job.output.rglob("*"):
+            when = time.time() + dice.uniform(-4, 3) * 86_400
+            os.utime(path, (when, when))
+    wrong += job.differences()
+    code, said = job.finish(job.run())
+    wrong += job.differences() + ([f"the run after it: exit code {code}: {said[-600:]}"] if code else [])
+    yield Result("clock jumps by days at every look, through each stage, then a run", "; ".join(wrong) or "the same files", not wrong)
 
 
 def interrupt(job: Job) -> Iterator[Result]:

@@ -6,11 +6,14 @@ may differ. Everything else is as it ships.
 
 import collections
 import os
+import random
 import resource
 import shutil
+import time
 
 import fgkit.checks
 import fgkit.first_token
+import fgkit.manifest
 import fgkit.tflite
 import fgkit.trainer
 
@@ -21,6 +24,17 @@ _build, _compare, _usage = fgkit.tflite._build, fgkit.first_token.compare, shuti
 _EMPTY = collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)
 # The disk seems empty beforehand, as one that somebody else fills meanwhile.
 shutil.disk_usage = lambda folder: _EMPTY if os.environ.get("FGKIT_TEST_FILLED") else _usage(folder)
+
+if os.environ.get("FGKIT_TEST_CLOCK"):  # a time of day that jumps by days at every look
+    _time = time.time
+    time.time = lambda: _time() + random.choice((-4, 3)) * 86_400
+
+    class _Jumping(fgkit.manifest.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls.fromtimestamp(time.time(), zone)
+
+    fgkit.manifest.datetime = _Jumping
 
 
 def _tiny_build(folder):
