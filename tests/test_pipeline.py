@@ -459,7 +459,9 @@ def test_finetune_end_to_end(trained):
 def test_the_executed_notebook_shows_scores_and_curve_and_no_error(trained):
     cells = nbformat.read(trained / "out" / "finetune.ipynb", 4).cells
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-    text = "".join(output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs)
+    shown = [output.get("data", {}) for output in outputs]
+    text = "".join(output.get("text", "") for output in outputs) + "".join(
+        data.get("text/markdown", "") + data["text/plain"] * ("text/html" in data) for data in shown if "text/plain" in data)
     assert "| exact match " in text and "change_background_color" in text and "12 " in text
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 6  # the data, the loss, scores and confusions twice
     assert not [output for output in outputs if output.output_type == "error"]
