@@ -79,8 +79,8 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
                      f"(95% interval: {_change(low)} to {_change(high)}), "
                      f"at most {limit:g} may be lost: {verdict}")
     if model_score["tool_accuracy"] < 0.5:
-        lines.append(f"As good as its model is not good here: the model calls the right tool for {model_score['tool_accuracy']:.0%} "
-                     "of the rows. Look at the data report, train on more rows or epochs.")
+        lines.append("As good as its model is not good here: the model calls the right tool for "
+                     f"{model_score['tool_accuracy']:.0%} of the rows. Look at the data report, train on more rows or epochs.")
     if n < ENOUGH_ROWS:
         low, high = completed(bundle_score)["intervals"]["exact_match"]
         lines.append(f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
