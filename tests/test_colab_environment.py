@@ -16,6 +16,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,10 @@ FREEZE = Path(__file__).with_name("colab_2026_08.txt")
 pytestmark = pytest.mark.slow
 
 
-def pip(*arguments: object, python: Path | str = sys.executable, timeout: int = 600) -> str:
-    done = subprocess.run([str(python), "-m", "pip", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+def pip(*arguments: object, python: Path | str = sys.executable, path: Path | None = None, timeout: int = 600) -> str:
+    """Run a Python's pip, or the one in `path`."""
+    done = subprocess.run([str(python), "-m", "pip", *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                          env=os.environ | ({"PYTHONPATH": str(path)} if path else {}))
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -49,20 +52,25 @@ def stub_of_torch(folder: Path, version: str) -> None:
         wheel.writestr(f"{info}/RECORD", "")
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_every_requirements_file_resolves_to_wheels(tmp_path, version):
+def test_every_requirements_file_resolves_to_wheels(tmp_path):
     """test.txt, which holds all.txt, alone; the three of Colab in one, because one runtime may run all notebooks."""
     pinned = re.search(r"^torch==(\S+)$", (ROOT / "requirements/all.txt").read_text(), re.M)[1]
     stub_of_torch(tmp_path, f"{pinned}+stub")
     colab = sorted((ROOT / "requirements").glob("colab-*.txt"))
     assert len(colab) == 3
-    for files in ([ROOT / "requirements/test.txt"], colab):
-        report = tmp_path / "report.json"
+    pip("install", "--quiet", "--target", tmp_path / "pip", "pip>=25.1")  # before that a dry run downloads every wheel
+
+    def resolve(version: str, files: list[Path]) -> list[str]:
+        report = tmp_path / f"{version}-{len(files)}.json"
         pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", report, "--target", tmp_path / "none",
             "--python-version", version, "--only-binary=:all:", "--find-links", tmp_path, "torch==" + pinned + "+stub",
-            *(part for file in files for part in ("-r", file)))
-        found = {item["metadata"]["name"].lower(): item["download_info"]["url"] for item in json.loads(report.read_text())["install"]}
-        assert len(found) > 20 and all(url.endswith(".whl") for url in found.values())
+            *(part for file in files for part in ("-r", file)), path=tmp_path / "pip")
+        return [item["download_info"]["url"] for item in json.loads(report.read_text())["install"]]
+
+    asked = [(version, files) for version in ("3.11", "3.12", "3.13") for files in ([ROOT / "requirements/test.txt"], colab)]
+    with ThreadPoolExecutor(len(asked)) as pool:  # each waits for the index
+        for urls in pool.map(resolve, *zip(*asked)):
+            assert len(urls) > 20 and all(url.endswith(".whl") for url in urls)
 
 
 def install_as(name: str, folder: Path, python: Path) -> None:
