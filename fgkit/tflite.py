@@ -192,6 +192,7 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
                 stages = re.findall(r"\[START\] LiteRT-Torch Convert > ([^>\n]+)", log.read_text(errors="replace"))
                 shown.set_description_str(f"to .tflite: {stages[-1].strip() if stages else 'loading'}")
                 time.sleep(0.5)
+            shown.update(child.returncode == 0)  # a notebook's bar of unknown length is full at 1
     finally:
         child.kill()
         child.wait()
