@@ -45,7 +45,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     asked.write_text("".join(held_out), encoding="utf-8")
     job = ("run", "--output", str(out), "--base", "offline", "-p", "eval_data", str(asked), "-p", "num_train_epochs", "1",
            "-p", "max_exact_match_loss", "10", "-p", "max_tool_accuracy_loss", "10")
-    printed = fgkit(*job, timeout=3000)
+    printed = fgkit(*job, timeout=3600)
 
     # What lies there
     for stage in STAGES:
