@@ -35,7 +35,8 @@ def main() -> int:
     parser.add_argument("--plot", metavar="OUT.png", help="draw the results into this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     options = parser.parse_args()
-    from fgkit import base_model, tree_model
+    from fgkit import base_model
+    from fgkit.engine import tree_model
 
     model, tokenizer = base_model.load(base_model.find_base("offline").folder)
     model = model.float()
@@ -89,8 +90,8 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
 def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
-    from fgkit import batches, prefix_tree
-    from fgkit.tree_model import collate
+    from fgkit.engine import batches, prefix_tree
+    from fgkit.engine.tree_model import collate
 
     packs = batches.packs(rows)
     model.zero_grad()
@@ -148,7 +149,7 @@ def _by_rows(tokenizer: Any, model: Any) -> Any:
 
 def _reworded(row: Any, made: random.Random) -> Any:
     """The row with another question: every token after the shared declarations but the last five of the prompt."""
-    from fgkit.prefix_tree import Row
+    from fgkit.engine.prefix_tree import Row
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
@@ -156,7 +157,7 @@ def _reworded(row: Any, made: random.Random) -> Any:
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
-    from fgkit.prefix_tree import Row
+    from fgkit.engine.prefix_tree import Row
 
     made = random.Random(1)
     for share in SHARES:

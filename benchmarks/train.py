@@ -78,8 +78,9 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(name: str) -> dict[str, Any]:
-    from fgkit import base_model, child, examples, trainer, tree_model
+    from fgkit import base_model, child, examples
     from fgkit.config import FinetuneConfig, Recipe
+    from fgkit.engine import trainer, tree_model
     from fgkit.files import shipped
     from fgkit.records import read_records
     from fgkit.tools import load_tools
@@ -157,8 +158,8 @@ def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
     """
     import torch
 
-    from fgkit import prefix_tree, tree_attention
-    from fgkit.estimate import fastest
+    from fgkit.engine import prefix_tree, tree_attention
+    from fgkit.panels.estimate import fastest
 
     tree, config = prefix_tree.build(rows), model.config
     weights = sum(parameter.numel() for parameter in model.parameters())

@@ -114,9 +114,9 @@ def _measure(options: argparse.Namespace, part: str, size: int) -> None:
 
 def _speed(options: argparse.Namespace) -> None:
     """Time every bundle that `quantize` left, in rounds."""
-    from fgkit import runtime_speed
     from fgkit.files import read_json, write_json
     from fgkit.progress import bar
+    from fgkit.serving import runtime_speed
 
     bundles = {}
     for size in options.sizes:
@@ -153,8 +153,8 @@ def _data_options(options: argparse.Namespace) -> list[str]:
 
 def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """All that was measured of one size, with its losses against the whole vocabulary."""
-    from fgkit import paired
     from fgkit.files import read_json
+    from fgkit.scores import paired
 
     def lost(whole: Path, score: dict, *keys: str) -> dict[str, Any] | None:
         before: Any = read_json(whole) if whole.is_file() else None
@@ -297,7 +297,7 @@ def _points(found: dict[str, Any] | None) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """What is known as two Markdown tables: a line a size, and a line a bundle of each size."""
-    from fgkit.score_table import markdown, rate
+    from fgkit.scores.score_table import markdown, rate
 
     columns = {
         "rows spelt otherwise": lambda r: r["pieces"]["differing"], "from the first piece": lambda r: r["pieces"]["first"],

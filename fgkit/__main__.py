@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__, commands, credentials
+from . import __version__, credentials
+from .command_line import commands
 from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
-from .formats import FORMATS
+from .row_formats.formats import FORMATS
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 

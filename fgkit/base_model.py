@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import checksums, credentials, offline_base
+from . import credentials, offline_base
 from .config import FUNCTIONGEMMA, OFFLINE
 from .errors import ModelError
 from .files import cache_dir, read_json
+from .run_folder import checksums
 
 _FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
           "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")

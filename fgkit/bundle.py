@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import files, litertlm_archive, profiles, prompts, task_archive, tokenizer_model, zip_times
+from . import files, prompts
+from .archives import litertlm_archive, profiles, task_archive, tokenizer_model, zip_times
+from .archives.profiles import BAKED, LITERTLM, PROFILES, Profile
+from .archives.tokenizer_model import check_tokens
 from .errors import BundleError, ConfigError
-from .profiles import BAKED, LITERTLM, PROFILES, Profile
 from .tflite import signatures
-from .tokenizer_model import check_tokens
 
 __all__ = ["PROFILES", "SUFFIXES", "BundleInfo", "check_tokens", "create_litertlm", "create_task", "network_of",
            "notice_text", "read_bundle", "tokenizer_of", "update_sidecar"]

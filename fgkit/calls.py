@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import CallSyntaxError
-from .wire import CONTROL, ESCAPE, MAX_DEPTH, NAME, STOP_TOKENS, SURROGATE
+from .prompt_text.wire import CONTROL, ESCAPE, MAX_DEPTH, NAME, STOP_TOKENS, SURROGATE
 
 _START, _END = "<start_function_call>", "<end_function_call>"
 _STOP = re.compile("|".join(map(re.escape, STOP_TOKENS)))

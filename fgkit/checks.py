@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import checksums, files, tokenizer_model
+from . import files
+from .archives import tokenizer_model
 from .errors import CheckFailed, FgkitError
 from .prompts import CONTROL_TOKENS, STOP_IDS
+from .run_folder import checksums
 
 GUIDE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
                "special_tokens_map.json")

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -21,6 +22,11 @@ def end_with_parent() -> None:
     if sys.platform == "linux":  # at once, also where a library does not let threads run
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_wait, daemon=True).start()
+
+
+def python_path() -> str:
+    """`PYTHONPATH` with which a child process imports this very fgkit, installed or not, and what this process could import."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
 
 
 def peak_memory_bytes() -> int | None:

@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import credentials, devices, prompts, styles
+from . import credentials, prompts, styles
+from .archives.profiles import BAKED, PROFILES
+from .conversion.quantization import QUANTIZATIONS
+from .engine import devices
 from .errors import ConfigError
-from .formats import FORMATS
-from .profiles import BAKED, PROFILES
-from .quantization import QUANTIZATIONS
+from .prompt_text.wire import DEFAULT_SYSTEM_MSG, nearest
+from .row_formats.formats import FORMATS
 from .tflite import MAX_CONTEXT
-from .wire import DEFAULT_SYSTEM_MSG, nearest
 
 FUNCTIONGEMMA = "google/functiongemma-270m-it"
 OFFLINE = "offline"

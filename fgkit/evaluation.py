@@ -20,9 +20,9 @@ from typing import Any
 from .calls import Call, parse
 from .errors import CallSyntaxError, FgkitError
 from .files import read_json
-from .intervals import rate_intervals
-from .matching import argument_table, arguments, confusion
 from .records import KINDS, NO_CALL, Record, canonical
+from .scores.intervals import rate_intervals
+from .scores.matching import argument_table, arguments, confusion
 from .splits import group_of
 
 METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import prompts, styles
+from .engine.prefix_tree import Row
 from .errors import DataError, ModelError, PromptError
-from .prefix_tree import Row
 from .records import Record
 
 SHOWN = 20  # problems named in one message

@@ -20,6 +20,8 @@ from typing import Any
 
 from .errors import FgkitError
 
+PACKAGE = Path(__file__).parent
+
 # `replacing`'s names, those with further endings that bundle.py and litertlm_archive.py give their bundlers' files, and
 # tflite.py's working folder.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)*|\.tflite-\w+", re.DOTALL)
@@ -141,9 +143,8 @@ def cache_dir(*parts: str) -> Path:
 
 def shipped(*parts: str) -> Path:
     """A file that comes with fgkit (`data/...`, `notebooks/...`): beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parent
-    inside = package.joinpath(*parts)
-    return inside if inside.exists() else package.parent.joinpath(*parts)
+    inside = PACKAGE.joinpath(*parts)
+    return inside if inside.exists() else PACKAGE.parent.joinpath(*parts)
 
 
 def _put_in_order(paths: Iterable[Path], *, of_the_living: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import CheckFailed
 from .evaluation import METRICS, completed
-from .paired import change_lines, changed_rows, differences
+from .scores.paired import change_lines, changed_rows, differences
 
 ENOUGH_ROWS = 100
 HEAD = 3  # the lines of a verdict that say it: passed or not, and the two metrics

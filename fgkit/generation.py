@@ -13,9 +13,9 @@ from typing import Any
 
 from . import progress
 from . import prompts as wire
+from .engine.prefix_cache import Prefix, decoding
+from .engine.prefix_tree import common_prefix_length
 from .examples import encode
-from .prefix_cache import Prefix, decoding
-from .prefix_tree import common_prefix_length
 
 BATCH_SIZE = 32
 

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import app_dart, app_kotlin, files, golden, prompts, scoring, styles
-from .app_source import App
-from .app_types import KOTLIN, unchecked
+from . import files, prompts, scoring, styles
+from .app import app_dart, app_kotlin, golden
+from .app.app_source import App
+from .app.app_types import KOTLIN, unchecked
 from .errors import FgkitError, ModelError
 from .records import Record
 from .tools import check_tools, load_tools, tools_hash

@@ -21,9 +21,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import credentials, model_card
+from . import credentials
 from .errors import CheckFailed, FgkitError
-from .publication import File, Publication, bundles, gather
+from .publishing import model_card
+from .publishing.publication import File, Publication, bundles, gather
 
 CARD = "README.md"
 TOKENS = "https://huggingface.co/settings/tokens"

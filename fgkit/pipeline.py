@@ -16,12 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest, progress, summary
+from . import files, progress
+from .child import python_path
 from .config import unknown_parameter
 from .errors import CheckFailed, ConfigError, FgkitError, PackageError
 from .files import shipped
-from .locks import only_run
-from .manifest import NOTEBOOKS
+from .run_folder import manifest, summary
+from .run_folder.locks import only_run
+from .run_folder.manifest import NOTEBOOKS
 
 _USER_FILES = ("data", "eval_data", "tools")
 
@@ -187,10 +189,9 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
         def write(self, buf: str, path: str) -> None:
             files.write_text(path, buf)
 
-    package_parent = str(Path(__file__).parent.parent)
     environment = {
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the same name in the home folder
-        "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": python_path(),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
     before = {key: os.environ.get(key) for key in environment}

@@ -30,11 +30,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import style_flutter_gemma, style_litert_lm
-from .declarations import declaration, tool_problems
 from .errors import PromptError, ToolError
-from .conversation import ROLES, call_problems, conversation_problems, responses_of, text_of
-from .wire import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, text_problems, value
+from .prompt_text import style_flutter_gemma, style_litert_lm
+from .prompt_text.conversation import ROLES, call_problems, conversation_problems, responses_of, text_of
+from .prompt_text.declarations import declaration, tool_problems
+from .prompt_text.wire import (CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, text_problems,
+                               value)
 
 if TYPE_CHECKING:
     from .calls import Call

@@ -18,15 +18,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import row_files
-from .arguments import name_complaint, short
 from .calls import Call
 from .errors import DataError, FgkitError
-from .formats import FORMATS, Row, detect, read_row
-from .messages import call_message, content_text
-from .tool_sets import ToolSet, ToolSets
+from .prompt_text.wire import shown
+from .row_formats import row_files
+from .row_formats.formats import FORMATS, Row, detect, read_row
+from .row_formats.messages import call_message, content_text
+from .tool_definitions.arguments import name_complaint, short
+from .tool_definitions.tool_sets import ToolSet, ToolSets
 from .tools import nearest
-from .wire import shown
 
 KINDS = ("call", "parallel", "no_call")
 NO_CALL = "(no call)"  # what stands for a tool where none is called

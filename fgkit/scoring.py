@@ -15,12 +15,13 @@ from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import bundle, evaluation, examples, progress, prompts, runtime_conversations, sending, styles
+from . import bundle, evaluation, examples, progress, prompts, styles
+from .archives.profiles import BAKED
 from .errors import ModelError
 from .evaluation import KIND_LABELS
 from .files import read_json, sha256, shipped
-from .profiles import BAKED
 from .records import KINDS, Record, canonical
+from .serving import runtime_conversations, sending
 from .splits import Data, held_out_data, load_data
 from .tools import load_tools, tools_hash
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, FgkitError
-from .messages import content_text
 from .records import Inspection, Record, by_mark, inspect_records, prompt_key, require
+from .row_formats.messages import content_text
 
 _MASK = "*"
 

@@ -17,21 +17,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import (budget, bundle, bundle_checks, checks, checksums, devices, evaluation, examples, first_token, profiles,
-               progress, prompts, report, respelling, runtime_speed, sending, score_plots, score_table, styles, summary, tflite)
+from . import bundle, checks, evaluation, examples, progress, prompts, styles, tflite
+from .archives import bundle_checks, profiles
 from .base_model import Base, load_tokenizer
 from .child import peak_memory_gb
 from .config import FinetuneConfig, TaskConfig, TfliteConfig
-from .cut_base import cut_vocabulary, described, hand_on, modification
+from .conversion import budget, first_token
+from .data_report import report
 from .display import show_picture, show_table, show_text
+from .engine import devices
+from .engine.watching import Watch
 from .errors import CheckFailed, FgkitError, ModelError
 from .files import read_json, sha256
 from .gate import Verdict, gate, together
-from .manifest import step
+from .run_folder import checksums, summary
+from .run_folder.manifest import step
+from .scores import score_plots, score_table
 from .scoring import (Rows, data_files, hash_of, load_rows, model_facts, origin, prompt_styles, require_same_tools,
                       rows_hash, score_bundle, score_model, system_message_of)
+from .serving import runtime_speed, sending
 from .tools import lint_tools, load_tools
-from .watching import Watch
+from .vocabularies import respelling
+from .vocabularies.cut_base import cut_vocabulary, described, hand_on, modification
 
 __all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
            "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned",

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import prompts
 from .errors import ConfigError, FgkitError, ModelError
-from .wire import nearest
+from .prompt_text.wire import nearest
 
 DEFAULT = "template"
 

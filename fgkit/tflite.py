@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checks, files, quantization
-from .child import peak_memory_bytes
+from . import checks, files
+from .child import peak_memory_bytes, python_path
+from .conversion import quantization
+from .conversion.quantization import QUANTIZATIONS
 from .errors import BundleError, ConfigError, ModelError
 from .progress import bar
-from .quantization import QUANTIZATIONS
 
 MAX_CONTEXT = 32_768
 CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
@@ -181,11 +182,10 @@ def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_
 def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, float | int]:
     """Run `_worker` in a child process; its output goes to a file and is shown only when it fails."""
     log, start = folder / "log.txt", time.monotonic()
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
     plain = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}  # ipykernel's
     with open(log, "wb") as output:
         child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE,
-                                 env=plain | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"})
+                                 env=plain | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"})
     try:
         with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
             while child.poll() is None:

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ToolError
-from .tool_json import has_more_pages, normal_tool, tools_in
-from .tool_lint import lint
-from .tool_report import ToolReport
-from .tool_rules import Finding
-from .tool_schemas import function_tool
-from .wire import nearest
+from .prompt_text.wire import nearest
+from .tool_definitions.tool_json import has_more_pages, normal_tool, tools_in
+from .tool_definitions.tool_lint import lint
+from .tool_definitions.tool_report import ToolReport
+from .tool_definitions.tool_rules import Finding
+from .tool_definitions.tool_schemas import function_tool
 
 __all__ = ["check_tools", "lint_tools", "load_tools", "nearest", "strict_json", "tools_from_json", "tools_hash"]
 

@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checksums, devices, plot_look, trainer
+from . import plot_look
 from .config import FinetuneConfig, Recipe
+from .engine import devices, trainer
+from .engine.prefix_tree import Row
+from .engine.tree_model import trained_in_trees
+from .engine.watching import Watch
 from .errors import FgkitError
 from .files import read_json, replacing, require_space, write_json
-from .prefix_tree import Row
-from .tree_model import trained_in_trees
-from .watching import Watch
+from .run_folder import checksums
 
 
 def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe, config: FinetuneConfig,

@@ -31,7 +31,7 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     """
     tokenizer = load_tokenizer(base.folder)
     if interactive():
-        from .panel_data import Explorer
+        from .panels.panel_data import Explorer
 
         _display(Explorer(rows, tokenizer, style=settings.style, system_message=settings.system_message).box)
         return
@@ -54,7 +54,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
     Returns:
         the panel: `settled()` gives the settings as they are now, `watch` is for `stages.finetune`.
     """
-    from .panel_training import Choices, TrainingPanel
+    from .panels.panel_training import Choices, TrainingPanel
 
     choices = Choices(settings, base, rows)
     if interactive():
@@ -68,7 +68,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
 def results(settings: FinetuneConfig | TaskConfig) -> None:
     """The scores known so far, side by side, and the rows behind them; headless the tables and pictures say it."""
     if interactive():
-        from .panel_results import Results
+        from .panels.panel_results import Results
 
         _display(Results(settings.folder).box)
 
@@ -81,7 +81,7 @@ def playground(settings: FinetuneConfig | TaskConfig, rows: Rows) -> None:
         rows: its tools are declared in the prompt, its first held-out row is the first question.
     """
     if interactive():
-        from .playground import Playground
+        from .panels.playground import Playground
 
         _display(Playground(settings, rows).box)
 

@@ -23,9 +23,9 @@ from pathlib import Path
 import faults_steps
 import tiny
 
-from fgkit import manifest
 from fgkit.files import read_json, sha256
-from fgkit.locks import LOCK, STEP_LOCK
+from fgkit.run_folder import manifest
+from fgkit.run_folder.locks import LOCK, STEP_LOCK
 
 TESTS = Path(__file__).resolve().parent
 NAME = "functiongemma-flutter"

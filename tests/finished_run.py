@@ -15,8 +15,9 @@ from typing import Any
 import scored
 import tiny
 
-from fgkit import bundle, checksums, evaluation, files, scoring
+from fgkit import bundle, evaluation, files, scoring
 from fgkit.records import request
+from fgkit.run_folder import checksums
 from fgkit.splits import load_data
 from fgkit.tools import tools_hash
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import tiny
 
-from fgkit import base_model, scoring, stages, summary
+from fgkit import base_model, scoring, stages
 from fgkit.config import FinetuneConfig
 from fgkit.files import shipped
-from fgkit.panel_data import Explorer
-from fgkit.panel_results import Results
-from fgkit.panel_training import Choices, TrainingPanel
-from fgkit.playground import Playground
+from fgkit.panels.panel_data import Explorer
+from fgkit.panels.panel_results import Results
+from fgkit.panels.panel_training import Choices, TrainingPanel
+from fgkit.panels.playground import Playground
+from fgkit.run_folder import summary
 
 
 def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, scoring.Rows]:

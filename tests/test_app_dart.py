@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from app_tools import RICH, identifiers, parses, tree
 
-from fgkit import app_dart, glue
+from fgkit import glue
+from fgkit.app import app_dart
 from fgkit.calls import Call
 from fgkit.records import request
 from fgkit.tools import check_tools
@@ -93,8 +94,8 @@ def test_names_stay_clear_of_the_languages_own():
 
 
 def app_of(source: glue.Source):
-    from fgkit.app_source import App
-    from fgkit.golden import prompt_text
+    from fgkit.app.app_source import App
+    from fgkit.app.golden import prompt_text
 
     around = prompt_text(source.tools, "", source.style)
     return App(source.tools, source.style, "s", around, "x", "flutter_gemma", "functions")

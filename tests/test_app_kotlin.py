@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from app_tools import RICH, parses
 
-from fgkit import app_kotlin, calls, glue, golden, prompts
-from fgkit.app_source import App
+from fgkit import calls, glue, prompts
+from fgkit.app import app_kotlin, golden
+from fgkit.app.app_source import App
+from fgkit.app.golden import prompt_text
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError, CallSyntaxError
-from fgkit.golden import prompt_text
 from fgkit.records import Record, request
 from fgkit.tools import check_tools, load_tools
 

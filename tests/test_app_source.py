@@ -9,9 +9,9 @@ import pytest
 from app_tools import HOSTILE, identifiers, text, tool, tree
 from hypothesis import given, settings, strategies as st
 
-from fgkit import app_dart, app_kotlin
-from fgkit.app_source import App, comment_lines, folded, ranges
-from fgkit.golden import PromptText
+from fgkit.app import app_dart, app_kotlin
+from fgkit.app.app_source import App, comment_lines, folded, ranges
+from fgkit.app.golden import PromptText
 
 SIGNS = st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`")
 ANY = st.text(st.one_of(SIGNS, st.characters(codec="utf-8")), max_size=30)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from test_bundle import FAKE_TFLITE, tiny_tokenizer
 
-from fgkit import bundle, checks, litertlm_archive, prompts, task_archive
-from fgkit.bundle_checks import STOPS, check_bundle, check_file, texts_of
+from fgkit import bundle, checks, prompts
+from fgkit.archives import litertlm_archive, task_archive
+from fgkit.archives.bundle_checks import STOPS, check_bundle, check_file, texts_of
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.errors import CheckFailed

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from test_bundle import hidden_from_text, tiny_tokenizer
 
-from fgkit import checks, checksums
+from fgkit import checks
 from fgkit.errors import CheckFailed
 from fgkit.prompts import CONTROL_TOKENS
+from fgkit.run_folder import checksums
 
 CALL = "<start_function_call>call:show_alert{message:<escape>sorry<escape>}<end_function_call>"
 

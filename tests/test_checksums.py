@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import base_model, checksums, files
+from fgkit import base_model, files
 from fgkit.errors import BundleError, FgkitError, ModelError
+from fgkit.run_folder import checksums
 
 NAMES = ("model.safetensors", "tokenizer.model", "\u00fc b.json")
 

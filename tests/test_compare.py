@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fgkit import __main__ as command_line
-from fgkit import compare, summary
+from fgkit.command_line import compare
 from fgkit.errors import FgkitError
+from fgkit.run_folder import summary
 
 
 @pytest.fixture

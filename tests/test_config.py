@@ -9,16 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import devices
-from fgkit.config import (
-    OFFLINE_RECIPE,
-    FinetuneConfig,
-    Recipe,
-    TaskConfig,
-    TfliteConfig,
-    from_notebook,
-    unknown_parameter,
-)
+from fgkit.config import (OFFLINE_RECIPE, FinetuneConfig, Recipe, TaskConfig, TfliteConfig, from_notebook,
+                          unknown_parameter)
+from fgkit.engine import devices
 from fgkit.errors import ConfigError
 from fgkit.files import shipped
 

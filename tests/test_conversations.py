@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fgkit import examples, prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import PromptError
-from fgkit.messages import call_message
 from fgkit.records import Record, inspect_records, read_records
+from fgkit.row_formats.messages import call_message
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=12).filter(str.strip)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from test_offline_base import CORE, PIECES, Pair
 from test_vocabulary import FRAGMENTS, GERMAN, ROWS, SIZE, layout
 
-from fgkit import base_model, checks, cut_base, examples, files, offline_base, prompts, vocabulary
+from fgkit import base_model, checks, examples, files, offline_base, prompts
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError, ModelError
 from fgkit.records import read_records, request
 from fgkit.scoring import Rows
 from fgkit.tools import load_tools
+from fgkit.vocabularies import cut_base, vocabulary
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
 SPECIAL = {0, 1, 2, 3, 50, 105, 106}

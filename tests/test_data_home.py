@@ -17,8 +17,8 @@ import pytest
 from test_data import normal
 
 from fgkit import pipeline, prompts
-from fgkit.arguments import Checker
 from fgkit.calls import Call, parse
+from fgkit.tool_definitions.arguments import Checker
 from fgkit.tools import load_tools
 
 ROOT = Path(__file__).parents[1]

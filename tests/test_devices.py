@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fgkit import devices
 from fgkit.config import FinetuneConfig
+from fgkit.engine import devices
 from fgkit.errors import ConfigError
 
 torch = pytest.importorskip("torch")

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fgkit import row_files
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.formats import FORMATS, detect, read_row
 from fgkit.records import Inspection, Record, inspect_records, read_records
+from fgkit.row_formats import row_files
+from fgkit.row_formats.formats import FORMATS, detect, read_row
+from fgkit.row_formats.xlam import tools_of
 from fgkit.splits import held_out_data, load_data
-from fgkit.xlam import tools_of
 
 STRING = {"type": "string", "description": "A text."}
 

@@ -8,7 +8,8 @@ import pytest
 from app_tools import RICH
 from hypothesis import given, settings, strategies as st
 
-from fgkit import calls, examples, golden, prompts
+from fgkit import calls, examples, prompts
+from fgkit.app import golden
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError
 from fgkit.records import Record, read_records, request

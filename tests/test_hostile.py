@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from test_bundle import tiny_tokenizer
 
-from fgkit import bundle, checks, records, task_archive, tools
+from fgkit import bundle, checks, records, tools
 from fgkit.__main__ import main
+from fgkit.archives import task_archive
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
 

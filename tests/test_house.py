@@ -20,10 +20,11 @@ from packaging.version import Version
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import init
+from fgkit.command_line import init
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = sorted(path.stem for path in (ROOT / "fgkit").glob("*.py"))
+FILES = sorted(path for path in (ROOT / "fgkit").rglob("*.py") if path.parent.name != "starter")
+MODULES = sorted(".".join(path.relative_to(ROOT / "fgkit").with_suffix("").parts) for path in FILES)
 NOTEBOOKS = ("finetune", "to_tflite", "to_task")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = configparser.ConfigParser(interpolation=None)
@@ -93,7 +94,7 @@ try:
     import torch
 except ModuleNotFoundError:
     for name in {MODULES!r}:
-        importlib.import_module("fgkit." + name if name != "__init__" else "fgkit")
+        importlib.import_module(("fgkit." + name).removesuffix(".__init__"))
         print(name)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -104,7 +105,7 @@ except ModuleNotFoundError:
 def test_every_package_that_is_imported_is_declared():
     declared = set(ranges(*RUNTIME_EXTRAS))
     imported = {}
-    for path in (ROOT / "fgkit").glob("*.py"):
+    for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
                 [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
@@ -196,7 +197,8 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
     info = f"fgkit-{fgkit.__version__}.dist-info"
-    assert {f"fgkit/{name}.py" for name in MODULES} | {"fgkit/chat_template.jinja"} <= names
+    assert {f"fgkit/{name.replace('.', '/')}.py" for name in MODULES} <= names
+    assert {"fgkit/chat_template.jinja", "fgkit/publishing/model_card.md"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
     for folder in ("data", "data/home"):
         assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
@@ -276,8 +278,13 @@ def test_ci_runs_the_readme_line():
 
 
 def test_readme_tree_is_the_folder():
-    tree = re.search(r"^fgkit/\n(.*?)^tests/", README, re.M | re.S)[1]
-    assert sorted(re.findall(r"([a-z_]+)\.py\b", tree)) == [name for name in MODULES if name != "__init__"]
+    tree = re.search(r"^fgkit/ .*?\n(.*?)^tests/", README, re.M | re.S)[1]
+    named, room = [], ""
+    for line in tree.splitlines():
+        if found := re.match(r"  (?:  ([a-z_]+)/|\S)", line):  # else the line goes on from the one above
+            room = f"{found[1]}." if found[1] else ""
+        named += [room + stem for stem in re.findall(r"([a-z_]+)\.py\b", line)]
+    assert sorted(named) == [name for name in MODULES if not name.endswith("__init__")]
     named = set(re.findall(r"\.ci/run|setup\.cfg|pyproject\.toml|LICENSE|\b[A-Z]{4,}(?:-[A-Z]+)?\.(?:md|txt)", README))
     assert len(named) >= 6
     assert not [name for name in named if not (ROOT / name).exists()]

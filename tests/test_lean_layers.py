@@ -10,7 +10,7 @@ import tiny
 from separate_rows import ROWS, gradients, relative_error
 
 from fgkit import base_model
-from fgkit.lean_layers import lean
+from fgkit.engine.lean_layers import lean
 
 torch = pytest.importorskip("torch")
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fgkit import __main__ as command_line
 from fgkit import base_model, offline_base
-from fgkit.data_rules import RULES
+from fgkit.data_report.data_rules import RULES
 from fgkit.files import cache_dir, shipped, write_json
-from fgkit.formats import FORMATS
+from fgkit.row_formats.formats import FORMATS
 
 GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
                    "tool_arguments": '{"color": "red"}'}) + "\n"

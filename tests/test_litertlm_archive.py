@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bundle import FAKE_TFLITE, tiny_tokenizer
 
-from fgkit import bundle, files, litertlm_archive, prompts
+from fgkit import bundle, files, prompts
+from fgkit.archives import litertlm_archive
+from fgkit.archives.profiles import LITERTLM, PROFILES
 from fgkit.errors import BundleError, ConfigError
-from fgkit.profiles import LITERTLM, PROFILES
 
 SHAPES = {"prefill_16": {}, "decode": {"inputs": {"mask": [1, 1, 1, 1024]}, "outputs": {"logits": [1, 1, 484]}}}
 

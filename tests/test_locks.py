@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import locks
 from fgkit.errors import FgkitError
+from fgkit.run_folder import locks
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fgkit import locks
+from fgkit.run_folder import locks
 with getattr(locks, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(60)
@@ -27,7 +27,7 @@ with getattr(locks, sys.argv[1])(Path(sys.argv[2])):
 def hold(kind: str, folder: Path, **environment: str) -> subprocess.Popen:
     """A process that holds a folder's lock."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, kind, str(folder)], stdout=subprocess.PIPE, text=True,
-                               env=os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[1])} | environment)
+                               env=os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[2])} | environment)
     assert process.stdout.readline() == "held\n"
     return process
 

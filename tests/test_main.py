@@ -13,8 +13,10 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, commands, environment, evaluation, pipeline, scoring, summary
+from fgkit import checks, environment, evaluation, pipeline, scoring
+from fgkit.command_line import commands
 from fgkit.errors import CheckFailed, FgkitError
+from fgkit.run_folder import summary
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 from crash_points import crash_points
 
-from fgkit import files, manifest, scoring
+from fgkit import files, scoring
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import DataError, FgkitError, ModelError
+from fgkit.run_folder import manifest
 
 
 @pytest.fixture(autouse=True)

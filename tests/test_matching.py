@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from fgkit.evaluation import score
-from fgkit.matching import argument_table, arguments, confusion
+from fgkit.scores.matching import argument_table, arguments, confusion
 
 from scored import asked
 

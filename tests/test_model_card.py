@@ -9,8 +9,9 @@ import pytest
 from finished_run import BUNDLE, PRIVATE, TOOLS
 from huggingface_hub import ModelCard
 
-from fgkit import bundle, calls, model_card
-from fgkit.publication import SAID, gather
+from fgkit import bundle, calls
+from fgkit.publishing import model_card
+from fgkit.publishing.publication import SAID, gather
 
 REPO = "ada/lights"
 

@@ -7,7 +7,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from scored import RECORDS, perfect
 
 from fgkit.evaluation import METRICS, score
-from fgkit.model_index import HUB_METRICS, card_data
+from fgkit.scores.model_index import HUB_METRICS, card_data
 
 
 def test_every_metric_has_a_name_on_the_hub() -> None:

@@ -20,10 +20,11 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.utils import canonicalize_name
 
-from fgkit import config, devices, pipeline
-from fgkit.profiles import BAKED, PROFILES
-from fgkit.formats import FORMATS
-from fgkit.quantization import QUANTIZATIONS
+from fgkit import config, pipeline
+from fgkit.archives.profiles import BAKED, PROFILES
+from fgkit.conversion.quantization import QUANTIZATIONS
+from fgkit.engine import devices
+from fgkit.row_formats.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("finetune", "to_tflite", "to_task")

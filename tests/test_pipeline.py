@@ -14,9 +14,10 @@ import pytest
 import tiny
 
 from fgkit import __main__ as command_line
-from fgkit import evaluation, locks, manifest, pipeline, summary
+from fgkit import evaluation, pipeline
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.files import read_json, shipped
+from fgkit.run_folder import locks, manifest, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stages import TOOLS
 
-from fgkit import files, prompt_view, prompts
+from fgkit import files, prompts
 from fgkit.__main__ import main
+from fgkit.command_line import prompt_view
 from fgkit.records import request
 
 RED = request(1, "make it red")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from test_tflite import KV, TINY, pytorch_logits, tiny_tflite
 
-from fgkit import config, first_token, quantization, tflite
+from fgkit import config, tflite
+from fgkit.conversion import first_token, quantization
+from fgkit.conversion.quantization import QUANTIZATIONS
 from fgkit.errors import BundleError
-from fgkit.quantization import QUANTIZATIONS
 
 
 def test_names_and_suffixes_are_unique_and_the_converters_names_are_its_own():

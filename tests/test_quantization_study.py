@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from test_stages import rows, tokenizer_folder
 
-from fgkit import bundle, evaluation, files, quantization, runtime_speed, summary, tflite
-from fgkit import quantization_study as study
+from fgkit import bundle, evaluation, files, tflite
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
+from fgkit.conversion import quantization
+from fgkit.conversion import quantization_study as study
 from fgkit.errors import ConfigError, FgkitError
 from fgkit.prompts import completion
+from fgkit.run_folder import summary
+from fgkit.serving import runtime_speed
 
 SIZES = {"none": 1000, "dynamic_int8": 280, "dynamic_int8_embedding_int4": 200, "dynamic_int4_block32": 150}
 WRONG = {"none": 0, "dynamic_int8": 0, "dynamic_int8_embedding_int4": 1, "dynamic_int4_block32": 12}

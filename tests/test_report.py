@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import files, report
+from fgkit import files
 from fgkit.base_model import load_tokenizer
-from fgkit.data_rules import KEPT, RULES, Finding, rules_table
+from fgkit.data_report import report
+from fgkit.data_report.data_rules import KEPT, RULES, Finding, rules_table
 from fgkit.errors import DataError
 from fgkit.tools import lint_tools, load_tools
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from test_cut_base import TOOLS, base, found_base, needed, run_rows, settings_of  # noqa: F401  (base is a fixture)
 
-from fgkit import base_model, cut_base, examples, files, respelling
+from fgkit import base_model, examples, files
+from fgkit.vocabularies import cut_base, respelling
 
 TRAINED = ("make the background red please", "schöne Grüße aus Köln")
 

@@ -8,7 +8,8 @@ import sentencepiece
 from test_bundle import tiny_tokenizer
 from test_tflite import KV, tiny_tflite
 
-from fgkit import bundle, first_token, runtime
+from fgkit import bundle, runtime
+from fgkit.conversion import first_token
 from fgkit.errors import BundleError
 
 PROMPT = "<bos><start_of_turn>user\nmake it red<end_of_turn>\n<start_of_turn>model\n"

@@ -12,11 +12,12 @@ from test_prompts import USER, call, tool
 from test_style_litert_lm import Declared, no_nul, plain_floats
 from test_tflite import tiny_tflite
 
-from fgkit import bundle, prompts, runtime_conversations
+from fgkit import bundle, prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import BundleError, CallSyntaxError, PromptError, ToolError
 from fgkit.records import request
 from fgkit.runtime import Runtime
+from fgkit.serving import runtime_conversations
 from fgkit.tflite import quiet_stderr
 
 DEVELOPER = {"role": "developer", "content": prompts.DEFAULT_SYSTEM_MSG}

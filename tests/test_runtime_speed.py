@@ -6,8 +6,9 @@ import pytest
 from test_bundle import tiny_tokenizer
 from test_tflite import tiny_tflite
 
-from fgkit import bundle, runtime_speed
+from fgkit import bundle
 from fgkit.errors import BundleError
+from fgkit.serving import runtime_speed
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from scored import RECORDS, UNPARSED, answer, perfect
 
-from fgkit import score_plots
 from fgkit.calls import Call
 from fgkit.evaluation import score
-from fgkit.score_plots import plot, plot_confusion
+from fgkit.scores import score_plots
+from fgkit.scores.score_plots import plot, plot_confusion
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from scored import RECORDS, UNPARSED, answer, perfect
 from fgkit.calls import Call
 from fgkit.evaluation import score
 from fgkit.records import request
-from fgkit.score_table import compare, compare_arguments, compare_pairs, markdown, mistakes, points, rate
+from fgkit.scores.score_table import compare, compare_arguments, compare_pairs, markdown, mistakes, points, rate
 
 
 def plain(table: str) -> list[str]:

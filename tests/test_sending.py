@@ -6,11 +6,13 @@ import pytest
 from test_bundle import tiny_tokenizer
 from test_tflite import tiny_tflite
 
-from fgkit import bundle, profiles, prompts, runtime, sending
+from fgkit import bundle, prompts, runtime
+from fgkit.archives import profiles
 from fgkit.calls import Call
 from fgkit.errors import ConfigError
 from fgkit.prompts import completion
 from fgkit.records import Record, request
+from fgkit.serving import sending
 
 RED = Call("set_color", {"color": "red"})
 TOOLS = [{"type": "function", "function": {"name": "set_color", "description": "d", "parameters": {

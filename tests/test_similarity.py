@@ -8,7 +8,7 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.similarity import ALIKE, key, near_pairs, normal, signatures, similarity
+from fgkit.data_report.similarity import ALIKE, key, near_pairs, normal, signatures, similarity
 
 WORDS = "set turn make the a kitchen living room light lamp on off to red blue warm please now tomorrow music play".split()
 

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import (base_model, budget, chat, checksums, child, evaluation, files, first_token, generation, runtime, scoring,
-                   sending, stages, summary, tflite, training)
+from fgkit import base_model, child, evaluation, files, generation, runtime, scoring, stages, tflite, training
 from fgkit.calls import Call
+from fgkit.command_line import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.conversion import budget, first_token
 from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
 from fgkit.records import Record, request
+from fgkit.run_folder import checksums, summary
+from fgkit.serving import sending
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))

@@ -12,12 +12,13 @@ from test_bundle import tiny_tokenizer
 from test_prompts import ANSWER, CONTENTS, NAMES, TEXTS, TOOLS, USER, call, tool
 from test_tflite import tiny_tflite
 
-from fgkit import prompts, style_litert_lm
+from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import PromptError, ToolError
+from fgkit.prompt_text import style_litert_lm
+from fgkit.prompt_text.wire import walk
 from fgkit.prompts import render
 from fgkit.tflite import quiet_stderr
-from fgkit.wire import walk
 
 STYLE = {"style": "litert_lm", "add_generation_prompt": True}
 

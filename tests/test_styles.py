@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 from test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
-from fgkit import examples, files, prompts, score_table, scoring, stages, styles, summary
+from fgkit import examples, files, prompts, scoring, stages, styles
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import ConfigError, DataError, ModelError
 from fgkit.records import request
+from fgkit.run_folder import summary
+from fgkit.scores import score_table
 
 
 # ---- the setting

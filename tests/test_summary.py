@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from fgkit import summary
 from fgkit.errors import FgkitError
+from fgkit.run_folder import summary
 
 EMPTY = {"base": None, "tuned": None, "task": None, "litertlm": None, "gate": None,
          "files": {}, "speed": {}, "variants": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import files, first_token, quantization, tflite
+from fgkit import files, tflite
+from fgkit.conversion import first_token, quantization
+from fgkit.conversion.quantization import QUANTIZATIONS
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
-from fgkit.quantization import QUANTIZATIONS
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
         "intermediate_size": 64, "vocab_size": 484, "sliding_window": 16}

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.arguments import Checker
-from fgkit.declarations import declaration
 from fgkit.errors import ToolError
-from fgkit.tool_json import normal_tool
+from fgkit.prompt_text.declarations import declaration
+from fgkit.tool_definitions.arguments import Checker
+from fgkit.tool_definitions.tool_json import normal_tool
 from fgkit.tools import check_tools, lint_tools, load_tools, tools_from_json
 
 SCHEMA = {"type": "object", "properties": {

@@ -14,9 +14,10 @@ import pytest
 import tiny
 from separate_rows import ROWS
 
-from fgkit import base_model, trainer, training, tree_model
+from fgkit import base_model, training
 from fgkit.config import FinetuneConfig, Recipe
-from fgkit.watching import Watch
+from fgkit.engine import trainer, tree_model
+from fgkit.engine.watching import Watch
 
 torch = pytest.importorskip("torch")
 CONFIG = FinetuneConfig(base="offline")
@@ -98,10 +99,10 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_from(folder: Path, wa
     script = tmp_path / "killed.py"
     script.write_text(f"""
 import os, signal, sys
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(trainer.__file__).parents[1])]!r}
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(trainer.__file__).parents[2])]!r}
 import test_trainer
 from pathlib import Path
-from fgkit import trainer
+from fgkit.engine import trainer
 from transformers import TrainerState
 trainer.SAVE_SECONDS, trainer._SAVE_SHARE = 0.0, float("inf")
 save = TrainerState.save_to_json

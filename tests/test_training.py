@@ -9,8 +9,9 @@ import pytest
 import tiny
 from separate_rows import ROWS, relative_error, separate_loss
 
-from fgkit import base_model, batches, training
+from fgkit import base_model, training
 from fgkit.config import FinetuneConfig, Recipe
+from fgkit.engine import batches
 from fgkit.errors import FgkitError
 from fgkit.files import read_json
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from separate_rows import ROWS, gradients, relative_error, separate_loss
 
 from fgkit import base_model, examples
+from fgkit.engine.prefix_tree import Row
+from fgkit.engine.tree_model import collate, trained_in_trees
 from fgkit.errors import ModelError
 from fgkit.files import shipped
-from fgkit.prefix_tree import Row
 from fgkit.records import read_records
 from fgkit.tools import load_tools
-from fgkit.tree_model import collate, trained_in_trees
 
 torch = pytest.importorskip("torch")
 

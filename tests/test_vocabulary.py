@@ -10,8 +10,9 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit import offline_base, prompts, vocabulary
+from fgkit import offline_base, prompts
 from fgkit.errors import ConfigError, ModelError
+from fgkit.vocabularies import vocabulary
 
 ENGLISH = ["make the background red please", "show an alert that says dinner is ready", "rename the app to holiday plans",
            "turn on the kitchen lights and play some music", "the weather is nice, is it not?", "set a timer: 10 minutes"]

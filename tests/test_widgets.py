@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import panel_clicks
 import pytest
 
-from fgkit import estimate, load_test, markup, summary, widgets
+from fgkit import load_test, widgets
 from fgkit.errors import CheckFailed, FgkitError
+from fgkit.panels import estimate, markup
+from fgkit.run_folder import summary
 
 
 @pytest.fixture(scope="module")

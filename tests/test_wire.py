@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.errors import PromptError
+from fgkit.prompt_text.wire import BREAK, CONTROL, CONTROL_TOKENS, IMAGE_TOKENS
 from fgkit.prompts import neutralise, render
-from fgkit.wire import BREAK, CONTROL, CONTROL_TOKENS, IMAGE_TOKENS
 
 TOKENS = [*CONTROL_TOKENS, *IMAGE_TOKENS]
 PIECES = [token[start:end] for token in TOKENS for start in range(len(token)) for end in range(start + 1, len(token) + 1)]

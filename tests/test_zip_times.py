@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit import zip_times
+from fgkit.archives import zip_times
 
 MEMBERS = st.dictionaries(st.text("ab\u00e9/ _", min_size=1, max_size=9), st.binary(max_size=40), min_size=1, max_size=4)
 

@@ -42,8 +42,10 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 
 with instrumented():
-    from fgkit import bundle, checks, checksums, evaluation, files, manifest, pipeline, records, task_archive, tools
+    from fgkit import bundle, checks, evaluation, files, pipeline, records, tools
+    from fgkit.archives import task_archive
     from fgkit.errors import FgkitError
+    from fgkit.run_folder import checksums, manifest
 
     FOLDER = Path(tempfile.mkdtemp(prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
@@ -243,7 +245,7 @@ def lines_reached(reader: str, data: bytes) -> set[tuple[str, int]]:
     found: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable | None:
-        if Path(frame.f_code.co_filename).parent.name != "fgkit":
+        if not Path(frame.f_code.co_filename).is_relative_to(files.PACKAGE):
             return None
         found.add((frame.f_code.co_filename, frame.f_lineno))
         return trace

@@ -1,0 +1,1 @@
+"""The app's code around a model, in Dart and Kotlin."""

@@ -1,0 +1,125 @@
+"""Golden vectors: what the app sends, what the model should answer and what the app's function then gets.
+
+In: rows, tools, how the model is prompted. Out: JSON values that an app's own tests replay.
+
+>>> vectors(rows, tools, "", "template")[0]
+{'line': 1, 'user': 'make it red', 'single': True, 'prompt': '<bos><start_of_turn>developer\\n...',
+ 'answer': '<start_function_call>call:...', 'calls': [{'name': 'change_background_color',
+ 'arguments': {'color': 'red'}, 'received': {'color': 'red'}}], 'text': ''}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from .. import examples, prompts
+from ..calls import Call
+from ..coercion import coerce
+from ..prompt_text.style_litert_lm import SPACES
+from ..records import Record, request
+from ..tool_definitions.arguments import without_nulls
+from .app_types import DART, plan
+
+_TEXT = "\ue000"  # stands for what the user says; no tool or developer text is likely to hold it
+_TRIMMABLE = sorted({*SPACES, *(chr(code) for code in range(0x3001) if chr(code).isspace())})
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """What stands around what the user says, and the characters that are trimmed off its ends."""
+
+    prefix: str
+    suffix: str
+    trimmed: str
+
+    def of(self, text: str) -> str:
+        """The whole prompt of a single request."""
+        return f"{self.prefix}{text.strip(self.trimmed) if self.trimmed else text}{self.suffix}"
+
+
+def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptText:
+    """Find what a style writes around a request.
+
+    Args:
+        tools: the tools declared in every prompt.
+        system_message: developer text; empty for the official trigger sentence.
+        style: one of `prompts.STYLES`.
+    Raises:
+        DataError, ToolError: the style cannot say the developer text or the tools.
+    """
+    def rendered(text: str) -> str:
+        return examples.prompt_texts([request(1, text)], tools, system_message, style)[0]
+
+    bare = rendered(_TEXT)
+    prefix, suffix = bare.rsplit(_TEXT, 1)
+    every = "".join(_TRIMMABLE)
+    if rendered(every + _TEXT + every) == bare:
+        return PromptText(prefix, suffix, every)
+    return PromptText(prefix, suffix, "".join(char for char in _TRIMMABLE if rendered(char + _TEXT + char) == bare))
+
+
+def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, style: str) -> list[dict[str, Any]]:
+    """Give one vector for each row, in order.
+
+    Args:
+        rows: with tools of their own or without.
+        tools: the tools of the others, which the app's code knows.
+        system_message: developer text of rows without their own.
+        style: one of `prompts.STYLES`.
+    Returns:
+        `prompt` is the text up to the model's turn; `single` says that it is the text around `user` and nothing else;
+        `received` are the arguments with the declared types and with the defaults that the app fills in.
+    Raises:
+        DataError, PromptError: the style cannot say a row.
+    """
+    texts = examples.prompt_texts(rows, tools, system_message, style)
+    around = prompt_text(tools, system_message, style) if tools else None
+    return [{"line": row.line, "user": row.user_content,
+             "single": row.tools is None and around is not None and around.of(row.user_content) == text,
+             "prompt": text, "answer": prompts.answer(row.calls, row.text, style=style),
+             "calls": [_call(call, tools) for call in row.calls], "text": row.text.strip()}
+            for row, text in zip(rows, texts, strict=True)]
+
+
+def _call(call: Call, tools: list[dict]) -> dict[str, Any]:
+    got = received(call, tools)
+    return {"name": call.name, "arguments": call.arguments} | ({} if got is None else {"received": got})
+
+
+def choose(rows: Sequence[Record], count: int) -> list[Record]:
+    """Choose rows so that every kind of answer is there, given back in file order.
+
+    Args:
+        rows: all there are.
+        count: how many at most. They are taken in turn from those with plain text and, for each tool, from those that
+            call it alone and those that call it first of several.
+    """
+    kinds: dict[tuple[str, str], list[Record]] = {}
+    for row in rows:
+        kinds.setdefault((row.kind, row.calls[0].name if row.calls else ""), []).append(row)
+    turns = [row for turn in zip_longest(*kinds.values()) for row in turn if row is not None]
+    chosen = {id(row) for row in turns[:count]}
+    return [row for row in rows if id(row) in chosen]
+
+
+def received(call: Call, tools: list[dict]) -> dict[str, Any] | None:
+    """What the app's function gets: declared types, defaults filled in, nulls of optional arguments left out.
+
+    Args:
+        call: as the model wrote it.
+        tools: what the app's code knows.
+    Returns:
+        the arguments by their names on the wire; None for a tool that is none of these.
+    Raises:
+        ArgumentError: the arguments do not fit the tool.
+    """
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools}
+    if call.name not in schemas:
+        return None
+    arguments, _ = without_nulls(coerce(call, tools).arguments, schemas[call.name])
+    members = next(function for function in plan(tools, DART).functions if function.wire == call.name).members
+    return {member.wire: arguments.get(member.wire, member.default) for member in members
+            if member.wire in arguments or member.default is not None}

@@ -1,0 +1,1 @@
+"""The files an app loads, `.task` and `.litertlm`: written, read back, checked."""

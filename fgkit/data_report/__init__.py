@@ -1,0 +1,1 @@
+"""The report on training and held-out rows: its rules, its parts, the whole."""

@@ -1,0 +1,1 @@
+"""Rows in every format that people have, read line by line."""

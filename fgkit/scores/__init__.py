@@ -1,0 +1,1 @@
+"""Scores: matching calls, intervals, paired differences; tables, pictures, a card's block."""
