@@ -80,11 +80,11 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
-    from fgkit import base_model, child, examples, scoring, training
+    from fgkit import base_model, child, examples, run_rows, scoring, training
     from fgkit.config import FinetuneConfig
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
-    base, rows = base_model.find_base("offline"), scoring.load_rows(config)
+    base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
     train, held_out = (examples.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
                        for part in (rows.train, rows.held_out))

@@ -37,11 +37,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/serving"), help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     options = parser.parse_args()
-    from fgkit import examples, scoring
+    from fgkit import examples, run_rows, scoring
     from fgkit.config import TaskConfig
 
     settings = TaskConfig(output=str(options.run))
-    rows = scoring.load_rows(settings)
+    rows = run_rows.load_rows(settings)
     texts = examples.prompt_texts(rows.held_out, rows.tools, scoring.system_message_of(settings.model_folder))
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}

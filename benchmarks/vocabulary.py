@@ -255,7 +255,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Tokens with the bundle's tokenizer, and its answers in other languages (those are about the first example's tools)."""
-    from fgkit import evaluation, examples, scoring
+    from fgkit import evaluation, examples, run_rows
     from fgkit.calls import Call
     from fgkit.config import TaskConfig
     from fgkit.files import read_json
@@ -265,7 +265,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "name")}
     settings = TaskConfig(**data | {"output": str(_folder(options, size) / "run")})
-    rows, variants = scoring.load_rows(settings), settings.folder / "variants"
+    rows, variants = run_rows.load_rows(settings), settings.folder / "variants"
     if not (variants / "quantization.json").is_file():
         raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
     task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]

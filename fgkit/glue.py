@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, prompts, scoring, styles
+from . import files, prompts, run_rows, scoring, styles
 from .app import app_dart, app_kotlin, golden
 from .app.app_source import App
 from .app.app_types import KOTLIN, unchecked
@@ -72,7 +72,7 @@ def read_source(path: str | Path, *, tools: str = "", data: str = "", format: st
     Raises:
         FgkitError: there is no such thing, or it does not tell its tools.
         ModelError: tools or style are not those of the training.
-        ToolError, DataError: as `load_tools` and `scoring.load_held_out`.
+        ToolError, DataError: as `load_tools` and `run_rows.load_held_out`.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -146,7 +146,7 @@ def notes(source: Source) -> list[str]:
     return found + ([] if source.rows else ["no rows, so golden.json holds no vectors: give some (--data)."])
 
 
-def make_for_run(settings: TaskConfig, rows: scoring.Rows) -> str:
+def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
     """Write the code of a run's app into `app/` of its folder.
 
     Args:
@@ -218,7 +218,7 @@ def _rows(data: str, settings: Mapping[str, Any], tools: list[dict], format: str
         return held_out_data(Path(data).expanduser(), tools, format=format).held_out
     if not settings:
         return ()
-    train, held_out, _ = scoring.data_files(settings.get("data", ""), settings.get("eval_data", ""))
+    train, held_out, _ = run_rows.data_files(settings.get("data", ""), settings.get("eval_data", ""))
     if not Path(train).is_file() or held_out and not Path(held_out).is_file():
         return ()
     return load_data(train, held_out, tools, seed=settings["seed"], format=settings.get("data_format", "auto")).held_out

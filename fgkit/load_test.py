@@ -16,13 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import examples, generation, scoring
+from . import examples, generation, run_rows, scoring
 from .base_model import load_tokenizer
 from .child import python_path
 from .config import FinetuneConfig
 from .errors import CheckFailed, FgkitError
 from .run_folder import summary
-from .scoring import Rows
+from .run_rows import Rows
 
 ROWS = 8
 
@@ -39,7 +39,7 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
         CheckFailed: answers differ, each is named; FgkitError: there is no score, or the process failed.
     """
     score = summary.read(settings.folder)["tuned"]
-    if not score or score.get("rows_sha256") != scoring.rows_hash(rows.held_out):
+    if not score or score.get("rows_sha256") != run_rows.rows_hash(rows.held_out):
         raise FgkitError(f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. Run the cell "
                          "that scores it first.")
     asked = rows.held_out[:ROWS]

@@ -18,7 +18,7 @@ from . import examples
 from .base_model import Base, load_tokenizer
 from .config import FinetuneConfig, TaskConfig
 from .display import interactive, show_text
-from .scoring import Rows
+from .run_rows import Rows
 
 
 def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:

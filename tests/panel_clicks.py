@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tiny
 
-from fgkit import base_model, scoring, stages
+from fgkit import base_model, run_rows, scoring, stages
 from fgkit.config import FinetuneConfig
 from fgkit.files import shipped
 from fgkit.panels.panel_data import Explorer
@@ -21,7 +21,7 @@ from fgkit.panels.playground import Playground
 from fgkit.run_folder import summary
 
 
-def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, scoring.Rows]:
+def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Rows]:
     """Settings, a tiny base and some of the shipped rows."""
     tiny.model_folder(folder / "base")
     for name, step in (("training_data", 24), ("eval_data", 52)):
@@ -30,10 +30,10 @@ def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, scoring.Row
     settings = FinetuneConfig(output=str(folder / "run"), base=str(folder / "base"), max_length=2048, precision="fp32",
                               data=str(folder / "training_data.jsonl"), eval_data=str(folder / "eval_data.jsonl"),
                               num_train_epochs=2, learning_rate=1e-3)
-    return settings, base_model.find_base(settings.base), scoring.load_rows(settings)
+    return settings, base_model.find_base(settings.base), run_rows.load_rows(settings)
 
 
-def explorer(settings: FinetuneConfig, base: base_model.Base, rows: scoring.Rows) -> None:
+def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
     panel = Explorer(rows, base_model.load_tokenizer(base.folder), style="template")
     assert f"{len(rows.train)} of {len(rows.train)} rows" in panel.count.value
     panel.tool.value = "change_app_title"
@@ -52,7 +52,7 @@ def explorer(settings: FinetuneConfig, base: base_model.Base, rows: scoring.Rows
     assert "No row passes" in panel.view.value
 
 
-def training(settings: FinetuneConfig, base: base_model.Base, rows: scoring.Rows) -> None:
+def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
     choices = Choices(settings, base, rows)
     assert choices.settled() is settings and "expected: 2 steps of" in choices.text()
     panel = TrainingPanel(choices)
@@ -80,7 +80,7 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: scoring.Rows
     assert "Trained: " in panel.state.value
 
 
-def results(settings: FinetuneConfig, rows: scoring.Rows) -> None:
+def results(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
     assert "Nothing is scored yet" in Results(settings.folder / "nowhere").tabs.children[0].value
     stages.score_tuned(settings, rows)
     found = summary.read(settings.folder)["tuned"]
@@ -96,7 +96,7 @@ def results(settings: FinetuneConfig, rows: scoring.Rows) -> None:
     summary.update(settings.folder, task=None)
 
 
-def playground(settings: FinetuneConfig, rows: scoring.Rows) -> None:
+def playground(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
     panel = Playground(settings, rows)
     panel.row.value = 1
     assert panel.question.value == rows.held_out[1].user_content

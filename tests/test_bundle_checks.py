@@ -262,7 +262,7 @@ def test_the_command_prints_writes_and_fails(tmp_path, capsys):
 
 def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
     from fgkit import stages
-    from fgkit.scoring import Rows
+    from fgkit.run_rows import Rows
 
     path = make(tmp_path, ".task")
     rows = Rows([], (request(1, "make it red", (Call("paint", {}),)),), (request(2, "hello", (Call("paint", {}),)),))

@@ -17,7 +17,7 @@ from fgkit.calls import Call
 from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError, ModelError
 from fgkit.records import read_records, request
-from fgkit.scoring import Rows
+from fgkit.run_rows import Rows
 from fgkit.tools import load_tools
 from fgkit.vocabularies import cut_base, vocabulary
 

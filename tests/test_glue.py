@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fgkit import __main__ as command_line
-from fgkit import bundle, config, files, glue, scoring, splits
+from fgkit import bundle, config, files, glue, run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
 from fgkit.tools import load_tools, tools_hash
 
@@ -183,12 +183,12 @@ def test_packages_are_names(tmp_path, wrong):
 
 def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
     settings = config.TaskConfig(output=str(run))
-    rows = scoring.Rows(TOOLS, (), glue.read_source(run).rows)
+    rows = run_rows.Rows(TOOLS, (), glue.read_source(run).rows)
     assert glue.make_for_run(settings, rows) == str(run / "app")
     assert json.loads((run / "app/golden.json").read_text())["style"] == "flutter_gemma"
     (run / "app" / FUNCTIONS).write_text("changed by hand")
     assert glue.make_for_run(settings, rows).startswith(f"not written: {run / 'app' / FUNCTIONS}: is not as")
-    assert glue.make_for_run(settings, scoring.Rows([], (), rows.held_out)).startswith("not written: every row brings")
+    assert glue.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith("not written: every row brings")
 
 
 def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):

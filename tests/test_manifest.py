@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from crash_points import crash_points
 
-from fgkit import files, scoring
+from fgkit import files, run_rows
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import DataError, FgkitError, ModelError
 from fgkit.run_folder import manifest
@@ -143,7 +143,7 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
     data = tmp_path / "rows.jsonl"
     data.write_text("1")
     settings = replace(settings, data=str(data))
-    rows = scoring.Rows([], (), (), scoring.sources(settings))
+    rows = run_rows.Rows([], (), (), run_rows.sources(settings))
     with manifest.recorded(settings, "validate", rows):
         pass
     data.write_text("2")

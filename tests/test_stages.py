@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import base_model, child, evaluation, files, generation, runtime, scoring, stages, tflite, training
+from fgkit import (base_model, bundle, checks, child, evaluation, examples, files, generation, prompts, run_rows, runtime, scoring, stages,
+                   tflite, training)
 from fgkit.calls import Call
 from fgkit.command_line import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -22,7 +23,8 @@ from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, Fgkit
 from fgkit.prompts import completion
 from fgkit.records import Record, request
 from fgkit.run_folder import checksums, summary
-from fgkit.serving import sending
+from fgkit.serving import runtime_speed, sending
+from fgkit.steps import finetune_steps, score_steps, task_steps
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
@@ -59,7 +61,7 @@ def scored(monkeypatch):
         score = fake_score(asked) | scoring.origin(folder / "model.safetensors", asked) | {"style": style[0]}
         return score | ({"per_style": {name: {"n": len(asked.held_out)} for name in style}} if len(style) > 1 else {})
 
-    monkeypatch.setattr(stages, "score_model", score_model)
+    monkeypatch.setattr(score_steps, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
     return done
 
@@ -90,10 +92,10 @@ def test_report_data_shows_and_keeps_what_the_files_hold(tmp_path, capsys):
 
 def test_data_files_defaults():
     example = tuple(files.shipped("data", name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py"))
-    assert scoring.data_files() == tuple(example) and all(path.is_file() for path in example)
-    assert scoring.data_files("my.jsonl") == (Path("my.jsonl"), "", example[2])  # held out from the user's own rows
-    assert scoring.data_files("", "my_eval.jsonl") == (example[0], Path("my_eval.jsonl"), example[2])
-    assert scoring.data_files("~/a", "~/b", "~/c.py") == tuple(Path.home() / name for name in ("a", "b", "c.py"))
+    assert run_rows.data_files() == tuple(example) and all(path.is_file() for path in example)
+    assert run_rows.data_files("my.jsonl") == (Path("my.jsonl"), "", example[2])  # held out from the user's own rows
+    assert run_rows.data_files("", "my_eval.jsonl") == (example[0], Path("my_eval.jsonl"), example[2])
+    assert run_rows.data_files("~/a", "~/b", "~/c.py") == tuple(Path.home() / name for name in ("a", "b", "c.py"))
 
 
 def test_load_rows_reads_the_example_and_shows_its_counts(tmp_path):
@@ -156,12 +158,12 @@ def test_tools_that_every_row_brings_are_the_runs_own(tmp_path):
     assert load(*same, tools=tools_file).tools == TOOLS  # named by the user, for rows without
     other = own_row("d", {"name": "pong", "description": "Pongs."}, call="pong")
     found = load(*same, other)
-    assert found.tools == [] and scoring.hash_of(found.tools) is None
+    assert found.tools == [] and run_rows.hash_of(found.tools) is None
     assert [line.split()[0] for line in str(found).splitlines()[1:3]] == ["ping", "pong"]
     scoring.require_same_tools(model(tmp_path / "model", tools_hash=tools_hash(TOOLS)), found)  # nothing to compare
     guide = {"user_content": "red", "tool_name": "change_app_title", "tool_arguments": '{"title": "x"}'}
     assert load(*same, guide).tools == TOOLS
-    held_out = scoring.load_held_out(str(tmp_path / "own.jsonl"), "", "auto")
+    held_out = run_rows.load_held_out(str(tmp_path / "own.jsonl"), "", "auto")
     assert len(held_out.held_out) == 4 and held_out.train == ()
     with pytest.raises(DataError, match="has no 'user_content'"):
         load(*same, data_format="guide")
@@ -199,12 +201,12 @@ def test_exactly_one_tflite_is_bundled(tmp_path):
     settings = TaskConfig(output=str(tmp_path), name="mine")
     (tmp_path / "other_q8_ekv1024.tflite").touch()
     with pytest.raises(ModelError, match=r"found 0 files mine_\*.tflite, expected one. Run to_tflite first"):
-        stages._tflite_of(settings)
+        task_steps._tflite_of(settings)
     (tmp_path / "mine_q8_ekv1024.tflite").touch()
-    assert stages._tflite_of(settings) == tmp_path / "mine_q8_ekv1024.tflite"
+    assert task_steps._tflite_of(settings) == tmp_path / "mine_q8_ekv1024.tflite"
     (tmp_path / "mine_q8_ekv2048.tflite").touch()
     with pytest.raises(ModelError, match="found 2 .*Remove .*mine_q8_ekv1024.tflite, mine_q8_ekv2048.tflite"):
-        stages._tflite_of(settings)
+        task_steps._tflite_of(settings)
 
 
 # ---- scores and what is stored
@@ -302,10 +304,10 @@ def test_origin_tells_rows_models_and_tools_apart(tmp_path):
 
 def test_seconds_of_a_step_are_added(tmp_path):
     for step in ("one", "two"):
-        with stages._timed(tmp_path, step):
+        with summary.timed(tmp_path, step):
             pass
     assert set(summary.read(tmp_path)["seconds"]) == {"one", "two"}
-    with pytest.raises(ZeroDivisionError), stages._timed(tmp_path, "three"):
+    with pytest.raises(ZeroDivisionError), summary.timed(tmp_path, "three"):
         raise ZeroDivisionError
     assert "three" not in summary.read(tmp_path)["seconds"]
     assert 0.01 < child.peak_memory_gb() < 1000
@@ -353,7 +355,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     assert record["base_sha256"] == files.sha256(folder / "model.safetensors")
     assert record["settings"]["learning_rate"] == 5e-5 and record["settings"]["warmup_ratio"] == 0.1
     assert "all weights fine-tuned with fgkit on 6 rows" in record["modifications"] and "; " in record["modifications"]
-    assert record["system_message"] == stages.prompts.DEFAULT_SYSTEM_MSG and "python" in record["versions"]
+    assert record["system_message"] == prompts.DEFAULT_SYSTEM_MSG and "python" in record["versions"]
     assert (tmp_path / "out" / "loss.png").is_file() and not list((tmp_path / "out").rglob("checkpoint-*"))
     found = summary.read(tmp_path / "out")
     assert found["files"]["model/model.safetensors"]["sha256"] == files.sha256(target / "model.safetensors")
@@ -446,21 +448,21 @@ def test_validate_stops_at_a_broken_folder_before_scoring(tmp_path, scored):
 
 def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkeypatch, capsys):
     tokenizer_folder(tmp_path / "model")
-    whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
-    monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
+    whole = [checks.Check(1, "files", "pass", "all are there.")]
+    monkeypatch.setattr(checks, "check_model_folder", lambda folder: whole)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
     found = stages.validate(settings, rows())
     assert len(scored) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
-    monkeypatch.setattr(stages.budget, "longest", lambda *_: 5000)
+    monkeypatch.setattr(budget, "longest", lambda *_: 5000)
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
     def broken(folder, asked, **_):
         return evaluation.score(asked.held_out, ["<pad><pad>"] * 4) | {"path": "elsewhere"}
 
-    monkeypatch.setattr(stages, "score_model", broken)
+    monkeypatch.setattr(score_steps, "score_model", broken)
     (tmp_path / summary.NAME).unlink()
     with pytest.raises(CheckFailed, match="<pad>"):
         stages.validate(settings, rows())
@@ -468,15 +470,15 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
 
 def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatch):
     tokenizer_folder(tmp_path / "model")
-    whole = [stages.checks.Check(1, "files", "pass", "all are there.")]
-    monkeypatch.setattr(stages.checks, "check_model_folder", lambda folder: whole)
+    whole = [checks.Check(1, "files", "pass", "all are there.")]
+    monkeypatch.setattr(checks, "check_model_folder", lambda folder: whole)
     plain = tuple(Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3))
 
     def score_model(folder, asked, **_):
         texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
         return evaluation.score(asked.held_out, texts)
 
-    monkeypatch.setattr(stages, "score_model", score_model)
+    monkeypatch.setattr(score_steps, "score_model", score_model)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
     assert len(stages.validate(settings, stages.Rows(TOOLS, (), rows(2).held_out + plain))) == 6
     (tmp_path / summary.NAME).unlink()
@@ -489,7 +491,7 @@ def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
     model(tmp_path / "model", system_message="Act.")
     asked = {}
     monkeypatch.setattr(base_model, "load", lambda folder: ("model", "tokenizer"))
-    monkeypatch.setattr(stages.examples, "encode", lambda tokenizer, text: [2, 3])
+    monkeypatch.setattr(examples, "encode", lambda tokenizer, text: [2, 3])
     monkeypatch.setattr(generation, "first_logits", lambda model, tokenizer, text: asked.update(text=text))
     monkeypatch.setattr(first_token, "logits_of", lambda path, ids: asked.update(ids=ids))
     monkeypatch.setattr(first_token, "compare", lambda reference, got: {"argmax_agrees": agrees, "cosine": cosine})
@@ -513,7 +515,7 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         return path
 
     monkeypatch.setattr(tflite, "convert", convert)
-    monkeypatch.setattr(stages.budget, "longest", lambda *_: 500)
+    monkeypatch.setattr(budget, "longest", lambda *_: 500)
     settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
     path = stages.convert(settings, rows())
     assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
@@ -528,7 +530,7 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
     (512, 512, 512), (513, 512, 2048), (2048, 1024, 2048), (2049, 1024, 4096), (4097, 1024, None), (5000, 6000, 6000)])
 def test_rows_that_do_not_fit_get_the_next_cache_aloud(tmp_path, monkeypatch, longest, asked, context):
     tokenizer_folder(tmp_path / "model")
-    monkeypatch.setattr(stages.budget, "longest", lambda *_: longest)
+    monkeypatch.setattr(budget, "longest", lambda *_: longest)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
     check = budget.check(settings, rows())
     assert check.status == ("fail" if context is None else "pass")
@@ -554,7 +556,7 @@ def test_bundle_records_where_it_comes_from(tmp_path, monkeypatch):
         output.write_text("bundle")
         return output
 
-    monkeypatch.setattr(stages.bundle, "create_task", create_task)
+    monkeypatch.setattr(bundle, "create_task", create_task)
     settings = TaskConfig(output=str(tmp_path), model=str(folder), name="mine", profile="google")
     path = stages.bundle_task(settings, rows())
     assert path == tmp_path / "mine.task" and seen["profile"] == "google"
@@ -629,7 +631,7 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_r
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
-    monkeypatch.setattr(stages.runtime_speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
+    monkeypatch.setattr(runtime_speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
     path = task_of(tmp_path)
@@ -691,7 +693,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(tmp
     (folder / name).write_bytes(b"other" + (folder / name).read_bytes()[5:])
     (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
     monkeypatch.setattr(tflite, "convert", work)
-    monkeypatch.setattr(stages.bundle, "create_task", work)
+    monkeypatch.setattr(bundle, "create_task", work)
     for step in (lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out")), rows()),
                  lambda: stages.bundle_task(TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ()))):
         with pytest.raises(ModelError, match=f"{name}: has other bytes than were written"):
@@ -718,6 +720,6 @@ def test_a_tuned_model_with_a_flipped_bit_is_not_kept(tmp_path):
     whole = len(header).to_bytes(8, "little") + header + bytes(8)
     (folder / "model.safetensors").write_bytes(whole)
     checksums.write(folder)
-    assert stages._is_whole_result(folder, {"style": "template"})
+    assert finetune_steps._is_whole_result(folder, {"style": "template"})
     (folder / "model.safetensors").write_bytes(whole[:-1] + b"\1")
-    assert not stages._is_whole_result(folder, {"style": "template"})
+    assert not finetune_steps._is_whole_result(folder, {"style": "template"})

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
-from fgkit import examples, files, prompts, scoring, stages, styles
+from fgkit import bundle, examples, files, prompts, scoring, stages, styles
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import ConfigError, DataError, ModelError
@@ -127,7 +127,7 @@ def bundled(monkeypatch):
         files.write_json(f"{output}.json", options["sidecar"] | {"sha256": files.sha256(output)})
         return output
 
-    monkeypatch.setattr(stages.bundle, "create_task", create_task)
+    monkeypatch.setattr(bundle, "create_task", create_task)
 
 
 def test_to_task_stores_the_style_and_refuses_another(tmp_path, bundled):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import bundle, examples, prompts, scoring
+from .. import bundle, examples, prompts, run_rows
 from .. import styles as prompt_styles
 from ..checks import Check
 from ..errors import FgkitError
@@ -86,12 +86,12 @@ def check_file(path: str | Path, *, model: str | Path | None = None, data: str =
     path = Path(path)
     if model is None and (path.parent / "model").is_dir():
         model = path.parent / "model"
-    rows = scoring.load_held_out(data, tools, format)
+    rows = run_rows.load_held_out(data, tools, format)
     try:
         told = bundle.read_record(path) if path.is_file() else None
     except FgkitError:  # check 3 says so
         told = None
-    if told is None or rows.tools and told.get("tools_hash") not in (None, scoring.hash_of(rows.tools)):
+    if told is None or rows.tools and told.get("tools_hash") not in (None, run_rows.hash_of(rows.tools)):
         why = "there is no .json beside it that tells the prompt style" if told is None else (
             "it was trained with other tools than these: give --tools and --data")
         return check_bundle(path, model=model, untold=f"{why}.")

@@ -56,7 +56,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score a model folder or a bundle, alone or against another model's answers to the same rows."""
-    from .. import evaluation, scoring
+    from .. import evaluation, run_rows, scoring
     from ..files import write_json
     from ..scores import paired, score_report
 
@@ -64,7 +64,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
     other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
-    rows = scoring.load_held_out(options.data, options.tools, options.format)
+    rows = run_rows.load_held_out(options.data, options.tools, options.format)
     if other:
         paired.require_rows(other, rows.held_out)
     if path.is_dir():
@@ -126,11 +126,11 @@ def tools(options: argparse.Namespace) -> int:
 
 def prompt(options: argparse.Namespace) -> int:
     """Show the prompt of a text or a row, and where another style's differs."""
-    from .. import scoring
+    from .. import run_rows
     from ..tools import load_tools
     from . import lint, prompt_view
 
-    data, _, tools_file = scoring.data_files(options.data, "", options.tools)
+    data, _, tools_file = run_rows.data_files(options.data, "", options.tools)
     tools = load_tools(tools_file)
     record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
     tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
@@ -195,7 +195,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def chat(options: argparse.Namespace) -> int:
     """Ask a bundle one question, or what is typed."""
-    from ..scoring import data_files
+    from ..run_rows import data_files
     from .chat import chat
 
     return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)

@@ -18,7 +18,7 @@ from ..config import OFFLINE, FinetuneConfig
 from ..data_report import report
 from ..errors import FgkitError, ModelError
 from ..files import cache_dir, write_json
-from ..scoring import data_files
+from ..run_rows import data_files
 from ..tools import lint_tools, load_tools
 
 

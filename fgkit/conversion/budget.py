@@ -11,7 +11,8 @@ import sys
 from .. import checks, examples, tflite
 from ..base_model import load_tokenizer
 from ..config import TfliteConfig
-from ..scoring import Rows, prompt_styles, system_message_of
+from ..run_rows import Rows
+from ..scoring import prompt_styles, system_message_of
 
 
 def longest(settings: TfliteConfig, rows: Rows) -> int:

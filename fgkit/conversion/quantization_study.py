@@ -23,10 +23,12 @@ from ..gate import Verdict, gate
 from ..plot_look import BLUE, INK, VERMILION, new, save
 from ..prompt_text.wire import nearest
 from ..run_folder import summary
+from ..run_rows import Rows, rows_hash
 from ..scores import paired, score_table
-from ..scoring import Rows, prompt_styles, rows_hash, score_bundle
+from ..scoring import prompt_styles, score_bundle
 from ..serving import runtime_speed
-from ..stages import score_tuned, sidecar
+from ..steps.score_steps import score_tuned
+from ..steps.task_steps import sidecar
 from . import quantization
 from .quantization import QUANTIZATIONS
 

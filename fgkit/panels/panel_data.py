@@ -13,7 +13,7 @@ from ..errors import FgkitError
 from ..evaluation import KIND_LABELS
 from ..records import KINDS, NO_CALL, Record
 from ..row_formats.messages import content_text
-from ..scoring import Rows
+from ..run_rows import Rows
 from . import markup
 
 SHOWN_ROWS = 300  # of those that pass the filter; a browser's list gets slow with more

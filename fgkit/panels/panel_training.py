@@ -22,7 +22,7 @@ from ..config import FinetuneConfig
 from ..engine import devices
 from ..engine.watching import Watch
 from ..errors import FgkitError
-from ..scoring import Rows
+from ..run_rows import Rows
 from . import markup
 from .estimate import Estimate, duration, estimate
 

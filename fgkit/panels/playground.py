@@ -13,7 +13,7 @@ from .. import progress
 from ..config import FinetuneConfig, TaskConfig
 from ..errors import FgkitError
 from ..records import Record, request
-from ..scoring import Rows
+from ..run_rows import Rows
 from ..serving import asking
 from . import markup
 

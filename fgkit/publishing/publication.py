@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import base_model, evaluation, progress, prompts, scoring, styles
+from .. import base_model, evaluation, progress, prompts, run_rows, scoring, styles
 from ..bundle import NOTICE, notice_text
 from ..credentials import REMEDY, kind
 from ..errors import BundleError, CheckFailed, FgkitError
@@ -191,12 +191,12 @@ def _doubts(sidecars: dict[Path, dict], scores: dict[str, dict]) -> Iterator[str
 
 def _data_files(settings: dict[str, Any], facts: dict[str, Any], told: dict[str, Any]) -> list[File]:
     """The rows, which must be those of the training."""
-    rows, held_out, _ = scoring.data_files(settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", ""))
+    rows, held_out, _ = run_rows.data_files(settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", ""))
     loaded = load_data(rows, held_out, facts.get("tools") or [], seed=settings.get("seed", 42),
                        format=settings.get("data_format", "auto"))
     wanted = {"training": (facts.get("rows_sha256"), loaded.train),
               "held-out": ((told["tuned"] or {}).get("rows_sha256"), loaded.held_out)}
-    changed = [name for name, (digest, records) in wanted.items() if digest != scoring.rows_hash(records)]
+    changed = [name for name, (digest, records) in wanted.items() if digest != run_rows.rows_hash(records)]
     if changed:
         raise FgkitError(f"{rows}: the {' and '.join(changed)} rows are not those that the model was trained and scored on. "
                          "Restore the file, or publish without the data.")

@@ -26,7 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from .. import scoring
+from .. import run_rows, scoring
 from ..config import FinetuneConfig, TaskConfig, TfliteConfig
 from ..engine import devices
 from ..errors import DataError, FgkitError
@@ -54,7 +54,7 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def recording(*arguments: P.args, **options: P.kwargs) -> T:
         settings: Any = arguments[0] if arguments else options["settings"]
-        rows = next((value for value in (*arguments, *options.values()) if isinstance(value, scoring.Rows)), None)
+        rows = next((value for value in (*arguments, *options.values()) if isinstance(value, run_rows.Rows)), None)
         with locks.only_step(settings.folder):
             if function.__name__ not in STEPS[stage_of(settings)] or not devices.main_process():
                 return function(*arguments, **options)
@@ -66,7 +66,7 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def recorded(settings: Any, name: str, rows: scoring.Rows | None = None) -> Iterator[dict[str, bool]]:
+def recorded(settings: Any, name: str, rows: run_rows.Rows | None = None) -> Iterator[dict[str, bool]]:
     """Write down that a step runs and, at the end of the block, how it ended and what it left.
 
     Args:
@@ -182,7 +182,7 @@ def fingerprint(stage: str, settings: Any, inputs: dict[str, str]) -> str:
 
 def _inputs(settings: Any) -> dict[str, str]:
     """The files a stage reads and their SHA-256: data and tools, the model it starts from, what it bundles."""
-    found, stage = scoring.sources(settings), stage_of(settings)
+    found, stage = run_rows.sources(settings), stage_of(settings)
     folder = Path(settings.base).expanduser() if stage == "finetune" and settings.base else None
     if stage != "finetune":
         folder = settings.model_folder

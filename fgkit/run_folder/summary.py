@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..child import peak_memory_gb
+from ..engine import devices
 from ..errors import FgkitError
 from ..files import read_json, sha256, write_json
 from ..gate import HEAD
@@ -58,6 +63,15 @@ def update(folder: Path, **parts: Any) -> dict[str, Any]:
         summary[key] = summary[key] | value if key in _MERGED else value
     write_json(folder / NAME, summary)
     return summary
+
+
+@contextmanager
+def timed(folder: Path, what: str) -> Iterator[None]:
+    """Put the seconds of a block, and the most memory held so far, into the summary; of several processes the main one does."""
+    start = time.monotonic()
+    yield
+    if devices.main_process():
+        update(folder, seconds={what: round(time.monotonic() - start, 1)}, peak_memory_gb={what: peak_memory_gb()})
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from ..progress import bar, note
 from ..records import Record
 
 if TYPE_CHECKING:
+    from ..run_rows import Rows
     from ..runtime import Runtime
-    from ..scoring import Rows
 
 ENOUGH = 24  # rows: it is told whether a way works, not how well
 QUESTION = "question alone, wrapped"

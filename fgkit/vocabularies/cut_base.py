@@ -26,7 +26,7 @@ from ..bundle import NOTICE, notice_text
 from ..errors import ConfigError, ModelError
 from ..files import read_json, replacing, require_space, sha256, write_json, write_text
 from ..run_folder import checksums
-from ..scoring import Rows
+from ..run_rows import Rows
 from . import languages, vocabulary
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The steps of the notebooks; `fgkit.stages` has them all."""
