@@ -129,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
                           "card into this folder")
     evaluate.add_argument("--style", metavar="STYLE",
                           help="prompt style, one that the model was trained in (default: the first stored with it)")
+    evaluate.add_argument("--constrained", action="store_true", help="have a .litertlm's conversations allow only text or whole "
+                          "calls of the declared tools (docs/bundles.md); the gate's scores are without")
 
     check = command("check", commands.check, "look into a finished bundle of any origin: ten numbered checks, without running it",
                     "check run/functiongemma-flutter.task")

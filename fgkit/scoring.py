@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import bundle, evaluation, examples, progress, prompts, styles
 from .archives.profiles import BAKED
-from .errors import ModelError
+from .errors import ConfigError, ModelError
 from .files import read_json, sha256
 from .run_rows import Rows, hash_of, rows_hash
 from .serving import runtime_conversations, sending
@@ -57,7 +57,7 @@ def load_to_answer(folder: Path) -> tuple[Any, Any]:
 
 
 def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
-                 tokenizer_folder: Path | None = None, try_ways: bool = True) -> dict[str, Any]:
+                 tokenizer_folder: Path | None = None, try_ways: bool = True, constrained: bool = False) -> dict[str, Any]:
     """Score a bundle in LiteRT-LM as an app uses it: a `.task` is sent whole prompts, a `.litertlm` holds conversations.
 
     A `.litertlm` whose style is no conversation's is sent whole prompts, too. The score's `sent` says which it was, and
@@ -70,6 +70,9 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         style: prompt styles, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer counts the longest answer; without one characters do.
         try_ways: also see which ways of sending a question to a `.task` work; the score's `ways` tells.
+        constrained: have conversations allow only text or calls of the declared tools (`serving.call_grammar`).
+    Raises:
+        ConfigError: `constrained` where no conversation is held.
     """
     from .runtime import Runtime
 
@@ -80,8 +83,11 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
 
         longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
     conversing = path.suffix == ".litertlm" and style[0] in runtime_conversations.STYLES
+    if constrained and not conversing:
+        raise ConfigError(f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
+                          f"those are held with a .litertlm in style {' or '.join(runtime_conversations.STYLES)}. Score "
+                          "the run's .litertlm, or leave --constrained off.")
     as_trained: dict[str, int] = {}
-
     ways: dict[str, Any] = {}
 
     def answers(texts: list[str], name: str) -> list[str]:
@@ -93,7 +99,8 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         if not conversing:
             return runtime.generate_all(texts, longest)
         found, as_trained[name] = runtime_conversations.ask_all(runtime, rows.held_out, rows.tools, texts,
-                                                                system_message=system_message, max_new_tokens=longest)
+                                                                system_message=system_message, max_new_tokens=longest,
+                                                                constrained=constrained)
         return found
 
     with Runtime(path) as runtime:
@@ -102,7 +109,7 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
                        end_tag_cut=runtime.end_tag_cut and not conversing)
     sent = {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]} if conversing else {
         "sent": sending.QUESTION if baked else "prompt", "ways": ways}
-    return score | origin(path, rows) | sent
+    return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
 
 
 def _score(rows: Rows, system_message: str, style: Sequence[str], answers: Callable[[list[str], str], list[str]], *,
@@ -135,10 +142,15 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
                        style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1])
 
 
-def score_file(path: Path, rows: Rows, *, style: str | None = None) -> dict[str, Any]:
-    """Score any finished bundle, with what the JSON beside it says about its prompts; `style` as in `score_folder`."""
+def score_file(path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False) -> dict[str, Any]:
+    """Score any finished bundle, with what the JSON beside it says about its prompts.
+
+    Args:
+        path, rows: the bundle; tools and held-out rows.
+        style, constrained: as for `score_folder` and `score_bundle`.
+    """
     system_message, style = bundle_prompt(path, rows.tools, style)
-    return score_bundle(path, rows, system_message=system_message, style=(style,))
+    return score_bundle(path, rows, system_message=system_message, style=(style,), constrained=constrained)
 
 
 def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str, str]:

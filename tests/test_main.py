@@ -147,8 +147,8 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     score = {"n": 1, "parse_rate": 1.0, "tool_accuracy": 1.0, "exact_match": 0.5, "per_tool": {
         "change_background_color": {"n": 1, "tool_accuracy": 1.0, "exact_match": 0.5}}}
 
-    def score_file(path, rows, style):
-        seen.update(path=path, rows=rows, style=style)
+    def score_file(path, rows, style, constrained):
+        seen.update(path=path, rows=rows, style=style, constrained=constrained)
         return score
 
     monkeypatch.setattr(scoring, "score_file", score_file)
@@ -159,8 +159,10 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
     assert json.loads((tmp_path / "o.json").read_text()) == score
     assert seen["path"] == tmp_path / "x.litertlm" and seen["style"] == "template"
     assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
-    assert main("evaluate", tmp_path / "x.litertlm")[0] == 0  # without --data: the example's held-out rows
-    assert len(seen["rows"].held_out) >= 150
+    assert not seen["constrained"]
+    assert main("evaluate", tmp_path / "x.litertlm", "--constrained")[0] == 0  # without --data: the example's held-out rows
+    assert len(seen["rows"].held_out) >= 150 and seen["constrained"]
+    assert main("evaluate", tmp_path, "--constrained")[::2] == (2, f"fgkit: {tmp_path}: expected a .litertlm.\n")
 
 
 def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
@@ -168,7 +170,7 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
 
     right, asked = [], []
 
-    def score_file(path, found, style):
+    def score_file(path, found, style, constrained):
         asked.append(path)
         return evaluation.score(found.held_out, [completion(row.calls) if right else "no" for row in found.held_out])
 
@@ -197,7 +199,7 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
 def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
     (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
     seen = []
-    monkeypatch.setattr(scoring, "score_file", lambda path, rows, style: seen.append(rows) or evaluation.score(
+    monkeypatch.setattr(scoring, "score_file", lambda path, rows, **_: seen.append(rows) or evaluation.score(
         rows.held_out, ["no"] * len(rows.held_out)))
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     assert main("evaluate", tmp_path / "x.litertlm", "--data", tmp_path / "rows.csv")[0] == 0

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 
 import pytest
+import tiny
 from hypothesis import HealthCheck, given, settings
 from test_bundle import tiny_tokenizer
 from test_prompts import TOOLS as ANY_TOOLS
 from test_prompts import USER, call, tool
 from test_style_litert_lm import Declared, no_nul, plain_floats
-from test_tflite import tiny_tflite
+from test_tflite import TINY, tiny_tflite
 
 from fgkit import bundle, prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import BundleError, CallSyntaxError, PromptError, ToolError
 from fgkit.records import request
 from fgkit.runtime import Runtime
-from fgkit.serving import runtime_conversations
+from fgkit.serving import call_grammar, runtime_conversations
 from fgkit.tflite import quiet_stderr
 
+ROOM = {"type": "function", "function": {"name": "go", "description": "Goes.", "parameters": {
+    "type": "object", "required": ["room", "fast"], "properties": {
+        "room": {"type": "string", "enum": ["living room", "office #2"]}, "fast": {"type": "boolean"}}}}}
 DEVELOPER = {"role": "developer", "content": prompts.DEFAULT_SYSTEM_MSG}
 
 
@@ -106,7 +110,7 @@ def test_calls_that_the_runtime_cannot_read_are_a_wrong_answer(runtime, monkeypa
         def render_message_to_string(self, message):
             return "prompt"
 
-        def send_message(self, message):
+        def send_message(self, message, response_format):
             os.write(2, b"E0000 00:00 1 x.cc:1] INVALID_ARGUMENT: Failed to parse tool calls from code block: calll:ping{}\n")
             raise RuntimeError("litert_lm_conversation_send_message failed")
 
@@ -117,8 +121,33 @@ def test_calls_that_the_runtime_cannot_read_are_a_wrong_answer(runtime, monkeypa
         parse(reply.as_model_text())
 
 
-def test_what_does_not_fit_or_is_not_offered_is_one_message(runtime):
+def test_a_constrained_answer_is_what_the_grammar_allows(tmp_path, monkeypatch):
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    tiny.tokenizer_files(tmp_path)  # a piece for every ASCII sign, and here for long words: the tiny KV cache holds 72 tokens
+    declared = {"type": "function", "function": {"name": "go", "description": ""}}
+    model = ModelProto.FromString((tmp_path / "tokenizer.model").read_bytes())
+    words = ["developer", "declaration:go{description:", "user", "model", "call:go{", "room:"]
+    for number in range(TINY["vocab_size"] - len(model.pieces)):
+        model.pieces.add(piece=words[number] if number < len(words) else chr(0x100 + number), type=4)
+    (tmp_path / "tokenizer.model").write_bytes(model.SerializeToString())
+    path = bundle.create_litertlm(tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "tiny.litertlm",
+                                  style="template", sidecar={})
+    monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
+    one_call = call_grammar.pattern([ROOM]).removeprefix(call_grammar._TEXT).replace(")*(", "){1}(")
+    monkeypatch.setattr(call_grammar, "pattern", lambda tools: one_call)  # of a random network: text would go on and on
+    with Runtime(path) as runtime:
+        reply = runtime_conversations.ask(runtime, [USER], [declared], max_new_tokens=40, constrained=True)
+        free = runtime_conversations.ask(runtime, [USER], [declared], max_new_tokens=40)
+    assert reply.calls and not free.calls
+    (made,) = reply.calls
+    assert made.name == "go" and made.arguments.keys() == {"fast", "room"}
+    assert made.arguments["fast"] in (True, False) and made.arguments["room"] in ("living room", "office #2")
+
+
+def test_what_does_not_fit_or_cannot_be_said_is_one_message(runtime, monkeypatch):
     with pytest.raises(BundleError, match="tiny.litertlm: LiteRT-LM's conversation failed .*larger"):
         runtime_conversations.ask(runtime, [{"role": "user", "content": "hello " * 300}], [], max_new_tokens=2)
-    with pytest.raises(BundleError, match="may not know this vocabulary: leave constrained decoding off"):
-        runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=2, constrained=True)
+    monkeypatch.setattr(call_grammar, "pattern", lambda tools: "\u20ac")  # no piece, and bytes are spelt otherwise
+    with pytest.raises(BundleError, match="doesn't satisfy the grammar.* or leave constrained decoding off"):
+        runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=4, constrained=True)

@@ -23,7 +23,7 @@ from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, Fgkit
 from fgkit.prompts import completion
 from fgkit.records import Record, request
 from fgkit.run_folder import checksums, summary
-from fgkit.serving import runtime_speed, sending
+from fgkit.serving import runtime_conversations, runtime_speed, sending
 from fgkit.steps import finetune_steps, score_steps, task_steps
 from fgkit.tools import load_tools, tools_hash
 
@@ -628,6 +628,20 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(tmp_path, fake_r
                for text in fake_runtime.asked)
     monkeypatch.setattr(fake_runtime, "end_tag_cut", False)  # a bundle that does not stop there has to write the tag
     assert scoring.score_file(path, rows(3))["parse_rate"] == 0.0
+    with pytest.raises(ConfigError, match="functiongemma-flutter.task: constrained decoding was asked for, .*in conversations only"):
+        scoring.score_file(path, rows(3), constrained=True)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_conversations_are_constrained_when_asked_and_the_score_says_so(tmp_path, fake_runtime, monkeypatch, constrained):
+    def ask_all(runtime, asked, tools, texts, **options):
+        assert options["constrained"] is constrained
+        return [completion([RED])] * len(asked), len(asked)
+
+    monkeypatch.setattr(runtime_conversations, "ask_all", ask_all)
+    (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
+    score = scoring.score_file(tmp_path / "x.litertlm", rows(3), constrained=constrained)
+    assert score["sent"] == "conversation" and score.get("constrained", False) is constrained
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):

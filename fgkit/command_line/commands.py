@@ -67,12 +67,12 @@ def evaluate(options: argparse.Namespace) -> int:
     rows = run_rows.load_held_out(options.data, options.tools, options.format)
     if other:
         paired.require_rows(other, rows.held_out)
-    if path.is_dir():
+    if path.is_dir() and not options.constrained:
         score = scoring.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
-        score = scoring.score_file(path, rows, style=options.style)
+        score = scoring.score_file(path, rows, style=options.style, constrained=options.constrained)
     else:
-        raise FgkitError(f"{path}: expected a model folder, a .task or a .litertlm.")
+        raise FgkitError(f"{path}: expected {'a .litertlm' if options.constrained else 'a model folder, a .task or a .litertlm'}.")
     named = {path.name: score}
     if other:
         named = {Path(options.against).name: other} | named

@@ -21,6 +21,7 @@ from ..progress import bar, note
 from ..records import Record
 from ..runtime import reason
 from ..tflite import quiet_stderr
+from . import call_grammar
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -57,9 +58,9 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
         messages: as `prompts.render` takes them; the last one is the user's or a tool's.
         tools: what the conversation declares.
         max_new_tokens: longest answer.
-        constrained: have the runtime allow only what its grammar of calls knows.
+        constrained: have the runtime allow only text or calls of these tools, see `call_grammar`.
     Raises:
-        BundleError: the prompt does not fit, or LiteRT-LM has no grammar for this vocabulary.
+        BundleError: the prompt does not fit, or the vocabulary has no piece for what must come next.
     """
     import litert_lm
 
@@ -75,7 +76,10 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
         def execute(self, param: Any) -> None:
             raise NotImplementedError
 
-    config = litert_lm.interfaces.ConstrainedDecodingConfig(enable=True) if constrained else None
+    config = allowed = None
+    if constrained:  # enabled from the start, LiteRT-LM asks a grammar of its own as well, which refuses every cut vocabulary
+        config = litert_lm.ConstrainedDecodingConfig(enable=False, provider=litert_lm.LiteRtLmConstraintProviderType.LL_GUIDANCE)
+        allowed = litert_lm.ResponseFormat.regex(call_grammar.pattern(tools))
     prompt = ""
     with quiet_stderr() as said:
         try:
@@ -84,14 +88,15 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
                     automatic_tool_calling=False, sampler_config=runtime._sampler, max_output_tokens=max_new_tokens,
                     constrained_decoding_config=config) as conversation:
                 prompt = conversation.render_message_to_string(messages[-1])
-                answer = conversation.send_message(messages[-1]).to_json()
+                if config:
+                    config.enable = True  # LiteRT-LM's Python asks for it where a response has a format
+                answer = conversation.send_message(messages[-1], response_format=allowed).to_json()
         except RuntimeError as error:
             if prompt and (unread := _UNREAD.search(said())):  # an app gets this error, too: the answer is wrong
                 return Reply(runtime._start_token + prompt, (), f"<start_function_call>{unread[1].strip()}")
             raise BundleError(f"{runtime.path}: LiteRT-LM's conversation failed ({reason(said(), error)}). "
-                              + ("Its grammar of calls may not know this vocabulary: leave constrained decoding off."
-                                 if constrained else "Shorten the tool declarations or convert with a larger "
-                                 "kv_cache_max_len.")) from error
+                              "Shorten the tool declarations or convert with a larger kv_cache_max_len"
+                              + (", or leave constrained decoding off." if constrained else ".")) from error
     made = tuple(Call(call["function"]["name"], call["function"].get("arguments") or {})
                  for call in answer.get("tool_calls", ()))
     content = answer.get("content") or ""
@@ -100,7 +105,7 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
 
 
 def ask_all(runtime: Runtime, rows: Sequence[Record], tools: list[dict], trained: Sequence[str], *,
-            system_message: str, max_new_tokens: int, progress: bool = True) -> tuple[list[str], int]:
+            system_message: str, max_new_tokens: int, constrained: bool = False, progress: bool = True) -> tuple[list[str], int]:
     """Ask every row in a conversation of its own.
 
     Args:
@@ -109,12 +114,12 @@ def ask_all(runtime: Runtime, rows: Sequence[Record], tools: list[dict], trained
         tools: what rows without tools of their own declare.
         trained: the prompt of each row as it is trained; where the runtime's is another, the first difference is shown.
         system_message: developer text; empty for the official sentence.
-        max_new_tokens: longest answer.
+        max_new_tokens, constrained: as for `ask`.
         progress: show a bar.
     Returns:
         the answers as model text, and how many prompts were the trained ones.
     """
-    replies = [ask(runtime, *examples.conversation_of(row, tools, system_message), max_new_tokens=max_new_tokens)
+    replies = [ask(runtime, *examples.conversation_of(row, tools, system_message), max_new_tokens=max_new_tokens, constrained=constrained)
                for row in bar(rows, desc=f"{runtime.path.name}, conversations", unit="row", disable=not progress)]
     other = [(reply.prompt, text) for reply, text in zip(replies, trained) if reply.prompt != text]
     if other:
