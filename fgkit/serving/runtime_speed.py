@@ -49,7 +49,7 @@ def measure(path: str | Path, *, threads: int | None = None, prefill_tokens: int
 
 
 def _run(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    code = "import sys; from fgkit.serving.runtime_speed import _worker; _worker(sys.argv[1])"
+    code = "import sys; from fgkit.serving import runtime_speed; runtime_speed._worker(sys.argv[1])"
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen([sys.executable, "-c", code, json.dumps(request)], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, stderr=said, env=os.environ | {"PYTHONPATH": python_path()})
