@@ -338,30 +338,27 @@ def _languages(found: dict[str, Any], emoji: bool) -> str:
 
 
 def plot(results: dict[str, dict[str, Any]], recipes: Sequence[str], path: Path) -> Path:
-    """Size of the `.task` against exact match with its interval, and against writing speed; a line for each way to store weights."""
-    from fgkit.plot_look import BLUE, GREEN, INK, VERMILION, new, save
+    """Pieces against the bytes of the `.task`, exact match with its interval, and writing speed; a line for each way to store weights."""
+    from fgkit.plot_look import BLUE, GREEN, VERMILION, new, save
 
-    figure, axes = new(9.5, 4.4, 1, 2)
-    for recipe, color, marker in zip(recipes, (BLUE, VERMILION, GREEN), "osX"):
-        points = sorted((one["bytes"] / 1e6, one, name) for name, found in results.items()
-                        if (one := found.get("variants", {}).get(recipe)))
-        sizes = [size for size, *_ in points]
-        rates = [100 * one["exact_match"] for _, one, _ in points]
-        ends = [[100 * abs(one["exact_match"] - one["intervals"]["exact_match"][side]) for _, one, _ in points] for side in (0, 1)]
-        axes[0].errorbar(sizes, rates, yerr=ends, color=color, marker=marker, capsize=3, label=recipe)
-        speeds = [one["speed"]["decode_tokens_per_second"] for _, one, _ in points]
-        axes[1].plot(sizes, speeds, color=color, marker=marker, label=recipe)
-        if recipe == recipes[0]:
-            for place, heights in ((0, rates), (1, speeds)):
-                for number, (size, height, (_, _, name)) in enumerate(zip(sizes, heights, points)):
-                    axes[place].annotate(f"{int(name):,}" if name.isdigit() else "all pieces", (size, height), fontsize=8, color=INK,
-                                         textcoords="offset points", xytext=(7, -14 if number % 2 else 6))
-    axes[0].set_ylabel("exact match (%), line: 95% interval")
-    axes[1].set_ylabel("written tokens a second")
-    axes[1].set_ylim(bottom=0)
-    for one in axes:
-        one.set_xlabel("size of the .task (MB)")
-    axes[1].legend(fontsize=8, loc="lower left")
+    names = sorted((name for name, found in results.items() if found.get("variants")),
+                   key=lambda name: int(name) if name.isdigit() else sys.maxsize)
+    figure, axes = new(11, 3.8, 1, 3)
+    for number, (recipe, color, marker) in enumerate(zip(recipes, (BLUE, VERMILION, GREEN), "osX")):
+        points = [(place + 0.08 * (number - 1), one) for place, name in enumerate(names)
+                  if (one := results[name]["variants"].get(recipe))]
+        places, look = [place for place, _ in points], {"color": color, "marker": marker, "label": recipe}
+        ends = [[100 * abs(one["exact_match"] - one["intervals"]["exact_match"][side]) for _, one in points] for side in (0, 1)]
+        axes[0].plot(places, [one["bytes"] / 1e6 for _, one in points], **look)
+        axes[1].errorbar(places, [100 * one["exact_match"] for _, one in points], yerr=ends, capsize=3, **look)
+        axes[2].plot(places, [one["speed"]["decode_tokens_per_second"] for _, one in points], **look)
+    for one, label in zip(axes, ("size of the .task (MB)", "exact match (%), line: 95% interval", "written tokens a second")):
+        one.set_ylabel(label)
+        one.set_xlabel("pieces of text")
+        one.set_xticks(range(len(names)), [f"{int(name):,}" if name.isdigit() else "all" for name in names], fontsize=8)
+    for one in (axes[0], axes[2]):
+        one.set_ylim(bottom=0)
+    axes[0].legend(fontsize=8, loc="upper left")
     return save(figure, path)
 
 
