@@ -24,7 +24,7 @@ def test_rows_are_spelt_as_an_unseen_text_would_be(run) -> None:
     folder, records, tokenizer, rows = run
     found = respelling.unseen(folder, records, rows, TOOLS, max_length=4096)
     record = files.read_json(folder / "vocabulary.json")
-    assert record["rows_only"] and set(record["rows_only"]) < set(range(368, record["pieces"]))
+    assert record["not_in_second_spelling"] and set(record["not_in_second_spelling"]) < set(range(368, record["pieces"]))
     assert 0 < len(found) <= len(rows)
     by_text = {tokenizer.decode(row.tokens): row for row in rows}
     for other in found:
@@ -32,7 +32,7 @@ def test_rows_are_spelt_as_an_unseen_text_would_be(run) -> None:
         prompt, before = other.tokens[:other.prompt_length], row.tokens[:row.prompt_length]
         assert tokenizer.decode(prompt) == tokenizer.decode(before)
         assert other != row and len(other.tokens) > len(row.tokens)
-        assert not set(record["rows_only"]) & {token for token in other.tokens if len(tokenizer.decode(token)) > 1}
+        assert not set(record["not_in_second_spelling"]) & {token for token in other.tokens if len(tokenizer.decode(token)) > 1}
         shared = before.index(105, 2)  # the developer's turn
         assert prompt[:shared] == before[:shared]
 
@@ -44,3 +44,19 @@ def test_a_spelling_that_is_too_long_is_left_out(run) -> None:
 
 def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
     assert respelling.unseen(base, (), [], TOOLS, max_length=4096) == []
+
+
+def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(base, tmp_path, monkeypatch) -> None:  # noqa: F811
+    rows = run_rows(*TRAINED)
+    small = needed(tmp_path / "small", base, rows)
+
+    def second(name: str, size: int) -> list[list[int]]:
+        start = cut_base.cut_vocabulary(settings_of(tmp_path / name, size), found_base(base), rows)
+        tokenizer = base_model.load_tokenizer(start.folder)
+        trained = examples.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
+        return [tokenizer.convert_ids_to_tokens(row.tokens)
+                for row in respelling.unseen(start.folder, rows.train, trained, TOOLS, max_length=4096)]
+
+    wanted, few = second("small", small), second("large", small + 60)
+    monkeypatch.setattr(cut_base, "SPELT_AS", small)
+    assert second("as small", small + 60) == wanted != few

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..config import FinetuneConfig
 
 FILE = "vocabulary.json"
-REVISION = 3  # raise when what is written changes, so that folders of earlier runs are made again
+REVISION = 4  # raise when what is written changes, so that folders of earlier runs are made again
+SPELT_AS = 32_768  # the second spelling is that of a vocabulary of at most this size: a larger one leaves too few rows to learn from
 _TABLES = ("embed_tokens.weight", "lm_head.weight")  # one row a piece; a tied head is not stored
 
 
@@ -78,8 +79,8 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         texts: what must be encoded as before.
         base: name of the model in `folder`, as the record tells it.
         made_from: what tells these inputs from others.
-        shared: those of the texts that every prompt repeats; the pieces that only the others need are listed, because a
-            user's next sentence will miss such (see `respelling`).
+        shared: those of the texts that every prompt repeats. Pieces that a vocabulary of at most `SPELT_AS` has only for the
+            others are listed, because a user's next sentence will miss such (see `respelling`).
     Raises:
         ConfigError: the size does not fit; ModelError: a file of the base is not what it should be.
     """
@@ -88,7 +89,7 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
     pieces = vocabulary.Pieces((folder / "tokenizer.model").read_bytes())
     foreign = languages.foreign(_table(folder, len(pieces)), pieces, vocabulary.segments(texts))
     ids = vocabulary.choose(pieces, size, texts, foreign=foreign)
-    without_rows = set(vocabulary.choose(pieces, size, texts, needed=shared, foreign=foreign))
+    without_rows = set(vocabulary.choose(pieces, min(size, SPELT_AS), texts, needed=shared, foreign=foreign))
     require_space(target.parent, (folder / "model.safetensors").stat().st_size, "the base with fewer pieces")
     with replacing(target) as part:
         part.mkdir()
@@ -104,7 +105,7 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
         whole = {"of": len(pieces), "ids": range(len(pieces))} | (read_json(folder / FILE) if described(folder) else {})
         write_text(part / FILE, json.dumps({"pieces": size, "of": whole["of"], "made_from": made_from,
-                                            "rows_only": [new for new, old in enumerate(ids) if old not in without_rows],
+                                            "not_in_second_spelling": [new for new, old in enumerate(ids) if old not in without_rows],
                                             "ids": [whole["ids"][index] for index in ids]}) + "\n")
         _check(part, pieces, ids, vocabulary.segments(texts))
         checksums.write(part)

@@ -4,8 +4,8 @@ In: a cut base and its training rows. Out: token rows to train beside the usual 
 
 The pieces of the training rows are all kept, those of a user's next sentence are not: `▁Nina` is then `▁N`, `ina`. Without
 this, a model meets such spellings for the first time when it has to copy them, and says another name. A row is spelt here
-as it would be if it had not been there when the pieces were chosen; `vocabulary.json` lists the pieces that only rows
-brought in.
+as it would be if it had not been there when the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json`
+lists the others.
 
 >>> rows += unseen(base.folder, records, rows, tools, max_length=1024)
 """
@@ -37,10 +37,10 @@ def unseen(folder: Path, records: Sequence[Record], rows: Sequence[Row], tools: 
         tools, more: as for `examples.tokenize_records`.
         max_length: longest row in tokens; a spelling that is longer is left out.
     """
-    rows_only = read_json(folder / FILE).get("rows_only") if (folder / FILE).is_file() else None
-    if not rows_only:
+    gone = read_json(folder / FILE).get("not_in_second_spelling") if (folder / FILE).is_file() else None
+    if not gone:
         return []
-    spelt = examples.tokenize_records(records, tools, tokenizer_without(folder, rows_only), max_length=sys.maxsize, **more)
+    spelt = examples.tokenize_records(records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more)
     return [other for row, other in zip(rows, spelt, strict=True) if other != row and len(other.tokens) <= max_length]
 
 
