@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import own_wheel
 import pytest
 import tiny_conversion
 
@@ -95,8 +95,7 @@ def runtime(tmp_path_factory) -> Iterator[Path]:
         (site / path.name).symlink_to(path)
     pip("install", "--quiet", "--no-deps", "-r", FREEZE, python=python)
     (folder / "before.json").write_text(pip("list", "--format", "json", python=python))
-    copy = shutil.copytree(ROOT, folder / "copy", ignore=shutil.ignore_patterns(".*", "run", "run_*", "build", "*.egg-info"))
-    pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
+    own_wheel.build(folder)
     install_as("finetune", folder, python)
     yield python
     subprocess.Popen(["rm", "-rf", str(folder)])  # gigabytes, which later tests may need; minutes, which nobody waits for

@@ -7,12 +7,12 @@ import configparser
 import importlib.metadata
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import own_wheel
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -180,18 +180,7 @@ def test_colab_files_move_what_must_move_and_touch_nothing_else():
 # ---- what ships
 
 def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
-    copy = tmp_path / "source"
-    copy.mkdir()
-    for path in ROOT.iterdir():  # a copy, because setuptools writes build/ and ships what an earlier build left there
-        if path.name in ("fgkit", "data", "notebooks", "requirements"):
-            shutil.copytree(path, copy / path.name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-        elif path.is_file():
-            shutil.copy(path, copy)
-    built = subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
-                            "--quiet", "--wheel-dir", str(tmp_path), str(copy)],
-                           capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = own_wheel.build(tmp_path)
     assert wheel.name == f"fgkit-{fgkit.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

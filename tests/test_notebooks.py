@@ -10,12 +10,12 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import own_wheel
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.utils import canonicalize_name
@@ -244,12 +244,8 @@ def test_the_stages_in_their_order(name, stages):
 
 def test_the_install_cell_takes_fgkit_from_a_local_wheel(tmp_path):
     """As in Colab after a click on the badge: no checkout in sight, `google.colab` loaded, pip asked for the wheel."""
-    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    wheel, installed = own_wheel.build(tmp_path / "wheels"), tmp_path / "installed"
     installed.mkdir()
-    copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "run", "build", "*.egg-info"))
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
-                    str(wheels), str(copy)], check=True, timeout=120)
-    (wheel,) = wheels.glob("fgkit-*.whl")
     stub = tmp_path / "stub" / "google" / "colab"
     stub.mkdir(parents=True)
     (stub / "__init__.py").touch()
