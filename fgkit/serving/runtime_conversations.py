@@ -119,7 +119,8 @@ def ask_all(runtime: Runtime, rows: Sequence[Record], tools: list[dict], trained
     Returns:
         the answers as model text, and how many prompts were the trained ones.
     """
-    replies = [ask(runtime, *examples.conversation_of(row, tools, system_message), max_new_tokens=max_new_tokens, constrained=constrained)
+    replies = [ask(runtime, *examples.conversation_of(row, tools, system_message), max_new_tokens=max_new_tokens,
+                   constrained=constrained)
                for row in bar(rows, desc=f"{runtime.path.name}, conversations", unit="row", disable=not progress)]
     other = [(reply.prompt, text) for reply, text in zip(replies, trained) if reply.prompt != text]
     if other:

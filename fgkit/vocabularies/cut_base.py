@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FILE = "vocabulary.json"
 REVISION = 4  # raise when what is written changes, so that folders of earlier runs are made again
-SPELT_AS = 32_768  # the second spelling is that of a vocabulary of at most this size: a larger one leaves too few rows to learn from
+SPELT_AS = 32_768  # pieces of the second spelling at most: that of a larger vocabulary leaves too few rows to learn from
 _TABLES = ("embed_tokens.weight", "lm_head.weight")  # one row a piece; a tied head is not stored
 
 
