@@ -29,19 +29,22 @@ def main() -> int:
     options = parser.parse_args()
     import torch
 
-    from fgkit import base_model, child, examples, generation, prompts
+    from fgkit.models import base as base_model
+    from fgkit import prompts, subprocesses
+    from fgkit.dataset import tokenize
+    from fgkit.training import generation
     from fgkit.files import shipped
-    from fgkit.records import read_records
+    from fgkit.dataset.records import read_records
     from fgkit.tools import load_tools
 
     model, tokenizer = base_model.load(options.folder or base_model.find_base("offline").folder)
     model = model.float()
     model.set_attn_implementation("sdpa")
     tools = load_tools(shipped("data", "tools.py"))
-    texts = examples.prompt_texts(read_records(shipped("data", "eval_data.jsonl"), tools), tools)
+    texts = tokenize.prompt_texts(read_records(shipped("data", "eval_data.jsonl"), tools), tools)
 
     def stock(text: str) -> str:
-        ids = torch.tensor([examples.encode(tokenizer, text)], device=model.device)
+        ids = torch.tensor([tokenize.encode(tokenizer, text)], device=model.device)
         out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False,
                              top_k=None, top_p=None, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0)
         return tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=False)
@@ -55,7 +58,7 @@ def main() -> int:
     report: dict[str, Any] = {
         "stock_seconds_a_row": round(stock_seconds / STOCK_ROWS, 3), "fgkit_seconds_a_row": round(our_seconds / len(texts), 3),
         "equal": sum(one == other for one, other in zip(wanted, got)), "of": STOCK_ROWS, "rows": len(texts),
-        "peak_memory_gb": child.peak_memory_gb()}
+        "peak_memory_gb": subprocesses.peak_memory_gb()}
     report["ratio"] = round(stock_seconds / STOCK_ROWS / (our_seconds / len(texts)), 1)
     print(json.dumps(report, indent=None if options.json else 2))
     return 0

@@ -19,9 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fgkit.engine.devices import PRECISIONS  # noqa: E402
+from fgkit.devices import PRECISIONS  # noqa: E402
 from fgkit.files import read_json, write_json  # noqa: E402
-from fgkit.plot_look import OKABE_ITO, new, save  # noqa: E402
+from fgkit.plots import OKABE_ITO, new, save  # noqa: E402
 
 
 def main() -> int:
@@ -80,20 +80,24 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
-    from fgkit import base_model, child, examples, run_rows, scoring, training
+    from fgkit.models import base as base_model
+    from fgkit import subprocesses
+    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.evaluation import score_model
+    from fgkit.training import tuning
     from fgkit.config import FinetuneConfig
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
     base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
-    train, held_out = (examples.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
+    train, held_out = (tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
                        for part in (rows.train, rows.held_out))
     start = time.monotonic()
-    model, log = training.train(base.folder, train, held_out, recipe=config.recipe(offline=True), config=config,
+    model, log = tuning.train(base.folder, train, held_out, recipe=config.recipe(offline=True), config=config,
                                 checkpoints=folder / f"checkpoints_{precision}")
-    seconds, memory = time.monotonic() - start, child.peak_memory_gb()
-    target = training.save(model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"})
-    score = scoring.score_model(target, rows, description=precision)
+    seconds, memory = time.monotonic() - start, subprocesses.peak_memory_gb()
+    target = tuning.save(model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"})
+    score = score_model.score_model(target, rows, description=precision)
     return {"log": log, "seconds": round(seconds, 1), "peak_memory_gb": memory,
             **{key: score[key] for key in ("n", "parse_rate", "tool_accuracy", "exact_match")}}
 

@@ -35,8 +35,8 @@ def main() -> int:
     parser.add_argument("--plot", metavar="OUT.png", help="draw the results into this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     options = parser.parse_args()
-    from fgkit import base_model
-    from fgkit.engine import tree_model
+    from fgkit.models import base as base_model
+    from fgkit.training import tree_model
 
     model, tokenizer = base_model.load(base_model.find_base("offline").folder)
     model = model.float()
@@ -72,7 +72,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw seconds against unique tokens, one line each for tools, rows and share."""
-    from fgkit.plot_look import new, save
+    from fgkit.plots import new, save
 
     figure, axes = new(7, 4)
     axes.set(xlabel="unique tokens of a step", ylabel="seconds, forward and backward", xscale="log",
@@ -90,8 +90,8 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
 def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
-    from fgkit.engine import batches, prefix_tree
-    from fgkit.engine.tree_model import collate
+    from fgkit.training import batches, prefix_tree
+    from fgkit.training.tree_model import collate
 
     packs = batches.packs(rows)
     model.zero_grad()
@@ -126,21 +126,21 @@ def _stock_step(model: Any, rows: Sequence[Any]) -> float:
 
 
 def _by_tools(tokenizer: Any, model: Any) -> Any:
-    from fgkit import examples
+    from fgkit.dataset import tokenize
 
     tools, records = _example()
     for count in TOOLS:
         many = [dict(tool, function=dict(tool["function"], name=f"{tool['function']['name']}_{copy}" if copy else
                                          tool["function"]["name"]))
                 for copy in range(-(-count // len(tools))) for tool in tools][:count]
-        yield {"tools": count, "rows_of": examples.tokenize_records(records[:32], many, tokenizer, max_length=sys.maxsize)}
+        yield {"tools": count, "rows_of": tokenize.tokenize_records(records[:32], many, tokenizer, max_length=sys.maxsize)}
 
 
 def _by_rows(tokenizer: Any, model: Any) -> Any:
-    from fgkit import examples
+    from fgkit.dataset import tokenize
 
     tools, records = _example()
-    rows = examples.tokenize_records(records, tools, tokenizer, max_length=1024)
+    rows = tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
     made = random.Random(1)
     for count in ROWS:
         more = [_reworded(made.choice(rows), made) for _ in range(count - len(rows))]
@@ -149,7 +149,7 @@ def _by_rows(tokenizer: Any, model: Any) -> Any:
 
 def _reworded(row: Any, made: random.Random) -> Any:
     """The row with another question: every token after the shared declarations but the last five of the prompt."""
-    from fgkit.engine.prefix_tree import Row
+    from fgkit.training.prefix_tree import Row
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
@@ -157,7 +157,7 @@ def _reworded(row: Any, made: random.Random) -> Any:
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
-    from fgkit.engine.prefix_tree import Row
+    from fgkit.training.prefix_tree import Row
 
     made = random.Random(1)
     for share in SHARES:
@@ -172,7 +172,7 @@ def _by_share(tokenizer: Any, model: Any) -> Any:
 
 def _example() -> tuple[Any, Any]:
     from fgkit.files import shipped
-    from fgkit.records import read_records
+    from fgkit.dataset.records import read_records
     from fgkit.tools import load_tools
 
     tools = load_tools(shipped("data", "tools.py"))

@@ -37,12 +37,13 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/serving"), help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     options = parser.parse_args()
-    from fgkit import examples, run_rows, scoring
+    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.evaluation import score_model
     from fgkit.config import TaskConfig
 
     settings = TaskConfig(output=str(options.run))
     rows = run_rows.load_rows(settings)
-    texts = examples.prompt_texts(rows.held_out, rows.tools, scoring.system_message_of(settings.model_folder))
+    texts = tokenize.prompt_texts(rows.held_out, rows.tools, score_model.system_message_of(settings.model_folder))
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}
     report = {"device": f"{os.cpu_count()} cores", "questions": len(texts[::step][:options.rows]),
@@ -57,13 +58,14 @@ def _lengths(text: str) -> tuple[int, ...]:
 
 def _bundle(settings: Any, lengths: tuple[int, ...], output: Path) -> Path:
     """The run's model as a `.task` whose network has these prefill signatures."""
-    from fgkit import bundle, tflite
+    from fgkit.bundles import create as bundle
+    from fgkit.export import conversion
 
     name = f"prefill_{'_'.join(map(str, lengths))}"
     made = output.absolute() / f"{name}.task"
     if not made.is_file():
         output.mkdir(parents=True, exist_ok=True)
-        network = tflite.convert(settings.model_folder, output, name=name, prefill_seq_len=lengths[-1],
+        network = conversion.convert(settings.model_folder, output, name=name, prefill_seq_len=lengths[-1],
                                  extra_prefill_seq_lens=lengths[:-1])
         bundle.create_task(network, settings.model_folder / "tokenizer.model", made, sidecar={"style": "template"})
         network.unlink()
@@ -72,7 +74,7 @@ def _bundle(settings: Any, lengths: tuple[int, ...], output: Path) -> Path:
 
 def _measured(bundles: dict[tuple[int, ...], Path], threads: list[int], texts: list[str]) -> list[dict[str, Any]]:
     from fgkit.progress import bar
-    from fgkit.runtime import Runtime
+    from fgkit.runtime.session import Runtime
 
     ways: list[dict[str, Any]] = []
     for lengths, path in bundles.items():

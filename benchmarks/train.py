@@ -48,11 +48,11 @@ def main() -> int:
     results = {}
     for name in options.only or [*STOCK, *OURS]:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        child = subprocess.run([sys.executable, __file__, "--worker", name], capture_output=True, text=True, check=False)
-        if child.returncode:
-            print(child.stderr, file=sys.stderr)
+        subprocesses = subprocess.run([sys.executable, __file__, "--worker", name], capture_output=True, text=True, check=False)
+        if subprocesses.returncode:
+            print(subprocesses.stderr, file=sys.stderr)
             raise SystemExit(f"{name} failed")
-        results[name] = json.loads(child.stdout.splitlines()[-1])
+        results[name] = json.loads(subprocesses.stdout.splitlines()[-1])
         print(f"  {results[name]}", file=sys.stderr, flush=True)
     report = _report(results)
     print(json.dumps(report, indent=None if options.json else 2))
@@ -78,18 +78,20 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(name: str) -> dict[str, Any]:
-    from fgkit import base_model, child, examples
+    from fgkit.models import base as base_model
+    from fgkit import subprocesses
+    from fgkit.dataset import tokenize
     from fgkit.config import FinetuneConfig, Recipe
-    from fgkit.engine import trainer, tree_model
+    from fgkit.training import trainer, tree_model
     from fgkit.files import shipped
-    from fgkit.records import read_records
+    from fgkit.dataset.records import read_records
     from fgkit.tools import load_tools
 
     base = base_model.find_base("offline")
     tools = load_tools(shipped("data", "tools.py"))
     records = read_records(shipped("data", "training_data.jsonl"), tools)[:ROWS]
     model, tokenizer = base_model.load(base.folder)
-    rows = examples.tokenize_records(records, tools, tokenizer, max_length=1024)
+    rows = tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
     steps = _Steps()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if name in OURS:
@@ -109,7 +111,7 @@ def _measure(name: str) -> dict[str, Any]:
     log = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     return {"seconds": round(min(timed), 2), "rows_per_second": round(ROWS / min(timed), 2),
             "all_seconds": [round(value, 2) for value in steps.seconds],
-            "first_loss": log[0], "peak_memory_gb": child.peak_memory_gb(), **_floor(rows, model, name)}
+            "first_loss": log[0], "peak_memory_gb": subprocesses.peak_memory_gb(), **_floor(rows, model, name)}
 
 
 def _stock(name: str, model: Any, tokenizer: Any, rows: list, folder: Path) -> Any:
@@ -158,8 +160,8 @@ def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
     """
     import torch
 
-    from fgkit.engine import prefix_tree, tree_attention
-    from fgkit.panels.estimate import fastest
+    from fgkit.training import prefix_tree, tree_attention
+    from fgkit.ui.estimate import fastest
 
     tree, config = prefix_tree.build(rows), model.config
     weights = sum(parameter.numel() for parameter in model.parameters())

@@ -106,17 +106,17 @@ def _measure(options: argparse.Namespace, part: str, size: int) -> None:
         command = [sys.executable, __file__, "--output", str(options.output), "--base", options.base, "--precision",
                    options.precision, *(["--parameters", options.parameters] if options.parameters else []),
                    "--worker", part, str(size)]
-        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if child.returncode:
+        subprocesses = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if subprocesses.returncode:
             raise SystemExit(f"{_name(size)}: {part} failed")
-        write_json(folder / f"{part}.json", json.loads(child.stdout.splitlines()[-1]))
+        write_json(folder / f"{part}.json", json.loads(subprocesses.stdout.splitlines()[-1]))
 
 
 def _speed(options: argparse.Namespace) -> None:
     """Time every bundle that `quantize` left, in rounds."""
     from fgkit.files import read_json, write_json
     from fgkit.progress import bar
-    from fgkit.serving import runtime_speed
+    from fgkit.runtime import speed as runtime_speed
 
     bundles = {}
     for size in options.sizes:
@@ -141,7 +141,7 @@ def _fgkit(*arguments: str) -> None:
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    from fgkit import pipeline
+    from fgkit.workflow import run as pipeline
 
     return pipeline.read_parameters(options.parameters) if options.parameters else {}
 
@@ -154,7 +154,7 @@ def _data_options(options: argparse.Namespace) -> list[str]:
 def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """All that was measured of one size, with its losses against the whole vocabulary."""
     from fgkit.files import read_json
-    from fgkit.scores import paired
+    from fgkit.evaluation import paired
 
     def lost(whole: Path, score: dict, *keys: str) -> dict[str, Any] | None:
         before: Any = read_json(whole) if whole.is_file() else None
@@ -194,7 +194,8 @@ def _short(score: dict[str, Any]) -> dict[str, Any]:
 
 def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
     """Settings, rows, the whole base and the one to train from."""
-    from fgkit import base_model, stages
+    from fgkit.models import base as base_model
+    from fgkit.workflow import stages
     from fgkit.config import FinetuneConfig
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "data_format")}
@@ -205,13 +206,14 @@ def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any
 
 def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Held-out rows with an argument that other pieces spell than in the whole vocabulary, and those that begin so."""
-    from fgkit import base_model, examples
+    from fgkit.models import base as base_model
+    from fgkit.dataset import tokenize
 
     _, rows, whole, base = _base_of(options, size)
     before, after = (base_model.load_tokenizer(one.folder) for one in (whole, base))
 
     def spelt(tokenizer: Any, text: str) -> list[str]:
-        return tokenizer.convert_ids_to_tokens(examples.encode(tokenizer, text))
+        return tokenizer.convert_ids_to_tokens(tokenize.encode(tokenizer, text))
 
     differing = first = 0
     for row in rows.held_out:
@@ -225,12 +227,15 @@ def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Seconds of the fastest of the steps after the first, and the most memory the process held."""
-    from fgkit import base_model, child, examples, progress, training
+    from fgkit.models import base as base_model
+    from fgkit import progress, subprocesses
+    from fgkit.dataset import tokenize
+    from fgkit.training import tuning
     from fgkit.config import Recipe
 
     settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
-    tokens = examples.tokenize_records(rows.train[:STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024)
+    tokens = tokenize.tokenize_records(rows.train[:STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024)
     recipe = Recipe(num_train_epochs=1, learning_rate=1e-5, per_device_train_batch_size=4,
                     gradient_accumulation_steps=STEP_ROWS // 4, precision=options.precision)
     ends: list[float] = []
@@ -245,23 +250,24 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
     progress.bar = bar
     with tempfile.TemporaryDirectory() as checkpoints:
-        _, log = training.train(base.folder, tokens, tokens[:1], recipe=recipe, config=settings,
+        _, log = tuning.train(base.folder, tokens, tokens[:1], recipe=recipe, config=settings,
                                 checkpoints=Path(checkpoints))
     seconds = [later - earlier for earlier, later in zip(ends, ends[1:])]
     return {"seconds": round(min(seconds), 2), "all_seconds": [round(value, 2) for value in seconds],
-            "precision": options.precision, "peak_memory_gb": child.peak_memory_gb(),
+            "precision": options.precision, "peak_memory_gb": subprocesses.peak_memory_gb(),
             "loss": [entry["loss"] for entry in log if "loss" in entry]}
 
 
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Tokens with the bundle's tokenizer, and its answers in other languages (those are about the first example's tools)."""
-    from fgkit import evaluation, examples, run_rows
+    from fgkit.evaluation import scores as evaluation
+    from fgkit.dataset import rows as run_rows, tokenize
     from fgkit.calls import Call
     from fgkit.config import TaskConfig
     from fgkit.files import read_json
     from fgkit.prompts import answer
-    from fgkit.records import request
-    from fgkit.runtime import Runtime
+    from fgkit.dataset.records import request
+    from fgkit.runtime.session import Runtime
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "name")}
     settings = TaskConfig(**data | {"output": str(_folder(options, size) / "run")})
@@ -269,7 +275,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     if not (variants / "quantization.json").is_file():
         raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
     task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]
-    texts = examples.prompt_texts(rows.held_out, rows.tools)
+    texts = tokenize.prompt_texts(rows.held_out, rows.tools)
     with Runtime(task) as runtime:
         found: dict[str, Any] = {
             "tokens_a_prompt": round(statistics.mean(map(runtime.count, texts)), 1),
@@ -281,7 +287,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
         for language, asked in read_json(Path(__file__).with_name("other_languages.json")).items():
             records = [request(line, row["text"], (Call(row["tool"], row["arguments"]),))
                        for line, row in enumerate(asked, 1)]
-            answers = runtime.generate_all(examples.prompt_texts(records, rows.tools), 64, progress=False)
+            answers = runtime.generate_all(tokenize.prompt_texts(records, rows.tools), 64, progress=False)
             score = evaluation.score(records, answers, end_tag_cut=runtime.end_tag_cut)
             found["languages"][language] = {key: score[key] for key in ("n", "tool_accuracy", "exact_match")} | {
                 "tokens_a_request": round(statistics.mean(runtime.count(row["text"]) for row in asked), 1)}
@@ -297,7 +303,7 @@ def _points(found: dict[str, Any] | None) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """What is known as two Markdown tables: a line a size, and a line a bundle of each size."""
-    from fgkit.scores.score_table import markdown, rate
+    from fgkit.evaluation.tables import markdown, rate
 
     columns = {
         "rows spelt otherwise": lambda r: r["pieces"]["differing"], "from the first piece": lambda r: r["pieces"]["first"],
@@ -339,7 +345,7 @@ def _languages(found: dict[str, Any], emoji: bool) -> str:
 
 def plot(results: dict[str, dict[str, Any]], recipes: Sequence[str], path: Path) -> Path:
     """Pieces against the bytes of the `.task`, exact match with its interval, and writing speed; a line for each way to store weights."""
-    from fgkit.plot_look import BLUE, GREEN, VERMILION, new, save
+    from fgkit.plots import BLUE, GREEN, VERMILION, new, save
 
     names = sorted((name for name, found in results.items() if found.get("variants")),
                    key=lambda name: int(name) if name.isdigit() else sys.maxsize)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__, credentials
-from .command_line import commands
-from .config import FinetuneConfig
-from .errors import CheckFailed, FgkitError
-from .row_formats.formats import FORMATS
+from fgkit.cli import commands
+from fgkit.config import FinetuneConfig
+from fgkit.errors import CheckFailed, FgkitError
+from fgkit.dataset.formats.detection import FORMATS
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import credentials, prompts, styles
-from .archives.profiles import BAKED, PROFILES
-from .conversion.quantization import QUANTIZATIONS
-from .engine import devices
-from .errors import ConfigError
-from .prompt_text.wire import DEFAULT_SYSTEM_MSG, nearest
-from .row_formats.formats import FORMATS
-from .tflite import MAX_CONTEXT
+from . import credentials, prompts
+from fgkit.prompts import styles
+from fgkit.bundles.profiles import BAKED, PROFILES
+from fgkit.export.quantization import QUANTIZATIONS
+from . import devices
+from fgkit.errors import ConfigError
+from fgkit.prompts.format import DEFAULT_SYSTEM_MSG, nearest
+from fgkit.dataset.formats.detection import FORMATS
+from fgkit.export.conversion import MAX_CONTEXT
 
 FUNCTIONGEMMA = "google/functiongemma-270m-it"
 OFFLINE = "offline"

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from .errors import ConfigError
+from fgkit.errors import ConfigError
 
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])(hf|api_org)_(?:oauth_|jwt_)?[A-Za-z0-9]{30,}[\w.-]*")
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@", re.IGNORECASE)

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .plot_look import DPI
+from fgkit.plots import DPI
 
 RELAY = "FGKIT_PROGRESS"  # names the file through which a headless kernel's bars reach the terminal, see progress.py
 

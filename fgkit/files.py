@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import FgkitError
+from fgkit.errors import FgkitError
 
 PACKAGE = Path(__file__).parent
 

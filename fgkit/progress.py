@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .display import RELAY, unattended
+from fgkit.display import RELAY, unattended
 
 VARIABLE = RELAY
 _panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("panel", default=None)

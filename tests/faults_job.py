@@ -24,8 +24,8 @@ import faults_steps
 import tiny
 
 from fgkit.files import read_json, sha256
-from fgkit.run_folder import manifest
-from fgkit.run_folder.locks import LOCK, STEP_LOCK
+from fgkit.workflow import manifest
+from fgkit.workflow.locks import LOCK, STEP_LOCK
 
 TESTS = Path(__file__).resolve().parent
 NAME = "functiongemma-flutter"
@@ -37,7 +37,7 @@ EXPORT = {"prefill_seq_len": 64, "extra_prefill_seq_len": 0, "kv_cache_max_len":
 # What a forked stage finds imported already, so that kills meet its work; a command of its own imports for ten seconds.
 PRELOADED = ["faults_steps", "trl.trainer.sft_trainer", "transformers.models.gemma3.modeling_gemma3", "litert_lm",
              "mediapipe.tasks.python.genai.bundler", "ai_edge_litert.interpreter", "litert_lm_builder.litertlm_builder",
-             "matplotlib.pyplot", "jsonschema.validators", "fgkit.training", "fgkit.generation"]
+             "matplotlib.pyplot", "jsonschema.validators", "fgkit.training.tuning", "fgkit.training.generation"]
 PATIENCE = 3600.0  # seconds; a shared machine may give a process next to nothing
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from faults_job import NAME, PATIENCE, STAGES, Job, Result
 
 NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
-FIND_BASE = "import sys\nfrom fgkit.base_model import find_base\nprint(find_base(sys.argv[1]).folder)"
+FIND_BASE = "import sys\nfrom fgkit.models.base import find_base\nprint(find_base(sys.argv[1]).folder)"
 
 
 def told(said: str, *words: str) -> list[str]:

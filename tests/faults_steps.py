@@ -10,7 +10,8 @@ import os
 import sys
 from typing import Any
 
-from fgkit import base_model, pipeline, stages
+from fgkit.models import base as base_model
+from fgkit.workflow import run as pipeline, stages
 from fgkit.errors import FgkitError
 
 

@@ -15,10 +15,13 @@ from typing import Any
 import scored
 import tiny
 
-from fgkit import bundle, evaluation, files, run_rows
-from fgkit.records import request
-from fgkit.run_folder import checksums
-from fgkit.splits import load_data
+from fgkit.bundles import create as bundle
+from fgkit.evaluation import scores as evaluation
+from fgkit import files
+from fgkit.dataset import rows
+from fgkit.dataset.records import request
+from fgkit import checksums
+from fgkit.dataset.splits import load_data
 from fgkit.tools import tools_hash
 
 TOOLS = [
@@ -60,14 +63,14 @@ def make(folder: Path, *, passed: bool = True, **facts: Any) -> Path:
     settings = {"output": str(folder), "data": str(data), "eval_data": str(held_out), "tools": "", "seed": 42}
     weights = files.sha256(model / "model.safetensors")
     files.write_json(model / "fgkit.json", {
-        "base": "offline", "rows": 2, "rows_sha256": run_rows.rows_hash(loaded.train), "style": "template", "tools": TOOLS,
+        "base": "offline", "rows": 2, "rows_sha256": rows.rows_hash(loaded.train), "style": "template", "tools": TOOLS,
         "system_message": "", "modifications": "all weights fine-tuned with fgkit on 2 rows", "settings": settings | {
             "num_train_epochs": 3, "learning_rate": 5e-5}, "versions": {"fgkit": "0.1.0"}, "log": []} | facts)
     checksums.write(model)
     task = folder / BUNDLE
     task.write_bytes(b"the bundle's bytes")
     records = [replace(request(1, PRIVATE, scored.RECORDS[0].calls), line=1), *scored.RECORDS[1:]]
-    common = {"rows_sha256": run_rows.rows_hash(loaded.held_out), "tools_hash": tools_hash(TOOLS), "style": "template"}
+    common = {"rows_sha256": rows.rows_hash(loaded.held_out), "tools_hash": tools_hash(TOOLS), "style": "template"}
     scores = {"base": evaluation.score(records, ["no"] * 4) | common | {"sha256": "0" * 64, "path": "/home/ada/base"},
               "tuned": evaluation.score(records, scored.perfect()) | common | {"sha256": weights, "path": f"{model}/x"},
               "task": evaluation.score(records, [*scored.perfect()[:3], "no"]) | common | {

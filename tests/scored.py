@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.prompts import completion
-from fgkit.records import request
+from fgkit.dataset.records import request
 
 RECORDS = [
     request(1, "red", (Call("paint", {"color": "red"}),)),

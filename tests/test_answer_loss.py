@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fgkit.engine import answer_loss
+from fgkit.training import loss as answer_loss
 
 torch = pytest.importorskip("torch")
 
@@ -56,7 +56,7 @@ def test_thousands_of_small_chances_are_not_rounded_away() -> None:
 
 
 def test_hits_are_the_most_likely_tokens_and_the_loss_is_the_same():
-    from fgkit.engine.answer_loss import answers_hit
+    from fgkit.training.loss import answers_hit
 
     torch.manual_seed(3)
     hidden, weight = torch.randn(50, 16), torch.randn(9000, 16)  # three slices, the last one short

@@ -8,33 +8,33 @@ from pathlib import Path
 import pytest
 from app_tools import RICH, identifiers, parses, tree
 
-from fgkit import glue
-from fgkit.app import app_dart
+from fgkit.app import codegen
+from fgkit.app import dart
 from fgkit.calls import Call
-from fgkit.records import request
+from fgkit.dataset.records import request
 from fgkit.tools import check_tools
 
 ROOT = Path(__file__).parents[1]
 
 
-def rich() -> glue.Source:
+def rich() -> codegen.Source:
     check_tools(RICH, "rich.json")
-    return glue.Source("rich.json", RICH, "template", "", (request(1, "ping", [Call("ping", {})]),))
+    return codegen.Source("rich.json", RICH, "template", "", (request(1, "ping", [Call("ping", {})]),))
 
 
-def home() -> glue.Source:
-    return glue.read_source(ROOT / "data" / "home" / "tools.py", style="flutter_gemma")
+def home() -> codegen.Source:
+    return codegen.read_source(ROOT / "data" / "home" / "tools.py", style="flutter_gemma")
 
 
 @pytest.fixture
 def functions(tmp_path):
-    glue.make(home(), dart=tmp_path)
+    codegen.make(home(), dart=tmp_path)
     return (tmp_path / "lib/functions/functions.dart").read_text()
 
 
 @pytest.mark.parametrize("make", [rich, home])
 def test_every_file_parses(make, tmp_path):
-    glue.make(make(), dart=tmp_path)
+    codegen.make(make(), dart=tmp_path)
     found = sorted(tmp_path.rglob("*.dart"))
     assert len(found) == 4
     for path in found:
@@ -58,7 +58,7 @@ def test_three_tools_share_one_enum(functions):
 
 
 def test_optional_values_are_left_out_of_json(tmp_path):
-    glue.make(rich(), dart=tmp_path)
+    codegen.make(rich(), dart=tmp_path)
     text = (tmp_path / "lib/functions/functions.dart").read_text() + (tmp_path / "test/functions_test.dart").read_text()
     assert "if (y != null) 'y': y" in text and "if (back case final back?) 'back': back.toJson()" in text
     assert "'many': many.map((item) => item.toJson()).toList()" in text
@@ -76,25 +76,25 @@ def test_the_tool_list_is_what_the_model_was_trained_with(functions):
 
 def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
     assert "writes these into the prompt exactly as in training (style\n/// flutter_gemma)." in functions
-    glue.make(glue.read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
+    codegen.make(codegen.read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
     other = " ".join((tmp_path / "lib/functions/functions.dart").read_text().replace("///", "").split())
     assert "Trained in prompt style template, while the app's runtime writes flutter_gemma. They part at" in other
 
 
 def test_the_plugin_has_two_names(tmp_path):
-    glue.make(home(), dart=tmp_path, dart_package="flutter_edge_ai")
+    codegen.make(home(), dart=tmp_path, dart_package="flutter_edge_ai")
     text = (tmp_path / "lib/functions/functions.dart").read_text()
     assert "import 'package:flutter_edge_ai/flutter_edge_ai.dart' show Tool;" in text
     assert "flutter_gemma.dart" not in text
 
 
 def test_names_stay_clear_of_the_languages_own():
-    words = identifiers(tree(app_dart.functions(app_of(rich())), "dart"))
+    words = identifiers(tree(dart.functions(app_of(rich())), "dart"))
     assert {"ping", "switch_", "aB", "aB2", "toString_", "hashCode_", "onOff", "PaintList", "class_"} <= words
 
 
-def app_of(source: glue.Source):
-    from fgkit.app.app_source import App
+def app_of(source: codegen.Source):
+    from fgkit.app.source import App
     from fgkit.app.golden import prompt_text
 
     around = prompt_text(source.tools, "", source.style)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from app_tools import tree
 
-from fgkit import glue
+from fgkit.app import codegen
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_the_code_parses(language):
 
 
 def test_the_files_are_those_that_are_written(tmp_path):
-    paths = glue.make(glue.read_source(ROOT / "data" / "tools.py"), tmp_path)
+    paths = codegen.make(codegen.read_source(ROOT / "data" / "tools.py"), tmp_path)
     written = {str(path.relative_to(tmp_path)) for path in paths}
     named = {name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall(r"`([^` ]+\.\w+)`",
              line.split("|")[1])}

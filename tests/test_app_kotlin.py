@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from app_tools import RICH, parses
 
-from fgkit import calls, glue, prompts
-from fgkit.app import app_kotlin, golden
-from fgkit.app.app_source import App
+from fgkit import calls, prompts
+from fgkit.app import codegen
+from fgkit.app import golden, kotlin
+from fgkit.app.source import App
 from fgkit.app.golden import prompt_text
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError, CallSyntaxError
-from fgkit.records import Record, request
+from fgkit.dataset.records import Record, request
 from fgkit.tools import check_tools, load_tools
 
 ROOT = Path(__file__).parents[1]
@@ -88,23 +89,23 @@ TEXTS = ["hi", " \t\u2003padded\u3000\n", "<end_of_turn>\n<start_of_turn>model\n
          "$x\\"]
 
 
-def source(name: str, tools: list[dict], rows: list[Record], style: str = "template") -> glue.Source:
+def source(name: str, tools: list[dict], rows: list[Record], style: str = "template") -> codegen.Source:
     check_tools(tools, name)
-    return glue.Source(name, tools, style, "", tuple(rows))
+    return codegen.Source(name, tools, style, "", tuple(rows))
 
 
-def rich() -> glue.Source:
+def rich() -> codegen.Source:
     return source("rich.json", RICH, [request(line, f"row {line}", [call]) for line, call in enumerate(GOOD, 1)])
 
 
-def home() -> glue.Source:
+def home() -> codegen.Source:
     path = ROOT / "data" / "home"
-    return glue.read_source(path / "tools.py", data=str(path / "eval_data.jsonl"), style="litert_lm")
+    return codegen.read_source(path / "tools.py", data=str(path / "eval_data.jsonl"), style="litert_lm")
 
 
 @pytest.mark.parametrize("make", [rich, home])
 def test_every_file_parses(make, tmp_path):
-    glue.make(make(), kotlin=tmp_path)
+    codegen.make(make(), kotlin=tmp_path)
     found = sorted(tmp_path.rglob("*.kt"))
     assert len(found) == 5
     for path in found:
@@ -113,19 +114,19 @@ def test_every_file_parses(make, tmp_path):
 
 def test_litert_lm_gets_the_developer_text_of_the_training():
     app = App(HOME, "litert_lm", "Say \"$x\".", prompt_text(HOME, "", "litert_lm"), "x", "flutter_gemma", "functions")
-    assert 'const val SYSTEM_INSTRUCTION = "Say \\"\\$x\\"."' in app_kotlin.litert_lm(app)
+    assert 'const val SYSTEM_INSTRUCTION = "Say \\"\\$x\\"."' in kotlin.litert_lm(app)
 
 
 def test_a_number_stays_the_number_it_is():
-    assert [app_kotlin.literal(number) for number in (1, 1.0, -2**62, 2**70, 1e-07, True, None)] == [
+    assert [kotlin.literal(number) for number in (1, 1.0, -2**62, 2**70, 1e-07, True, None)] == [
         "1L", "1.0", f"{-2**62}L", f"{2**70}.0", "1e-07", "true", "null"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not KOTLINC, reason="no Kotlin compiler: npm install kotlin-compiler and set FGKIT_KOTLINC")
 def test_compiled_it_does_what_python_does(tmp_path):
-    glue.make(rich(), kotlin=tmp_path / "rich", kotlin_package="rich")
-    glue.make(home(), kotlin=tmp_path / "home", kotlin_package="home", count=300)
+    codegen.make(rich(), kotlin=tmp_path / "rich", kotlin_package="rich")
+    codegen.make(home(), kotlin=tmp_path / "home", kotlin_package="home", count=300)
     (tmp_path / "Stub.kt").write_text(LITERT_LM)
     (tmp_path / "Test.kt").write_text("package kotlin.test\nannotation class Test\n")  # the real one needs JUnit
     (tmp_path / "Main.kt").write_text(MAIN)

@@ -9,13 +9,13 @@ import pytest
 from app_tools import HOSTILE, identifiers, text, tool, tree
 from hypothesis import given, settings, strategies as st
 
-from fgkit.app import app_dart, app_kotlin
-from fgkit.app.app_source import App, comment_lines, folded, ranges
+from fgkit.app import dart, kotlin
+from fgkit.app.source import App, comment_lines, folded, ranges
 from fgkit.app.golden import PromptText
 
 SIGNS = st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`")
 ANY = st.text(st.one_of(SIGNS, st.characters(codec="utf-8")), max_size=30)
-LANGUAGES = {"dart": (app_dart, "'", r"\\u\{([0-9a-f]+)\}"), "kotlin": (app_kotlin, '"', r"\\u([0-9a-f]{4})")}
+LANGUAGES = {"dart": (dart, "'", r"\\u\{([0-9a-f]+)\}"), "kotlin": (kotlin, '"', r"\\u([0-9a-f]{4})")}
 
 
 def app(tools: list[dict], prefix: str = "<bos>", trimmed: str = " ") -> App:
@@ -62,14 +62,14 @@ def test_hostile_descriptions_parse_in_every_file(words):
 def test_comments_hold_no_line_end(any_text):
     for line in comment_lines(any_text, 20):
         assert line.isprintable()
-    doc = app_kotlin._doc(any_text, "")
+    doc = kotlin._doc(any_text, "")
     assert doc.count("*/") == doc.count("/*") == bool(doc) and "/*" not in doc[2:]
 
 
 @pytest.mark.parametrize("words", ["x */ fun evil() {} /*", "*/*/", "/*/", "/**/"])
 def test_what_a_note_quotes_stays_in_its_comment(words):
     """Where two styles part, the note shows a little of both prompts, descriptions among it."""
-    made = app_kotlin.litert_lm(app([tool("f", words, None, a=text(words))]))
+    made = kotlin.litert_lm(app([tool("f", words, None, a=text(words))]))
     note = made[made.index("/**\n * The tools"):made.index("fun liteRtLmTools")]
     assert "parameters" in note and note.count("*/") == note.count("/*") == 1
     assert identifiers(tree(made, "kotlin")).isdisjoint({"evil"})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.tool_definitions.arguments import Checker
+from fgkit.tools.validation import Checker
 
 STRING = {"type": "string"}
 PROPERTIES = {

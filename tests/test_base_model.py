@@ -14,8 +14,8 @@ import tiny
 from huggingface_hub import constants
 from hub_server import Hub, point_at
 
-from fgkit import base_model, offline_base
-from fgkit.base_model import _FILES, _OPTIONAL, check_folder, find_base, load
+from fgkit.models import base as base_model, offline_base
+from fgkit.models.base import _FILES, _OPTIONAL, check_folder, find_base, load
 from fgkit.config import FUNCTIONGEMMA
 from fgkit.errors import ModelError
 

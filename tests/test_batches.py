@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from separate_rows import ROWS
 
-from fgkit.engine import batches, prefix_tree
-from fgkit.engine.batches import Batches, packs
-from fgkit.engine.prefix_tree import Row
+from fgkit.training import batches, prefix_tree
+from fgkit.training.batches import Batches, packs
+from fgkit.training.prefix_tree import Row
 
 TOKENS = st.lists(st.integers(5, 8), min_size=2, max_size=30)
 SOME_ROWS = st.lists(TOKENS.flatmap(lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row(tuple(tokens), n))),

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgkit import bundle
-from fgkit.archives import profiles, task_archive
+from fgkit.bundles import create as bundle
+from fgkit.bundles import profiles, task as task_archive
 from fgkit.errors import BundleError, ConfigError, FgkitError
 from fgkit.prompts import CONTROL_TOKENS
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from test_bundle import FAKE_TFLITE, tiny_tokenizer
 
-from fgkit import bundle, checks, prompts
-from fgkit.archives import litertlm_archive, task_archive
-from fgkit.archives.bundle_checks import STOPS, check_bundle, check_file, texts_of
+from fgkit.bundles import create as bundle
+from fgkit.models import checks
+from fgkit import prompts
+from fgkit.bundles import litertlm, task
+from fgkit.bundles.checks import STOPS, check_bundle, check_file, texts_of
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.errors import CheckFailed
-from fgkit.records import request
+from fgkit.dataset.records import request
 
 PIECES = 484
 SHAPES = {"prefill_16": {}, "decode": {"inputs": {"mask": [1, 1, 1, 1024]}, "outputs": {"logits": [1, 1, PIECES]}}}
@@ -156,12 +158,12 @@ def foreign(path: Path, *, profile=None, tokenizer: bytes | None = None, **metad
         else:
             with zipfile.ZipFile(path) as archive:
                 members = {name: archive.read(name) for name in archive.namelist()}
-            members[task_archive.TOKENIZER] = tokenizer
+            members[task.TOKENIZER] = tokenizer
             with zipfile.ZipFile(path, "w") as archive:
                 for name, data in members.items():
                     archive.writestr(name, data)
     else:
-        real = litertlm_archive._metadata
+        real = litertlm._metadata
         with pytest.MonkeyPatch.context() as patch:
             def changed(*arguments):
                 message = real(*arguments)
@@ -169,8 +171,8 @@ def foreign(path: Path, *, profile=None, tokenizer: bytes | None = None, **metad
                     message.ClearField(field)
                 message.MergeFrom(type(message)(**metadata.get("set", {})))
                 return message
-            patch.setattr(litertlm_archive, "_metadata", changed)
-            litertlm_archive.write(path, path.parent / "a.tflite", path.parent / "model" / "tokenizer.model",
+            patch.setattr(litertlm, "_metadata", changed)
+            litertlm.write(path, path.parent / "a.tflite", path.parent / "model" / "tokenizer.model",
                                    style=metadata.get("style", "template"), context=metadata.get("context", 1024))
     record.unlink(missing_ok=True)
     return path
@@ -261,8 +263,8 @@ def test_the_command_prints_writes_and_fails(tmp_path, capsys):
 
 
 def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
-    from fgkit import stages
-    from fgkit.run_rows import Rows
+    from fgkit.workflow import stages
+    from fgkit.dataset.rows import Rows
 
     path = make(tmp_path, ".task")
     rows = Rows([], (request(1, "make it red", (Call("paint", {}),)),), (request(2, "hello", (Call("paint", {}),)),))

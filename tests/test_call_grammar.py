@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import examples
-from fgkit.records import read_records
-from fgkit.serving import call_grammar
+from fgkit.dataset import tokenize
+from fgkit.dataset.records import read_records
+from fgkit.runtime import grammar
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[1] / "data"
 
 
 def allowed(tools, answer: str) -> bool:
-    return bool(re.fullmatch(call_grammar.pattern(tools), answer.replace(" ", "\u2581")))
+    return bool(re.fullmatch(grammar.pattern(tools), answer.replace(" ", "\u2581")))
 
 
 def call(arguments: str, name: str = "f") -> str:
@@ -31,7 +31,7 @@ def one(properties: dict, *required: str) -> list[dict]:
 @pytest.mark.parametrize(("folder", "rows"), [(DATA, 156), (DATA / "home", 235)])
 def test_every_held_out_answer_is_allowed(folder, rows):
     tools = load_tools(folder / "tools.py")
-    answers = examples.answer_texts(read_records(folder / "eval_data.jsonl", tools))
+    answers = tokenize.answer_texts(read_records(folder / "eval_data.jsonl", tools))
     assert len(answers) == rows and [answer for answer in answers if not allowed(tools, answer)] == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call, parse
 from fgkit.errors import CallSyntaxError, PromptError
-from fgkit.prompt_text.wire import CONTROL, MAX_DEPTH
+from fgkit.prompts.format import CONTROL, MAX_DEPTH
 from fgkit.prompts import CONTROL_TOKENS, completion
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "wire_vectors.json").read_text(encoding="utf-8"))

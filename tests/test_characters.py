@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.data_report.characters import oddities
-from fgkit.data_report.data_rules import RULES
+from fgkit.data_report.rules import RULES
 
 ODD = [
     ("make it\x00 red", "D241", "U+0000"), ("bell \x07", "D241", "U+0007"), ("\x7f", "D241", "U+007F"),

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from test_bundle import hidden_from_text, tiny_tokenizer
 
-from fgkit import checks
+from fgkit.models import checks
 from fgkit.errors import CheckFailed
 from fgkit.prompts import CONTROL_TOKENS
-from fgkit.run_folder import checksums
+from fgkit import checksums
 
 CALL = "<start_function_call>call:show_alert{message:<escape>sorry<escape>}<end_function_call>"
 
@@ -144,7 +144,7 @@ def test_require_and_table():
 
 
 def test_these_modules_import_nothing_heavy():
-    code = ("import sys; import fgkit.checks, fgkit.environment, fgkit.tflite, fgkit.bundle, fgkit.runtime\n"
+    code = ("import sys; import fgkit.models.checks, fgkit.workflow.doctor, fgkit.export.conversion, fgkit.bundles.create, fgkit.runtime.session\n"
             "heavy = {'torch', 'transformers', 'mediapipe', 'litert_torch', 'ai_edge_litert', 'litert_lm', 'numpy'}\n"
             "sys.exit(sorted(heavy & set(sys.modules)) or None)")
     root = str(Path(checks.__file__).parents[1])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import base_model, files
+from fgkit.models import base as base_model
+from fgkit import files
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit.run_folder import checksums
+from fgkit import checksums
 
 NAMES = ("model.safetensors", "tokenizer.model", "\u00fc b.json")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import child
+from fgkit import subprocesses
 
-CHILD = "import sys, time; from fgkit.child import end_with_parent; end_with_parent(); print('up', flush=True); time.sleep(60)"
+CHILD = "import sys, time; from fgkit.subprocesses import end_with_parent; end_with_parent(); print('up', flush=True); time.sleep(60)"
 PARENT = f"""
 import subprocess, sys
 process = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -28,7 +28,7 @@ def test_a_killed_parent_takes_its_child_along(without_signal: bool) -> None:
     code = PARENT if not without_signal else PARENT.replace(
         "; end_with_parent()", "; sys.platform = 'another'; end_with_parent()")
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                              env=os.environ | {"PYTHONPATH": str(Path(child.__file__).parents[1])})
+                              env=os.environ | {"PYTHONPATH": str(Path(subprocesses.__file__).parents[1])})
     assert parent.stdout.readline() == "up\n"
     number = int(parent.stdout.readline())
     time.sleep(0.3)
@@ -52,6 +52,6 @@ def alive(number: int) -> bool:
 
 def test_the_peak_memory_of_a_child_is_its_own():
     ballast = bytearray(b"x") * 400_000_000
-    code = "from fgkit.child import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from fgkit.subprocesses import peak_memory_bytes; print(peak_memory_bytes())"
     found = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert 1e6 < found < len(ballast) / 2

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.calls import Call
-from fgkit.coercion import coerce
+from fgkit.tools.coercion import coerce
 from fgkit.errors import ArgumentError, FgkitError
 from fgkit.tools import check_tools
 

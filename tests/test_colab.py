@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import checks, colab, environment
+from fgkit.models import checks
+from fgkit.ui import colab
+from fgkit.workflow import doctor
 from fgkit.errors import FgkitError, PackageError
 
 TOKEN = "hf_NobodyMayReadThis123"
@@ -48,7 +50,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(colab, "DRIVE", tmp_path / "drive")
     monkeypatch.setattr(colab, "stale_packages", lambda: [])
-    monkeypatch.setattr(environment, "check_environment", lambda step: [])
+    monkeypatch.setattr(doctor, "check_environment", lambda step: [])
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_what_the_runtime_type_means(monkeypatch, name, says) -> None:
 # ---- packages ----
 
 def test_wrong_packages_are_listed_with_their_remedy(monkeypatch) -> None:
-    monkeypatch.setattr(environment, "check_environment", lambda step: [
+    monkeypatch.setattr(doctor, "check_environment", lambda step: [
         checks.Check(1, "trl", "fail", "found nothing, expected >=1.", 'pip install "trl>=1"'),
         checks.Check(2, "torch", "pass", "found 2.", 'pip install "torch"'),
         checks.Check(3, "litert", "fail", "found 1, expected >=2.", 'pip install "litert>=2"'),
@@ -111,7 +113,7 @@ def test_wrong_packages_are_listed_with_their_remedy(monkeypatch) -> None:
 
 def test_a_package_that_is_older_in_memory_wants_a_restart(monkeypatch, google) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(environment, "check_environment", lambda step: [])
+    monkeypatch.setattr(doctor, "check_environment", lambda step: [])
     assert colab.stale_packages() == []
     import numpy
 

@@ -22,7 +22,7 @@ import own_wheel
 import pytest
 import tiny_conversion
 
-from fgkit import pipeline
+from fgkit.workflow import run as pipeline
 from fgkit.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]

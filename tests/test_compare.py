@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fgkit import __main__ as command_line
-from fgkit.command_line import compare
+from fgkit.cli import compare
 from fgkit.errors import FgkitError
-from fgkit.run_folder import summary
+from fgkit.workflow import summary
 
 
 @pytest.fixture

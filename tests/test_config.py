@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fgkit.config import (OFFLINE_RECIPE, FinetuneConfig, Recipe, TaskConfig, TfliteConfig, from_notebook,
-                          unknown_parameter)
-from fgkit.engine import devices
+from fgkit.config import FinetuneConfig, OFFLINE_RECIPE, Recipe, TaskConfig, TfliteConfig, from_notebook, unknown_parameter
+from fgkit import devices
 from fgkit.errors import ConfigError
 from fgkit.files import shipped
 

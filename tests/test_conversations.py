@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fgkit import examples, prompts
+from fgkit.dataset import tokenize
+from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import PromptError
-from fgkit.records import Record, inspect_records, read_records
-from fgkit.row_formats.messages import call_message
+from fgkit.dataset.records import Record, inspect_records, read_records
+from fgkit.dataset.formats.messages import call_message
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=12).filter(str.strip)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
@@ -73,10 +74,10 @@ def test_every_answer_is_trained_as_it_stands_in_the_conversation(tmp_path: Path
     records = read(tmp_path / "data.jsonl", row)
     answers = [message for message in row["messages"] if message["role"] == "assistant"]
     assert len(records) == len(answers)
-    whole = examples._with_developer(row["messages"], "")
+    whole = tokenize._with_developer(row["messages"], "")
     text = prompts.render(whole, row.get("tools", RUN_TOOLS))
     for record, message in zip(records, answers, strict=True):
-        (prompt,) = examples.prompt_texts([record], RUN_TOOLS)
+        (prompt,) = tokenize.prompt_texts([record], RUN_TOOLS)
         assert text.startswith(prompt + prompts.answer(record.calls, record.text))
         assert [call.name for call in record.calls] == [call["function"]["name"] for call in message.get("tool_calls", ())]
         assert parse(prompts.answer(record.calls, record.text)) == list(record.calls)
@@ -98,7 +99,7 @@ def test_nothing_is_filled_in_retyped_or_reordered(tmp_path: Path, row: dict) ->
 @given(st.lists(conversations(), min_size=1, max_size=3))
 def test_every_kind_of_record_equals_the_models_own_template(tmp_path: Path, tokenizer: Any, rows: list[dict]) -> None:
     records = inspect_records(write(tmp_path, rows), RUN_TOOLS).records
-    assert examples.check_template(tokenizer, records, RUN_TOOLS, "Act.") == len(records) > 0
+    assert tokenize.check_template(tokenizer, records, RUN_TOOLS, "Act.") == len(records) > 0
 
 
 def write(folder: Path, rows: list[dict]) -> Path:
@@ -113,7 +114,7 @@ def test_tokens_of_a_follow_up_begin_with_the_answer_before_it(tmp_path: Path, t
         {"role": "user", "content": "go"}, call_message([("free", {})]), {"role": "tool", "name": "free", "content": "ok"},
         {"role": "assistant", "content": "Done."}, {"role": "user", "content": "thanks"},
         {"role": "assistant", "content": "Welcome."}]})
-    call, text, last = examples.tokenize_records(records, RUN_TOOLS, tokenizer, max_length=4096)
+    call, text, last = tokenize.tokenize_records(records, RUN_TOOLS, tokenizer, max_length=4096)
     assert text.tokens[:len(call.tokens)] == call.tokens and call.tokens[-1] == 50
     assert tokenizer.decode(text.tokens[text.prompt_length:]) == "Done.<end_of_turn>"
     assert tokenizer.decode(last.tokens).count("<start_of_turn>model\n") == 2
@@ -124,7 +125,7 @@ def test_own_developer_text_and_own_tools_stand_in_the_prompt(tmp_path: Path) ->
     user, answer = {"role": "user", "content": "go"}, {"role": "assistant", "content": "No."}
     plain, own = read(tmp_path / "data.jsonl", {"messages": [user, answer]}, {"tools": OWN_TOOLS, "messages": [
         {"role": "system", "content": "It is Monday."}, {"role": "user", "content": "on"}, answer]})
-    first, second = examples.prompt_texts([plain, own], RUN_TOOLS, "Act.")
+    first, second = tokenize.prompt_texts([plain, own], RUN_TOOLS, "Act.")
     assert "developer\nAct.<start" in first and "declaration:other" in first
     assert "developer\nIt is Monday.<start" in second and "declaration:other" not in second and ",y:{" not in first
 

@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from test_colab import google  # noqa: F401, a fixture
 
-from fgkit import colab, credentials, pipeline
+from fgkit.ui import colab
+from fgkit import credentials
+from fgkit.workflow import run as pipeline
 from fgkit.__main__ import main
-from fgkit.base_model import find_base
+from fgkit.models.base import find_base
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, ModelError
-from fgkit.hub import publish
+from fgkit.hub.upload import publish
 
 CANARY = "hf_" + "CanaryThatNobodyMayEverSee" + "0123456789"
 ADDRESS = "https://ada:sesameOpen@mirror.example/rows.jsonl"
@@ -215,7 +217,7 @@ def test_an_executed_notebook_holds_it_nowhere(tmp_path, monkeypatch) -> None:
 
     notebook = nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_code_cell("base = ''", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("from fgkit.base_model import find_base\nfind_base('someone/some-model')")],
+        nbformat.v4.new_code_cell("from fgkit.models.base import find_base\nfind_base('someone/some-model')")],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     nbformat.write(notebook, tmp_path / "asks.ipynb")
     monkeypatch.setattr(pipeline, "notebook_path", lambda name: tmp_path / "asks.ipynb")

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from test_offline_base import CORE, PIECES, Pair
 from test_vocabulary import FRAGMENTS, GERMAN, ROWS, SIZE, layout
 
-from fgkit import base_model, checks, examples, files, offline_base, prompts
+from fgkit.models import base as base_model, checks, offline_base
+from fgkit.dataset import tokenize
+from fgkit import files, prompts
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError, ModelError
-from fgkit.records import read_records, request
-from fgkit.run_rows import Rows
+from fgkit.dataset.records import read_records, request
+from fgkit.dataset.rows import Rows
 from fgkit.tools import load_tools
-from fgkit.vocabularies import cut_base, vocabulary
+from fgkit.models.vocabulary import cut_base, pieces as vocabulary
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
 SPECIAL = {0, 1, 2, 3, 50, 105, 106}
@@ -168,7 +170,7 @@ def test_the_cut_model_scores_the_kept_pieces_as_the_whole_one(base, cut) -> Non
     ids = old_ids(cut)
     (whole, tokenizer), (small, small_tokenizer) = base_model.load(base), base_model.load(cut)
     with torch.no_grad():
-        before, after = (model.float()(torch.tensor([examples.encode(own, ROWS[0])])).logits[0, -1]
+        before, after = (model.float()(torch.tensor([tokenize.encode(own, ROWS[0])])).logits[0, -1]
                          for model, own in ((whole, tokenizer), (small, small_tokenizer)))
     assert torch.allclose(after, before[ids], atol=1e-5) and after.shape == (SIZE,)
 
@@ -181,7 +183,7 @@ def test_the_real_base_is_cut(tmp_path) -> None:
     start = cut_base.cut_vocabulary(settings_of(tmp_path, 32_768), found_base(whole), Rows(TOOLS, trained, held_out))
     pair, before, ids = Pair(start.folder), Pair(whole), old_ids(start.folder)
     assert ids[:494] == list(range(494)) and len(ids) == 32_768 and checks.shape_problems(start.folder) == []
-    for text in {part for row in examples.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])}:
+    for text in {part for row in tokenize.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])}:
         assert [ids[index] for index in pair.agree(text)] == before.agree(text)
 
     @settings(max_examples=300, deadline=None, database=None)
@@ -254,10 +256,10 @@ def test_every_style_of_the_run_keeps_its_pieces(tmp_path, base, monkeypatch) ->
     start = cut_base.cut_vocabulary(settings_of(tmp_path, size, style=styles), found_base(base), rows)
     ids, whole, own = old_ids(start.folder), base_model.load_tokenizer(base), base_model.load_tokenizer(start.folder)
     for style in ("template", "litert_lm"):
-        (text,), (answer,) = examples.prompt_texts(rows.train, TOOLS, style=style), examples.answer_texts(rows.train, style)
+        (text,), (answer,) = tokenize.prompt_texts(rows.train, TOOLS, style=style), tokenize.answer_texts(rows.train, style)
         parts = vocabulary.segments([text, answer])
         assert set(parts) <= set(kept) and len(parts) > 20
-        assert [ids[index] for index in examples.encode(own, text + answer)] == examples.encode(whole, text + answer)
+        assert [ids[index] for index in tokenize.encode(own, text + answer)] == tokenize.encode(whole, text + answer)
     assert len(set(kept)) == len(kept) > len(parts)
 
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 from test_data import normal
 
-from fgkit import pipeline, prompts
+from fgkit.workflow import run as pipeline
+from fgkit import prompts
 from fgkit.calls import Call, parse
-from fgkit.tool_definitions.arguments import Checker
+from fgkit.tools.validation import Checker
 from fgkit.tools import load_tools
 
 ROOT = Path(__file__).parents[1]
@@ -294,7 +295,7 @@ def test_the_parameter_file_is_for_this_example(monkeypatch: pytest.MonkeyPatch)
 def test_every_row_fits_the_context() -> None:
     from transformers import AutoTokenizer
 
-    from fgkit.base_model import find_base
+    from fgkit.models.base import find_base
 
     tokenizer = AutoTokenizer.from_pretrained(find_base("offline").folder, local_files_only=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fgkit.config import FinetuneConfig
-from fgkit.engine import devices
+from fgkit import devices
 from fgkit.errors import ConfigError
 
 torch = pytest.importorskip("torch")

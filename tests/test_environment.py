@@ -6,8 +6,8 @@ import collections
 
 import pytest
 
-from fgkit import environment
-from fgkit.checks import Check
+from fgkit.workflow import doctor
+from fgkit.models.checks import Check
 from fgkit.errors import FgkitError
 
 
@@ -16,7 +16,7 @@ def declared(monkeypatch):
     from packaging.requirements import Requirement
 
     declared = [Requirement("pytest>=1"), Requirement("fgkit-absent>=2")]
-    monkeypatch.setattr(environment, "_requirements", lambda extras: declared)
+    monkeypatch.setattr(doctor, "_requirements", lambda extras: declared)
 
 
 def by_name(results: list[Check]) -> dict[str, Check]:
@@ -25,7 +25,7 @@ def by_name(results: list[Check]) -> dict[str, Check]:
 
 
 def test_packages_are_compared_with_what_is_declared(declared):
-    found = by_name(environment.check_environment("to_task"))
+    found = by_name(doctor.check_environment("to_task"))
     assert found["pytest"].status == "pass"
     assert found["fgkit-absent"].status == "fail"
     assert "found nothing, expected >=2" in found["fgkit-absent"].reason
@@ -33,19 +33,19 @@ def test_packages_are_compared_with_what_is_declared(declared):
 
 
 def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
-    monkeypatch.setattr(environment.platform, "system", lambda: "Windows")
-    monkeypatch.setattr(environment.platform, "machine", lambda: "AMD64")
-    monkeypatch.setattr(environment.sys, "version_info", (3, 14, 0))
-    monkeypatch.setattr(environment.os, "sysconf", lambda name: 1024, raising=False)
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 14, 0))
+    monkeypatch.setattr(doctor.os, "sysconf", lambda name: 1024, raising=False)
     usage = collections.namedtuple("usage", "free")
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda folder: usage(10**8))
-    found = by_name(environment.check_environment("to_tflite", tmp_path / "not" / "yet"))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage(10**8))
+    found = by_name(doctor.check_environment("to_tflite", tmp_path / "not" / "yet"))
     assert {name: found[name].status for name in ("Python", "platform", "memory", "disk")} == dict.fromkeys(
         ("Python", "platform", "memory", "disk"), "fail")
     assert "WSL2" in found["platform"].remedy and "training alone works" in found["platform"].reason
-    assert by_name(environment.check_environment("finetune"))["platform"].status == "pass"
+    assert by_name(doctor.check_environment("finetune"))["platform"].status == "pass"
     with pytest.raises(FgkitError, match="step is 'cook'"):
-        environment.check_environment("cook")
+        doctor.check_environment("cook")
 
 
 def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
@@ -53,21 +53,21 @@ def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
                                         "export = file: a.txt, b.txt\nbundle =\n    # why\n    mediapipe\n")
     (tmp_path / "a.txt").write_text("# why\nlitert-torch>=0.10,<0.11\n")
     (tmp_path / "b.txt").write_text("torch\n")
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "fgkit" / "environment.py"))
-    exporting = [str(found) for found in environment._requirements(["export"])]
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "fgkit" / "environment.py"))
+    exporting = [str(found) for found in doctor._requirements(["export"])]
     assert exporting == ["numpy>=1", "litert-torch<0.11,>=0.10", "torch"]
-    assert [str(found) for found in environment._requirements(["bundle"])] == ["numpy>=1", "mediapipe"]
+    assert [str(found) for found in doctor._requirements(["bundle"])] == ["numpy>=1", "mediapipe"]
     (tmp_path / "setup.cfg").unlink()
-    monkeypatch.setattr(environment.importlib.metadata, "requires", lambda name: [
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [
         "numpy>=1", 'litert-torch>=0.10; extra == "export"', 'mediapipe; extra == "bundle"'])
-    assert [requirement.name for requirement in environment._requirements(["export"])] == ["numpy", "litert-torch"]
+    assert [requirement.name for requirement in doctor._requirements(["export"])] == ["numpy", "litert-torch"]
 
 
 def test_no_declared_packages_is_a_failure(monkeypatch):
-    monkeypatch.setattr(environment, "_requirements", lambda extras: [])
-    assert by_name(environment.check_environment("all"))["packages"].status == "fail"
+    monkeypatch.setattr(doctor, "_requirements", lambda extras: [])
+    assert by_name(doctor.check_environment("all"))["packages"].status == "fail"
 
 
 def test_the_whole_job_needs_papermill_and_a_single_notebook_does_not():
-    assert {"papermill", "ipykernel"} <= set(by_name(environment.check_environment("all")))
-    assert "papermill" not in by_name(environment.check_environment("to_task"))
+    assert {"papermill", "ipykernel"} <= set(by_name(doctor.check_environment("all")))
+    assert "papermill" not in by_name(doctor.check_environment("to_task"))

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 
 from fgkit.calls import Call
 from fgkit.errors import FgkitError
-from fgkit.evaluation import METRICS, completed, count, read_score, score
+from fgkit.evaluation.scores import METRICS, completed, count, read_score, score
 from fgkit.files import write_json
-from fgkit.records import Record, request
+from fgkit.dataset.records import Record, request
 
 from scored import RECORDS, UNPARSED, answer, asked, perfect
 

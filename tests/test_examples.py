@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from fgkit import examples, prompts
+from fgkit.dataset import tokenize
+from fgkit import prompts
 from fgkit.calls import Call
 from fgkit.errors import DataError, ModelError
-from fgkit.records import request
+from fgkit.dataset.records import request
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[1] / "data"
@@ -24,7 +25,7 @@ def tools() -> list[dict]:
 
 
 def test_rows_hold_the_prompt_then_the_answer(tokenizer: Any, tools: list[dict]) -> None:
-    rows = examples.tokenize_records(RECORDS, tools, tokenizer, max_length=2048)
+    rows = tokenize.tokenize_records(RECORDS, tools, tokenizer, max_length=2048)
     for record, row in zip(RECORDS, rows, strict=True):
         prompt = prompts.render(prompts.conversation(record.user_content), tools, add_generation_prompt=True)
         assert tokenizer.decode(row.tokens[:row.prompt_length]) == prompt
@@ -34,7 +35,7 @@ def test_rows_hold_the_prompt_then_the_answer(tokenizer: Any, tools: list[dict])
 
 
 def test_the_developer_text_is_the_official_sentence_unless_set(tools: list[dict]) -> None:
-    official, own = (examples.prompt_texts(RECORDS, tools, message)[0] for message in ("", "Be brief."))
+    official, own = (tokenize.prompt_texts(RECORDS, tools, message)[0] for message in ("", "Be brief."))
     assert official.startswith("<bos><start_of_turn>developer\nYou are a model that can do function calling with the "
                                "following functions<start_function_declaration>")
     assert own.startswith("<bos><start_of_turn>developer\nBe brief.<start_function_declaration>")
@@ -42,16 +43,16 @@ def test_the_developer_text_is_the_official_sentence_unless_set(tools: list[dict
 
 def test_long_rows_are_named_not_cut(tokenizer: Any, tools: list[dict]) -> None:
     with pytest.raises(DataError, match=r"2 rows are longer than max_length \(100\): line 1: \d+ tokens, line 7: "):
-        examples.tokenize_records(RECORDS, tools, tokenizer, max_length=100)
+        tokenize.tokenize_records(RECORDS, tools, tokenizer, max_length=100)
 
 
 def test_our_template_agrees_and_another_is_refused_with_the_difference(tokenizer: Any, tools: list[dict],
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    assert examples.check_template(tokenizer, RECORDS, tools) == 2
+    assert tokenize.check_template(tokenizer, RECORDS, tools) == 2
     monkeypatch.setattr(tokenizer, "chat_template", tokenizer.chat_template.replace("declaration:", "function:"))
     with pytest.raises(ModelError, match="line 1: the prompt that would be trained is not the model's own") as caught:
-        examples.check_template(tokenizer, RECORDS, tools)
+        tokenize.check_template(tokenizer, RECORDS, tools)
     assert "function:change_background_color" in str(caught.value)
     monkeypatch.setattr(tokenizer, "chat_template", None)
     with pytest.raises(ModelError, match="no chat template"):
-        examples.check_template(tokenizer, RECORDS, tools)
+        tokenize.check_template(tokenizer, RECORDS, tools)

@@ -25,8 +25,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_what_is_published_holds_both_bundles_as_they_were_made(job: Any) -> None:
-    from fgkit.publishing import model_card
-    from fgkit.publishing.publication import gather
+    from fgkit.hub import model_card
+    from fgkit.hub.publication import gather
 
     found = gather(job.output)
     card = model_card.write(found, "ada/lights", public=False)

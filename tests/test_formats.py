@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.records import Inspection, Record, inspect_records, read_records
-from fgkit.row_formats import row_files
-from fgkit.row_formats.formats import FORMATS, detect, read_row
-from fgkit.row_formats.xlam import tools_of
-from fgkit.splits import held_out_data, load_data
+from fgkit.dataset.records import Inspection, Record, inspect_records, read_records
+from fgkit.dataset.formats import files as row_files
+from fgkit.dataset.formats.detection import FORMATS, detect, read_row
+from fgkit.dataset.formats.xlam import tools_of
+from fgkit.dataset.splits import held_out_data, load_data
 
 STRING = {"type": "string", "description": "A text."}
 

@@ -6,10 +6,10 @@ import pytest
 
 from fgkit.calls import Call
 from fgkit.errors import CheckFailed, FgkitError
-from fgkit.evaluation import score
-from fgkit.gate import Verdict, gate
+from fgkit.evaluation.scores import score
+from fgkit.evaluation.gate import Verdict, gate
 from fgkit.prompts import completion
-from fgkit.records import request
+from fgkit.dataset.records import request
 
 
 def scored(n: int, *, inexact: int = 0, wrong_tool: int = 0, start: int = 0) -> dict:

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import tiny
 
-from fgkit import base_model, examples, generation, prompts
+from fgkit.models import base as base_model
+from fgkit.dataset import tokenize
+from fgkit.training import generation
+from fgkit import prompts
 from fgkit.calls import Call
-from fgkit.records import Record
+from fgkit.dataset.records import Record
 
 torch = pytest.importorskip("torch")
 TEXTS = [prompts.render(prompts.conversation(text), [], add_generation_prompt=True)
@@ -26,7 +29,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 def one_by_one(model: Any, tokenizer: Any, text: str, new: int) -> str:
-    ids = torch.tensor([examples.encode(tokenizer, text)])
+    ids = torch.tensor([tokenize.encode(tokenizer, text)])
     out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False, top_k=None,
                          top_p=None, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0)
     return tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=False)
@@ -64,5 +67,5 @@ def test_equal_prompts_are_answered_each(loaded: tuple[Any, Any]) -> None:
 
 def test_longest_answer_is_the_longest_and_a_margin(loaded: tuple[Any, Any]) -> None:
     short, long = (Record(1, "x", (Call("f", {"a": value}),)) for value in ("b", "b" * 20))
-    tokens = len(examples.encode(loaded[1], prompts.completion(long.calls)))
+    tokens = len(tokenize.encode(loaded[1], prompts.completion(long.calls)))
     assert generation.longest_answer(loaded[1], [short, long]) == tokens + 16

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from fgkit import __main__ as command_line
-from fgkit import bundle, config, files, glue, run_rows, splits
+from fgkit.bundles import create as bundle
+from fgkit import config, files
+from fgkit.app import codegen
+from fgkit.dataset import rows as run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
 from fgkit.tools import load_tools, tools_hash
 
@@ -39,26 +42,26 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def made(folder: Path, **rest: object) -> list[Path]:
-    return glue.make(glue.read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")), folder, count=5, **rest)
+    return codegen.make(codegen.read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")), folder, count=5, **rest)
 
 
 def test_a_run_tells_tools_style_and_rows(run):
     for path in (run, run / "model"):
-        source = glue.read_source(path)
+        source = codegen.read_source(path)
         assert source.tools == TOOLS and source.style == "flutter_gemma" and len(source.rows) > 200
-    assert glue.read_source(run, style="template").style == "template"
+    assert codegen.read_source(run, style="template").style == "template"
 
 
 def test_a_run_without_held_out_file_splits_them_off_as_the_run_did(run):
     change(run, settings={"data": str(DATA / "home/training_data.jsonl"), "eval_data": "", "seed": 7})
     wanted = splits.load_data(DATA / "home/training_data.jsonl", "", TOOLS, seed=7, format="auto").held_out
-    assert glue.read_source(run).rows == wanted and 0 < len(wanted) < 745
+    assert codegen.read_source(run).rows == wanted and 0 < len(wanted) < 745
 
 
 def test_rows_that_are_gone_are_no_vectors_and_said(run):
     change(run, settings={"data": "gone.jsonl", "eval_data": "", "seed": 7})
-    source = glue.read_source(run)
-    assert source.rows == () and "no rows" in glue.notes(source)[-1]
+    source = codegen.read_source(run)
+    assert source.rows == () and "no rows" in codegen.notes(source)[-1]
 
 
 def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
@@ -67,17 +70,17 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     (run / "app.task").touch()
     (run / "app.task.json").touch()
     for path in (run / "app.task", run / "app.task.json"):
-        source = glue.read_source(path)
+        source = codegen.read_source(path)
         assert (source.tools, source.style, source.system_message) == (TOOLS, "template", "Be brief.")
     files.write_json(run / "model" / "fgkit.json", {"tools": TOOLS[:1], "tools_hash": "another"})
     with pytest.raises(FgkitError, match="does not tell its tools. Give the file they are in"):
-        glue.read_source(run / "app.task")
-    assert glue.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
+        codegen.read_source(run / "app.task")
+    assert codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
     with pytest.raises(ModelError, match="was trained with other tools than"):
-        glue.read_source(run / "app.task", tools=str(DATA / "tools.py"))
+        codegen.read_source(run / "app.task", tools=str(DATA / "tools.py"))
     monkeypatch.setattr(bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}))
     with pytest.raises(FgkitError, match="app.task.json: is not there"):
-        glue.read_source(run / "app.task")
+        codegen.read_source(run / "app.task")
 
 
 @pytest.mark.parametrize(("path", "message"), [
@@ -86,19 +89,19 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
 def test_what_tells_nothing_is_refused(tmp_path, path, message):
     (tmp_path / "some.txt").touch()
     with pytest.raises(FgkitError, match=message):
-        glue.read_source(tmp_path / path)
+        codegen.read_source(tmp_path / path)
 
 
 def test_wrong_tools_in_a_model_folder_are_refused(run):
     change(run, tools=[TOOLS[0], TOOLS[0]], tools_hash=None)
     with pytest.raises(ToolError, match="T203"):
-        glue.read_source(run)
+        codegen.read_source(run)
     change(run, tools=[])
     with pytest.raises(FgkitError, match="every row of its training brought its own"):
-        glue.read_source(run)
+        codegen.read_source(run)
     with pytest.raises(ModelError, match="'litert_lm' is asked for"):
         change(run, tools=TOOLS)
-        glue.read_source(run, style="litert_lm")
+        codegen.read_source(run, style="litert_lm")
 
 
 def test_everything_is_written_and_the_same_again(tmp_path):
@@ -119,7 +122,7 @@ def test_other_tools_replace_what_was_generated_and_keep_what_is_the_users(tmp_p
     made(tmp_path)
     for name in MINE:
         (tmp_path / name).write_text("mine")
-    glue.make(glue.read_source(DATA / "home/tools.py"), tmp_path)
+    codegen.make(codegen.read_source(DATA / "home/tools.py"), tmp_path)
     assert "waterGarden" in (tmp_path / FUNCTIONS).read_text()
     assert [(tmp_path / name).read_text() for name in MINE] == ["mine", "mine"]
 
@@ -130,12 +133,12 @@ def test_a_changed_file_stops_everything_before_a_byte_is_written(tmp_path, reco
     (tmp_path / FUNCTIONS).write_text("changed by hand")
     (tmp_path / "tools.json").write_bytes(b"\xff")
     if record == "lost":
-        (tmp_path / glue.RECORD).unlink()
+        (tmp_path / codegen.RECORD).unlink()
     elif record != "kept":
-        (tmp_path / glue.RECORD).write_text(record)
+        (tmp_path / codegen.RECORD).write_text(record)
     before = contents(tmp_path)
     with pytest.raises(FgkitError) as caught:
-        glue.make(glue.read_source(DATA / "home/tools.py"), tmp_path)
+        codegen.make(codegen.read_source(DATA / "home/tools.py"), tmp_path)
     assert contents(tmp_path) == before
     lines = str(caught.value).splitlines()
     assert lines[:-1].count(f"{tmp_path / FUNCTIONS}: is not as fgkit glue wrote it") == 1
@@ -151,14 +154,14 @@ def test_a_stop_half_way_is_no_change_of_the_users(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(path, text)
 
-    home = glue.read_source(DATA / "home/tools.py")
+    home = codegen.read_source(DATA / "home/tools.py")
     monkeypatch.setattr(files, "write_text", stopping)
     with pytest.raises(KeyboardInterrupt):
-        glue.make(home, tmp_path)
+        codegen.make(home, tmp_path)
     monkeypatch.undo()
-    glue.make(home, tmp_path)
+    codegen.make(home, tmp_path)
     fresh = tmp_path / "fresh"
-    glue.make(home, fresh)
+    codegen.make(home, fresh)
     assert {name: text for name, text in contents(tmp_path).items() if not name.startswith("fresh")
             and name not in MINE} == {name: text for name, text in contents(fresh).items() if name not in MINE}
 
@@ -183,18 +186,18 @@ def test_packages_are_names(tmp_path, wrong):
 
 def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
     settings = config.TaskConfig(output=str(run))
-    rows = run_rows.Rows(TOOLS, (), glue.read_source(run).rows)
-    assert glue.make_for_run(settings, rows) == str(run / "app")
+    rows = run_rows.Rows(TOOLS, (), codegen.read_source(run).rows)
+    assert codegen.make_for_run(settings, rows) == str(run / "app")
     assert json.loads((run / "app/golden.json").read_text())["style"] == "flutter_gemma"
     (run / "app" / FUNCTIONS).write_text("changed by hand")
-    assert glue.make_for_run(settings, rows).startswith(f"not written: {run / 'app' / FUNCTIONS}: is not as")
-    assert glue.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith("not written: every row brings")
+    assert codegen.make_for_run(settings, rows).startswith(f"not written: {run / 'app' / FUNCTIONS}: is not as")
+    assert codegen.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith("not written: every row brings")
 
 
 def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
     tools = json.loads(json.dumps(TOOLS[:1]))
     tools[0]["function"]["parameters"]["properties"]["on"]["format"] = "x"
-    found = glue.notes(glue.Source("x", tools, "flutter_gemma", "", ()))
+    found = codegen.notes(codegen.Source("x", tools, "flutter_gemma", "", ()))
     assert len(found) == 3
     assert found[0].startswith("LiteRT-LM's conversation interface writes prompts of style litert_lm")
     assert found[1] == "not checked by the generated code: switch_light.on: format"

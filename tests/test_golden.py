@@ -8,11 +8,12 @@ import pytest
 from app_tools import RICH
 from hypothesis import given, settings, strategies as st
 
-from fgkit import calls, examples, prompts
+from fgkit import calls, prompts
+from fgkit.dataset import tokenize
 from fgkit.app import golden
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError
-from fgkit.records import Record, read_records, request
+from fgkit.dataset.records import Record, read_records, request
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[1] / "data"
@@ -24,7 +25,7 @@ ROWS = read_records(DATA / "eval_data.jsonl", TOOLS)
 def test_prompt_and_answer_are_those_of_the_training(style):
     rows = ROWS[:5]
     found = golden.vectors(rows, TOOLS, "", style)
-    assert [vector["prompt"] for vector in found] == examples.prompt_texts(rows, TOOLS, "", style)
+    assert [vector["prompt"] for vector in found] == tokenize.prompt_texts(rows, TOOLS, "", style)
     for vector, row in zip(found, rows, strict=True):
         assert vector["single"] and vector["line"] == row.line and vector["user"] == row.user_content
         assert calls.parse(vector["answer"]) == [Call(call["name"], call["arguments"]) for call in vector["calls"]]

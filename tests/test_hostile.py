@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 from test_bundle import tiny_tokenizer
 
-from fgkit import bundle, checks, records, tools
+from fgkit.bundles import create as bundle
+from fgkit.models import checks
+from fgkit.dataset import records
+from fgkit import tools
 from fgkit.__main__ import main
-from fgkit.archives import task_archive
+from fgkit.bundles import task
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
 
-GOOD = {task_archive.TFLITE: b"\x1c\0\0\0TFL3" + bytes(99), task_archive.METADATA: b"\x32\x05<bos>"}
+GOOD = {task.TFLITE: b"\x1c\0\0\0TFL3" + bytes(99), task.METADATA: b"\x32\x05<bos>"}
 TOOLS = tools.load_tools(shipped("data", "tools.py"))
 PWNED = "import pathlib; pathlib.Path({!r}).touch()\ndef f():\n    '''F.'''\n"
 
@@ -35,7 +38,7 @@ def archive(path: Path, members: list[tuple[str, bytes]], kind: int = zipfile.ZI
 
 
 def members() -> list[tuple[str, bytes]]:
-    return [*GOOD.items(), (task_archive.TOKENIZER, tiny_tokenizer())]
+    return [*GOOD.items(), (task.TOKENIZER, tiny_tokenizer())]
 
 
 # ---- archives
@@ -52,13 +55,13 @@ def test_a_member_that_wants_out_or_in_is_refused_and_written_nowhere(tmp_path: 
 
 
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.task", [*members(), (task_archive.METADATA, b"\x32\x05<eos>")])
+    path = archive(tmp_path / "a.task", [*members(), (task.METADATA, b"\x32\x05<eos>")])
     with pytest.raises(BundleError, match="holds the members"):
         bundle.read_bundle(path)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.task", [*members()[:1], (task_archive.TOKENIZER, bytes(200_000_000)), members()[1]],
+    path = archive(tmp_path / "a.task", [*members()[:1], (task.TOKENIZER, bytes(200_000_000)), members()[1]],
                    zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -67,7 +70,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
-@pytest.mark.parametrize("name", [task_archive.METADATA, task_archive.TOKENIZER])
+@pytest.mark.parametrize("name", [task.METADATA, task.TOKENIZER])
 def test_a_member_far_larger_than_its_kind_is_not_read(tmp_path: Path, name: str) -> None:
     path = archive(tmp_path / "a.task", [one for one in members() if one[0] != name] + [(name, bytes(70_000_000))])
     with pytest.raises(BundleError, match=f"its {name} is larger than any of its kind"):
@@ -177,7 +180,7 @@ def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
         b"cposix\nsystem\n(S'touch " + str(tmp_path / "run").encode() + b"'\ntR.")
     assert "pickle files are not read" in checks.weight_problems(tmp_path)[0]
     with pytest.raises(FgkitError, match="not a whole model"):
-        from fgkit import base_model
+        from fgkit.models import base as base_model
 
         base_model.find_base(str(tmp_path))
     assert not (tmp_path / "run").exists()

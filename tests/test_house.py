@@ -20,7 +20,7 @@ from packaging.version import Version
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit.command_line import init
+from fgkit.cli import init
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for path in (ROOT / "fgkit").rglob("*.py") if path.parent.name != "starter")
@@ -187,7 +187,7 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
         archive.extractall(tmp_path / "site")
     info = f"fgkit-{fgkit.__version__}.dist-info"
     assert {f"fgkit/{name.replace('.', '/')}.py" for name in MODULES} <= names
-    assert {"fgkit/chat_template.jinja", "fgkit/publishing/model_card.md"} <= names
+    assert {"fgkit/prompts/chat_template.jinja", "fgkit/hub/model_card.md"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
     for folder in ("data", "data/home"):
         assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from fgkit import files
 from fgkit.__main__ import main
 from fgkit.errors import BundleError, CheckFailed, ConfigError, FgkitError, ModelError
-from fgkit.hub import CARD, cannot_write, offer, publish, require_write
+from fgkit.hub.upload import CARD, cannot_write, offer, publish, require_write
 
 TOKEN = "hf_canaryOfTheHubTests"
 REPO = "ada/lights"

@@ -12,11 +12,11 @@ import pytest
 
 from fgkit import __main__ as command_line
 from fgkit import files
-from fgkit.coercion import coerce
-from fgkit.command_line.init import FILES, init
+from fgkit.tools.coercion import coerce
+from fgkit.cli.init import FILES, init
 from fgkit.errors import FgkitError
-from fgkit.records import read_records
-from fgkit.splits import load_data
+from fgkit.dataset.records import read_records
+from fgkit.dataset.splits import load_data
 from fgkit.tools import lint_tools, load_tools
 
 

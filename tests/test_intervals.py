@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.scores.intervals import difference_intervals, rate_intervals
+from fgkit.evaluation.intervals import difference_intervals, rate_intervals
 
 
 def column(hits: int, n: int) -> tuple[list[list[int]], list[list[int]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_vocabulary import layout, whole
 
-from fgkit.vocabularies import languages, vocabulary
+from fgkit.models.vocabulary import languages, pieces as vocabulary
 
 OWN, NEAR, FAR = 6, 10, 12
 

@@ -9,8 +9,8 @@ import pytest
 import tiny
 from separate_rows import ROWS, gradients, relative_error
 
-from fgkit import base_model
-from fgkit.engine.lean_layers import lean
+from fgkit.models import base as base_model
+from fgkit.training.recompute import lean
 
 torch = pytest.importorskip("torch")
 

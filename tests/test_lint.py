@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fgkit import __main__ as command_line
-from fgkit import base_model, offline_base
-from fgkit.data_report.data_rules import RULES
+from fgkit.models import base as base_model, offline_base
+from fgkit.data_report.rules import RULES
 from fgkit.files import cache_dir, shipped, write_json
-from fgkit.row_formats.formats import FORMATS
+from fgkit.dataset.formats.detection import FORMATS
 
 GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
                    "tool_arguments": '{"color": "red"}'}) + "\n"

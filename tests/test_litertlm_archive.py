@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bundle import FAKE_TFLITE, tiny_tokenizer
 
-from fgkit import bundle, files, prompts
-from fgkit.archives import litertlm_archive
-from fgkit.archives.profiles import LITERTLM, PROFILES
+from fgkit.bundles import create as bundle
+from fgkit import files, prompts
+from fgkit.bundles import litertlm
+from fgkit.bundles.profiles import LITERTLM, PROFILES
 from fgkit.errors import BundleError, ConfigError
 
 SHAPES = {"prefill_16": {}, "decode": {"inputs": {"mask": [1, 1, 1, 1024]}, "outputs": {"logits": [1, 1, 484]}}}
@@ -100,14 +101,14 @@ def test_changed_headers_are_read_or_refused_and_nothing_else(made, data):
     bad = made.with_name("bad.litertlm")
     bad.write_bytes(whole)
     try:
-        assert litertlm_archive.read(bad).sections.keys() == litertlm_archive.SECTIONS
+        assert litertlm.read(bad).sections.keys() == litertlm.SECTIONS
     except BundleError as error:
         assert "bad.litertlm" in str(error)
 
 
 def test_what_another_builder_would_have_written_is_refused(made, monkeypatch):
     inputs = made.parents[1] / "a.tflite", made.parents[1] / "tokenizer.model", made.with_name("b.litertlm")
-    real = litertlm_archive._metadata
+    real = litertlm._metadata
 
     def without_a_stop(*arguments):
         metadata = real(*arguments)
@@ -120,7 +121,7 @@ def test_what_another_builder_would_have_written_is_refused(made, monkeypatch):
         return metadata
 
     for changed, message in ((without_a_stop, "stop_tokens is"), (of_another_type, "model_type is 'gemma3'")):
-        monkeypatch.setattr(litertlm_archive, "_metadata", changed)
+        monkeypatch.setattr(litertlm, "_metadata", changed)
         with pytest.raises(BundleError, match=f"not what was asked for: {message}"):
             bundle.create_litertlm(*inputs, style="template", sidecar={})
     assert not inputs[2].exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fgkit.errors import FgkitError
-from fgkit.run_folder import locks
+from fgkit.workflow import locks
 
 HOLD = """
 import sys, time

@@ -13,10 +13,12 @@ import pytest
 
 import fgkit
 from fgkit import __main__ as command_line
-from fgkit import checks, environment, evaluation, pipeline, scoring
-from fgkit.command_line import commands
+from fgkit.models import checks
+from fgkit.workflow import doctor, run as pipeline
+from fgkit.evaluation import score_model, scores as evaluation
+from fgkit.cli import commands
 from fgkit.errors import CheckFailed, FgkitError
-from fgkit.run_folder import summary
+from fgkit.workflow import summary
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
@@ -91,7 +93,7 @@ def test_doctor_exit_code_is_the_checks_verdict(main, monkeypatch):
         asked.append((step, folder))
         return found
 
-    monkeypatch.setattr(environment, "check_environment", check_environment)
+    monkeypatch.setattr(doctor, "check_environment", check_environment)
     found = [checks.Check(1, "Python", "pass", "3.12"), checks.Check(2, "GPU", "skipped", "none")]
     code, out, _ = main("doctor", "--step", "to_task", "--output", "there")
     assert code == 0 and "everything is there" in out and asked == [("to_task", "there")]
@@ -151,7 +153,7 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
         seen.update(path=path, rows=rows, style=style, constrained=constrained)
         return score
 
-    monkeypatch.setattr(scoring, "score_file", score_file)
+    monkeypatch.setattr(score_model, "score_file", score_file)
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template",
                         "--json", tmp_path / "o.json")
@@ -174,7 +176,7 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
         asked.append(path)
         return evaluation.score(found.held_out, [completion(row.calls) if right else "no" for row in found.held_out])
 
-    monkeypatch.setattr(scoring, "score_file", score_file)
+    monkeypatch.setattr(score_model, "score_file", score_file)
     (tmp_path / "x.task").write_bytes(b"task")
     assert main("evaluate", tmp_path / "x.task", "--data", rows, "--json", tmp_path / "old.json")[0] == 0
     right.append(True)
@@ -199,7 +201,7 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
 def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
     (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
     seen = []
-    monkeypatch.setattr(scoring, "score_file", lambda path, rows, **_: seen.append(rows) or evaluation.score(
+    monkeypatch.setattr(score_model, "score_file", lambda path, rows, **_: seen.append(rows) or evaluation.score(
         rows.held_out, ["no"] * len(rows.held_out)))
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     assert main("evaluate", tmp_path / "x.litertlm", "--data", tmp_path / "rows.csv")[0] == 0

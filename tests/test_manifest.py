@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 from crash_points import crash_points
 
-from fgkit import files, run_rows
+from fgkit import files
+from fgkit.dataset import rows as run_rows
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import DataError, FgkitError, ModelError
-from fgkit.run_folder import manifest
+from fgkit.workflow import manifest
 
 
 @pytest.fixture(autouse=True)

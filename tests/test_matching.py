@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 
-from fgkit.evaluation import score
-from fgkit.scores.matching import argument_table, arguments, confusion
+from fgkit.evaluation.scores import score
+from fgkit.evaluation.matching import argument_table, arguments, confusion
 
 from scored import asked
 

@@ -9,9 +9,10 @@ import pytest
 from finished_run import BUNDLE, PRIVATE, TOOLS
 from huggingface_hub import ModelCard
 
-from fgkit import bundle, calls
-from fgkit.publishing import model_card
-from fgkit.publishing.publication import SAID, gather
+from fgkit.bundles import create as bundle
+from fgkit import calls
+from fgkit.hub import model_card
+from fgkit.hub.publication import SAID, gather
 
 REPO = "ada/lights"
 

@@ -6,8 +6,8 @@ import yaml
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from scored import RECORDS, perfect
 
-from fgkit.evaluation import METRICS, score
-from fgkit.scores.model_index import HUB_METRICS, card_data
+from fgkit.evaluation.scores import METRICS, score
+from fgkit.evaluation.model_index import HUB_METRICS, card_data
 
 
 def test_every_metric_has_a_name_on_the_hub() -> None:

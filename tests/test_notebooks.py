@@ -20,11 +20,12 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.utils import canonicalize_name
 
-from fgkit import config, pipeline
-from fgkit.archives.profiles import BAKED, PROFILES
-from fgkit.conversion.quantization import QUANTIZATIONS
-from fgkit.engine import devices
-from fgkit.row_formats.formats import FORMATS
+from fgkit import config
+from fgkit.workflow import run as pipeline
+from fgkit.bundles.profiles import BAKED, PROFILES
+from fgkit.export.quantization import QUANTIZATIONS
+from fgkit import devices
+from fgkit.dataset.formats.detection import FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("finetune", "to_tflite", "to_task")

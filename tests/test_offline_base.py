@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from fgkit import offline_base, prompts
+from fgkit.models import offline_base
+from fgkit import prompts
 from fgkit.errors import FgkitError, ModelError, PackageError
 from fgkit.files import cache_dir, shipped
 
@@ -292,7 +293,7 @@ def test_the_real_tokenizers_agree(real) -> None:
 
 @pytest.mark.slow
 def test_the_real_folder_is_whole(real) -> None:
-    from fgkit.base_model import check_folder
+    from fgkit.models.base import check_folder
 
     check_folder(real)
     generation = json.loads((real / "generation_config.json").read_text(encoding="utf-8"))

@@ -7,9 +7,9 @@ from scored import RECORDS, answer, perfect
 
 from fgkit.calls import Call
 from fgkit.errors import FgkitError
-from fgkit.evaluation import METRICS, score
-from fgkit.records import request
-from fgkit.scores.paired import change_lines, changed_rows, comparable, differences, require_rows
+from fgkit.evaluation.scores import METRICS, score
+from fgkit.dataset.records import request
+from fgkit.evaluation.paired import change_lines, changed_rows, comparable, differences, require_rows
 
 
 def test_changed_rows_worst_first() -> None:

@@ -14,10 +14,11 @@ import pytest
 import tiny
 
 from fgkit import __main__ as command_line
-from fgkit import evaluation, pipeline
+from fgkit.evaluation import scores as evaluation
+from fgkit.workflow import run as pipeline
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.files import read_json, shipped
-from fgkit.run_folder import locks, manifest, summary
+from fgkit.workflow import locks, manifest, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
 

@@ -7,7 +7,8 @@ import io
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from fgkit import plot_look, training
+from fgkit import plots as plot_look
+from fgkit.training import tuning
 
 
 def luminance(colour: str) -> float:
@@ -29,7 +30,7 @@ def test_a_picture_is_an_opaque_card_with_labelled_axes():
     from matplotlib.image import imread
 
     log = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5, "eval_exact": 0.25}]
-    figure = training.curves(log)
+    figure = tuning.curves(log)
     image = imread(io.BytesIO(plot_look.png(figure)), format="png")
     assert image.shape[2] == 3 or np.all(image[..., 3] == 1)
     assert np.all(image[0, :, :3] == 1) and np.all(image[:, 0, :3] == 1)
@@ -37,4 +38,4 @@ def test_a_picture_is_an_opaque_card_with_labelled_axes():
     assert loss.get_ylabel().endswith("(nats)") and right.get_ylabel().endswith("(%)") and right.get_xlabel() == "optimizer step"
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training rows", "held-out rows"]
     assert list(right.lines[0].get_ydata()) == [25.0]
-    assert len(training.curves(log[:2]).axes) == 1 and training.curves([]).axes
+    assert len(tuning.curves(log[:2]).axes) == 1 and tuning.curves([]).axes

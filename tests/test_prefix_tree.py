@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.engine import prefix_tree
-from fgkit.engine.prefix_tree import Row
+from fgkit.training import prefix_tree
+from fgkit.training.prefix_tree import Row
 
 rows_of_few_tokens = st.lists(
     st.lists(st.integers(0, 3), min_size=2, max_size=12).flatmap(

@@ -13,8 +13,8 @@ from test_stages import TOOLS
 
 from fgkit import files, prompts
 from fgkit.__main__ import main
-from fgkit.command_line import prompt_view
-from fgkit.records import request
+from fgkit.cli import prompt_view
+from fgkit.dataset.records import request
 
 RED = request(1, "make it red")
 DATA = files.shipped("data", "training_data.jsonl")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fgkit import prompts
 from fgkit.calls import Call
 from fgkit.errors import FgkitError, PromptError, ToolError
-from fgkit.prompt_text import wire
+from fgkit.prompts import format as wire
 from fgkit.prompts import completion, conversation, render
 
 VECTORS = [vector for vector in json.loads((Path(__file__).parent / "vectors" / "wire_vectors.json").read_text(

@@ -10,7 +10,7 @@ import pytest
 
 from fgkit import prompts
 from fgkit.calls import Call
-from fgkit.prompt_text.wire import IMAGE_TOKENS, value
+from fgkit.prompts.format import IMAGE_TOKENS, value
 from fgkit.prompts import CONTROL_TOKENS, completion, neutralise, render
 
 PAGE = (Path(__file__).parents[1] / "docs" / "prompts.md").read_text(encoding="utf-8")

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from test_tflite import KV, TINY, pytorch_logits, tiny_tflite
 
-from fgkit import config, tflite
-from fgkit.conversion import first_token, quantization
-from fgkit.conversion.quantization import QUANTIZATIONS
+from fgkit import config
+from fgkit.export import conversion
+from fgkit.export import first_token, quantization
+from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.errors import BundleError
 
 
 def test_names_and_suffixes_are_unique_and_the_converters_names_are_its_own():
-    tflite._import_lora_layers()
+    conversion._import_lora_layers()
     from litert_torch.generative.utilities import converter
 
     assert len({recipe.suffix for recipe in QUANTIZATIONS.values()}) == len(QUANTIZATIONS)
@@ -39,7 +40,7 @@ def test_a_float_file_becomes_what_the_converter_makes_and_what_it_does_not(tmp_
         if not recipe.rules or name == "dynamic_int4_block128":  # the tiny network's rows are shorter than its blocks
             continue
         made = quantization.quantize(floats, tmp_path / f"{name}.tflite", name)
-        tflite.check_signatures(made, prefill_seq_lens=[8, 16], kv_cache_max_len=KV)
+        conversion.check_signatures(made, prefill_seq_lens=[8, 16], kv_cache_max_len=KV)
         assert first_token.compare(wanted, first_token.logits_of(made, ids))["cosine"] > 0.8, name
         sizes[name] = made.stat().st_size
     assert (tmp_path / "dynamic_int8.tflite").read_bytes() == tiny_tflite().read_bytes()

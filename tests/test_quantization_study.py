@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from test_stages import rows, tokenizer_folder
 
-from fgkit import bundle, evaluation, files, tflite
+from fgkit.bundles import create as bundle
+from fgkit.evaluation import scores as evaluation
+from fgkit import files
+from fgkit.export import conversion
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
-from fgkit.conversion import quantization
-from fgkit.conversion import quantization_study as study
+from fgkit.export import quantization
+from fgkit.workflow import quantization_study as study
 from fgkit.errors import ConfigError, FgkitError
 from fgkit.prompts import completion
-from fgkit.run_folder import summary
-from fgkit.serving import runtime_speed
+from fgkit.workflow import summary
+from fgkit.runtime import speed
 
 SIZES = {"none": 1000, "dynamic_int8": 280, "dynamic_int8_embedding_int4": 200, "dynamic_int4_block32": 150}
 WRONG = {"none": 0, "dynamic_int8": 0, "dynamic_int8_embedding_int4": 1, "dynamic_int4_block32": 12}
@@ -45,13 +48,13 @@ def work(tmp_path, monkeypatch):
                  for place, row in enumerate(data.held_out)]
         return evaluation.score(data.held_out, texts)
 
-    monkeypatch.setattr(tflite, "convert", convert)
+    monkeypatch.setattr(conversion, "convert", convert)
     monkeypatch.setattr(quantization, "quantize", lambda source, part, name: part.write_text(name))
     monkeypatch.setattr(bundle, "create_task", create_task)
     monkeypatch.setattr(study, "score_bundle", score)
     monkeypatch.setattr(study, "score_tuned", lambda settings, data: evaluation.score(
         data.held_out, [completion(row.calls) for row in data.held_out]))
-    monkeypatch.setattr(runtime_speed, "measure", lambda path: {
+    monkeypatch.setattr(speed, "measure", lambda path: {
         "prefill_tokens_per_second": 1000.0, "decode_tokens_per_second": 50.0, "peak_memory_bytes": 5e8})
     return TaskConfig(output=str(tmp_path)), asked, done
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError
-from fgkit.records import canonical, inspect_records, read_records, request, same_text, show
+from fgkit.dataset.records import canonical, inspect_records, read_records, request, same_text, show
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:

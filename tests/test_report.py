@@ -11,9 +11,9 @@ import pytest
 import tiny
 
 from fgkit import files
-from fgkit.base_model import load_tokenizer
+from fgkit.models.base import load_tokenizer
 from fgkit.data_report import report
-from fgkit.data_report.data_rules import KEPT, RULES, Finding, rules_table
+from fgkit.data_report.rules import Finding, KEPT, RULES, rules_table
 from fgkit.errors import DataError
 from fgkit.tools import lint_tools, load_tools
 
@@ -361,7 +361,7 @@ def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(tmp_pat
 
 
 def test_lengths_are_those_of_training(tmp_path, tokenizer) -> None:
-    from fgkit.examples import tokenize_records
+    from fgkit.dataset.tokenize import tokenize_records
 
     path = write(tmp_path, *clean(), chat({"role": "developer", "content": "Be quick."}, user("go"), call("note", {"title": "a"})),
                  chat(user("two"), call("book", {"seats": 2}), tools=[OWN]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from test_cut_base import TOOLS, base, found_base, needed, run_rows, settings_of  # noqa: F401  (base is a fixture)
 
-from fgkit import base_model, examples, files
-from fgkit.vocabularies import cut_base, respelling
+from fgkit.models import base as base_model
+from fgkit.dataset import tokenize
+from fgkit import files
+from fgkit.models.vocabulary import augmentation, cut_base
 
 TRAINED = ("make the background red please", "schöne Grüße aus Köln")
 
@@ -17,12 +19,12 @@ def run(base, tmp_path_factory):  # noqa: F811
     size = needed(folder, base, rows)  # so that little but the rows' pieces is kept
     start = cut_base.cut_vocabulary(settings_of(folder, size), found_base(base), rows)
     tokenizer = base_model.load_tokenizer(start.folder)
-    return start.folder, rows.train, tokenizer, examples.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
+    return start.folder, rows.train, tokenizer, tokenize.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
 
 
 def test_rows_are_spelt_as_an_unseen_text_would_be(run) -> None:
     folder, records, tokenizer, rows = run
-    found = respelling.unseen(folder, records, rows, TOOLS, max_length=4096)
+    found = augmentation.unseen(folder, records, rows, TOOLS, max_length=4096)
     record = files.read_json(folder / "vocabulary.json")
     assert record["not_in_second_spelling"] and set(record["not_in_second_spelling"]) < set(range(368, record["pieces"]))
     assert 0 < len(found) <= len(rows)
@@ -39,11 +41,11 @@ def test_rows_are_spelt_as_an_unseen_text_would_be(run) -> None:
 
 def test_a_spelling_that_is_too_long_is_left_out(run) -> None:
     folder, records, _, rows = run
-    assert respelling.unseen(folder, records, rows, TOOLS, max_length=max(len(row.tokens) for row in rows[:1])) == []
+    assert augmentation.unseen(folder, records, rows, TOOLS, max_length=max(len(row.tokens) for row in rows[:1])) == []
 
 
 def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
-    assert respelling.unseen(base, (), [], TOOLS, max_length=4096) == []
+    assert augmentation.unseen(base, (), [], TOOLS, max_length=4096) == []
 
 
 def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(base, tmp_path, monkeypatch) -> None:  # noqa: F811
@@ -53,9 +55,9 @@ def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(base, tmp_
     def second(name: str, size: int) -> list[list[int]]:
         start = cut_base.cut_vocabulary(settings_of(tmp_path / name, size), found_base(base), rows)
         tokenizer = base_model.load_tokenizer(start.folder)
-        trained = examples.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
+        trained = tokenize.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
         return [tokenizer.convert_ids_to_tokens(row.tokens)
-                for row in respelling.unseen(start.folder, rows.train, trained, TOOLS, max_length=4096)]
+                for row in augmentation.unseen(start.folder, rows.train, trained, TOOLS, max_length=4096)]
 
     wanted, few = second("small", small), second("large", small + 60)
     monkeypatch.setattr(cut_base, "SPELT_AS", small)

@@ -8,8 +8,9 @@ import sentencepiece
 from test_bundle import tiny_tokenizer
 from test_tflite import KV, tiny_tflite
 
-from fgkit import bundle, runtime
-from fgkit.conversion import first_token
+from fgkit.bundles import create as bundle
+from fgkit.runtime import session as runtime
+from fgkit.export import first_token
 from fgkit.errors import BundleError
 
 PROMPT = "<bos><start_of_turn>user\nmake it red<end_of_turn>\n<start_of_turn>model\n"

@@ -13,13 +13,14 @@ from test_prompts import USER, call, tool
 from test_style_litert_lm import Declared, no_nul, plain_floats
 from test_tflite import TINY, tiny_tflite
 
-from fgkit import bundle, prompts
+from fgkit.bundles import create as bundle
+from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import BundleError, CallSyntaxError, PromptError, ToolError
-from fgkit.records import request
-from fgkit.runtime import Runtime
-from fgkit.serving import call_grammar, runtime_conversations
-from fgkit.tflite import quiet_stderr
+from fgkit.dataset.records import request
+from fgkit.runtime.session import Runtime
+from fgkit.runtime import conversations, grammar
+from fgkit.export.conversion import quiet_stderr
 
 ROOM = {"type": "function", "function": {"name": "go", "description": "Goes.", "parameters": {
     "type": "object", "required": ["room", "fast"], "properties": {
@@ -77,7 +78,7 @@ def test_a_tools_response_is_written_as_it_is_trained(runtime):
 
 def test_a_reply_carries_prompt_and_answer(runtime):
     messages = [{"role": "user", "content": "make it red"}]
-    reply = runtime_conversations.ask(runtime, messages, [], max_new_tokens=4)
+    reply = conversations.ask(runtime, messages, [], max_new_tokens=4)
     assert reply.prompt == prompts.render(messages, [], add_generation_prompt=True)
     assert not reply.calls and reply.text
 
@@ -85,7 +86,7 @@ def test_a_reply_carries_prompt_and_answer(runtime):
 def test_prompts_that_are_not_the_trained_ones_are_counted_and_shown(runtime, capsys):
     rows = [request(1, "red"), request(2, "blue")]
     trained = [prompts.render(prompts.conversation(row.user_content, "Act."), [], add_generation_prompt=True) for row in rows]
-    texts, same = runtime_conversations.ask_all(runtime, rows, [], [trained[0], trained[1] + "x"], system_message="Act.",
+    texts, same = conversations.ask_all(runtime, rows, [], [trained[0], trained[1] + "x"], system_message="Act.",
                                                 max_new_tokens=2, progress=False)
     assert len(texts) == 2 and same == 1
     assert "wrote 1 of 2 prompts otherwise than they are trained. They part at" in capsys.readouterr().out
@@ -93,9 +94,9 @@ def test_prompts_that_are_not_the_trained_ones_are_counted_and_shown(runtime, ca
 
 def test_an_answer_is_scored_by_the_calls_that_the_runtime_read():
     calls = (Call("f", {"a": 1, "b": [True, "x"]}), Call("g", {}))
-    assert tuple(parse(runtime_conversations.Reply("", calls, "").as_model_text())) == calls
-    assert parse(runtime_conversations.Reply("", (), "Hello").as_model_text()) == []
-    unsayable = runtime_conversations.Reply("", (Call("f", {"a": "<escape>"}),), "")
+    assert tuple(parse(conversations.Reply("", calls, "").as_model_text())) == calls
+    assert parse(conversations.Reply("", (), "Hello").as_model_text()) == []
+    unsayable = conversations.Reply("", (Call("f", {"a": "<escape>"}),), "")
     assert "<escape>" in unsayable.as_model_text()
 
 
@@ -115,8 +116,8 @@ def test_calls_that_the_runtime_cannot_read_are_a_wrong_answer(runtime, monkeypa
             raise RuntimeError("litert_lm_conversation_send_message failed")
 
     monkeypatch.setattr(runtime._engine, "create_conversation", lambda **_: Conversation())
-    reply = runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=2)
-    assert reply == runtime_conversations.Reply("<bos>prompt", (), "<start_function_call>calll:ping{}")
+    reply = conversations.ask(runtime, [USER], [tool()], max_new_tokens=2)
+    assert reply == conversations.Reply("<bos>prompt", (), "<start_function_call>calll:ping{}")
     with pytest.raises(CallSyntaxError):
         parse(reply.as_model_text())
 
@@ -134,11 +135,11 @@ def test_a_constrained_answer_is_what_the_grammar_allows(tmp_path, monkeypatch):
     path = bundle.create_litertlm(tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "tiny.litertlm",
                                   style="template", sidecar={})
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
-    one_call = call_grammar.pattern([ROOM]).removeprefix(call_grammar._TEXT).replace(")*(", "){1}(")
-    monkeypatch.setattr(call_grammar, "pattern", lambda tools: one_call)  # of a random network: text would go on and on
+    one_call = grammar.pattern([ROOM]).removeprefix(grammar._TEXT).replace(")*(", "){1}(")
+    monkeypatch.setattr(grammar, "pattern", lambda tools: one_call)  # of a random network: text would go on and on
     with Runtime(path) as runtime:
-        reply = runtime_conversations.ask(runtime, [USER], [declared], max_new_tokens=40, constrained=True)
-        free = runtime_conversations.ask(runtime, [USER], [declared], max_new_tokens=40)
+        reply = conversations.ask(runtime, [USER], [declared], max_new_tokens=40, constrained=True)
+        free = conversations.ask(runtime, [USER], [declared], max_new_tokens=40)
     assert reply.calls and not free.calls
     (made,) = reply.calls
     assert made.name == "go" and made.arguments.keys() == {"fast", "room"}
@@ -147,7 +148,7 @@ def test_a_constrained_answer_is_what_the_grammar_allows(tmp_path, monkeypatch):
 
 def test_what_does_not_fit_or_cannot_be_said_is_one_message(runtime, monkeypatch):
     with pytest.raises(BundleError, match="tiny.litertlm: LiteRT-LM's conversation failed .*larger"):
-        runtime_conversations.ask(runtime, [{"role": "user", "content": "hello " * 300}], [], max_new_tokens=2)
-    monkeypatch.setattr(call_grammar, "pattern", lambda tools: "\u20ac")  # no piece, and bytes are spelt otherwise
+        conversations.ask(runtime, [{"role": "user", "content": "hello " * 300}], [], max_new_tokens=2)
+    monkeypatch.setattr(grammar, "pattern", lambda tools: "\u20ac")  # no piece, and bytes are spelt otherwise
     with pytest.raises(BundleError, match="doesn't satisfy the grammar.* or leave constrained decoding off"):
-        runtime_conversations.ask(runtime, [USER], [tool()], max_new_tokens=4, constrained=True)
+        conversations.ask(runtime, [USER], [tool()], max_new_tokens=4, constrained=True)

@@ -6,9 +6,9 @@ import pytest
 from test_bundle import tiny_tokenizer
 from test_tflite import tiny_tflite
 
-from fgkit import bundle
+from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
-from fgkit.serving import runtime_speed
+from fgkit.runtime import speed
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def task(tmp_path, monkeypatch):
 
 def test_a_bundle_is_measured_and_nothing_is_left_beside_it(task):
     before = sorted(task.parent.iterdir())
-    found = runtime_speed.measure(task, threads=1, prefill_tokens=16, decode_tokens=8)
+    found = speed.measure(task, threads=1, prefill_tokens=16, decode_tokens=8)
     assert found["prefill_tokens_per_second"] > 0 and found["decode_tokens_per_second"] > 0
     assert found["time_to_first_token"] > 0 and found["load_seconds"] > 0
     assert 1e7 < found["peak_memory_bytes"] < 4e9
@@ -29,6 +29,6 @@ def test_a_bundle_is_measured_and_nothing_is_left_beside_it(task):
 
 
 def test_a_benchmark_that_fails_is_one_message(task, monkeypatch):
-    monkeypatch.setattr(runtime_speed.sys, "executable", "/bin/false")
+    monkeypatch.setattr(speed.sys, "executable", "/bin/false")
     with pytest.raises(BundleError, match=r"tiny.task: LiteRT-LM's benchmark failed \(exit code 1: no message\)"):
-        runtime_speed.measure(task)
+        speed.measure(task)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from scored import RECORDS, UNPARSED, answer, perfect
 
 from fgkit.calls import Call
-from fgkit.evaluation import score
-from fgkit.scores import score_plots
-from fgkit.scores.score_plots import plot, plot_confusion
+from fgkit.evaluation.scores import score
+from fgkit.evaluation import plots as score_plots
+from fgkit.evaluation.plots import plot, plot_confusion
 
 
 @pytest.fixture

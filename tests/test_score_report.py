@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from scored import RECORDS, perfect
 
-from fgkit.evaluation import score
-from fgkit.scores.score_report import CHANGED, against, sections, write
+from fgkit.evaluation.scores import score
+from fgkit.evaluation.report import CHANGED, against, sections, write
 
 
 def test_sections_leave_out_what_is_empty() -> None:

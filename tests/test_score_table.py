@@ -8,9 +8,9 @@ import pytest
 from scored import RECORDS, UNPARSED, answer, perfect
 
 from fgkit.calls import Call
-from fgkit.evaluation import score
-from fgkit.records import request
-from fgkit.scores.score_table import compare, compare_arguments, compare_pairs, markdown, mistakes, points, rate
+from fgkit.evaluation.scores import score
+from fgkit.dataset.records import request
+from fgkit.evaluation.tables import compare, compare_arguments, compare_pairs, markdown, mistakes, points, rate
 
 
 def plain(table: str) -> list[str]:

@@ -6,13 +6,15 @@ import pytest
 from test_bundle import tiny_tokenizer
 from test_tflite import tiny_tflite
 
-from fgkit import bundle, prompts, runtime
-from fgkit.archives import profiles
+from fgkit.bundles import create as bundle
+from fgkit import prompts
+from fgkit.runtime import session as runtime
+from fgkit.bundles import profiles
 from fgkit.calls import Call
 from fgkit.errors import ConfigError
 from fgkit.prompts import completion
-from fgkit.records import Record, request
-from fgkit.serving import sending
+from fgkit.dataset.records import Record, request
+from fgkit.evaluation import prompting_modes
 
 RED = Call("set_color", {"color": "red"})
 TOOLS = [{"type": "function", "function": {"name": "set_color", "description": "d", "parameters": {
@@ -43,36 +45,36 @@ class Noting:
 def test_each_way_sends_what_it_says_and_is_scored():
     rows = [request(place, f" make it red {place}", (RED,)) for place in range(30)]
     noting = Noting()
-    found = sending.try_ways(noting, rows, [trained(row.user_content) for row in rows], max_new_tokens=9, progress=False)
-    assert list(found) == list(sending.WAYS) and {one["n"] for one in found.values()} == {sending.ENOUGH}
-    assert [found[way]["exact_match"] for way in sending.WAYS] == [1.0, 1.0, 1.0, 0.0]
-    whole, developer = trained("make it red 0").removeprefix("<bos>"), sending.developer_turn(trained("make it red 0"))
+    found = prompting_modes.try_ways(noting, rows, [trained(row.user_content) for row in rows], max_new_tokens=9, progress=False)
+    assert list(found) == list(prompting_modes.WAYS) and {one["n"] for one in found.values()} == {prompting_modes.ENOUGH}
+    assert [found[way]["exact_match"] for way in prompting_modes.WAYS] == [1.0, 1.0, 1.0, 0.0]
+    whole, developer = trained("make it red 0").removeprefix("<bos>"), prompting_modes.developer_turn(trained("make it red 0"))
     assert developer.startswith("<start_of_turn>developer\n") and developer.endswith("<end_of_turn>\n")
     assert whole == f"{developer}<start_of_turn>user\nmake it red 0<end_of_turn>\n<start_of_turn>model\n"
-    n = sending.ENOUGH
+    n = prompting_modes.ENOUGH
     assert (noting.raw[0], noting.wrapped[0], noting.wrapped[n], noting.wrapped[2 * n]) == (
         whole, whole, developer + "make it red 0", "make it red 0")
-    assert sending.lines(found)[3] == "sent as question alone, wrapped: 0% right tools, 0% exact, of 24 rows"
+    assert prompting_modes.lines(found)[3] == "sent as question alone, wrapped: 0% right tools, 0% exact, of 24 rows"
 
 
 def test_rows_of_several_turns_are_not_sent_alone():
     turns = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"})
     row = Record(1, turns, (RED,))
-    assert not sending.is_single(row) and sending.is_single(request(1, "a"))
-    assert sending.try_ways(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
+    assert not prompting_modes.is_single(row) and prompting_modes.is_single(request(1, "a"))
+    assert prompting_modes.try_ways(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
 
 
 def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monkeypatch):
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
-    developer = sending.developer_turn(trained("x", []))
+    developer = prompting_modes.developer_turn(trained("x", []))
     inputs = tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "baked.task"
     baked = bundle.create_task(*inputs, profile="baked", developer_turn=developer, sidecar={})
     assert bundle.read_bundle(baked).profile == profiles.profile("baked", developer)
     with runtime.Runtime(baked) as opened:
         assert opened.profile == "baked"
         row, whole = request(1, "red"), trained("red", [])
-        alone = sending.answer(opened, sending.QUESTION, row, whole, max_new_tokens=6)
+        alone = prompting_modes.answer(opened, prompting_modes.QUESTION, row, whole, max_new_tokens=6)
         assert alone == opened.generate(whole, max_new_tokens=6) and alone
         assert alone != opened.generate("red", max_new_tokens=6)
     for profile, turn in (("baked", ""), ("guide", developer)):

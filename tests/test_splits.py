@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.records import Record, read_records, request
-from fgkit.splits import group_of, load_data, split, template
+from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.splits import group_of, load_data, split, template
 
 
 def numbered(count: int) -> list[Record]:

@@ -13,18 +13,27 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import (base_model, bundle, checks, child, evaluation, examples, files, generation, prompts, run_rows, runtime, scoring, stages,
-                   tflite, training)
+from fgkit.models import base as base_model, checks
+from fgkit.bundles import create as bundle
+from fgkit import files, prompts, subprocesses
+from fgkit.evaluation import score_model as scoring, scores as evaluation
+from fgkit.dataset import rows as run_rows, tokenize
+from fgkit.training import generation, tuning
+from fgkit.runtime import session as runtime
+from fgkit.workflow import stages
+from fgkit.export import conversion
 from fgkit.calls import Call
-from fgkit.command_line import chat
+from fgkit.cli import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.conversion import budget, first_token
+from fgkit.export import first_token, kv_cache_fit
 from fgkit.errors import BundleError, CheckFailed, ConfigError, DataError, FgkitError, ModelError
 from fgkit.prompts import completion
-from fgkit.records import Record, request
-from fgkit.run_folder import checksums, summary
-from fgkit.serving import runtime_conversations, runtime_speed, sending
-from fgkit.steps import finetune_steps, score_steps, task_steps
+from fgkit.dataset.records import Record, request
+from fgkit import checksums
+from fgkit.workflow import summary
+from fgkit.runtime import conversations, speed
+from fgkit.evaluation import prompting_modes
+from fgkit.workflow.stages import finetune_steps, score_steps, to_task_steps
 from fgkit.tools import load_tools, tools_hash
 
 TOOLS = load_tools(files.shipped("data", "tools.py"))
@@ -201,12 +210,12 @@ def test_exactly_one_tflite_is_bundled(tmp_path):
     settings = TaskConfig(output=str(tmp_path), name="mine")
     (tmp_path / "other_q8_ekv1024.tflite").touch()
     with pytest.raises(ModelError, match=r"found 0 files mine_\*.tflite, expected one. Run to_tflite first"):
-        task_steps._tflite_of(settings)
+        to_task_steps._tflite_of(settings)
     (tmp_path / "mine_q8_ekv1024.tflite").touch()
-    assert task_steps._tflite_of(settings) == tmp_path / "mine_q8_ekv1024.tflite"
+    assert to_task_steps._tflite_of(settings) == tmp_path / "mine_q8_ekv1024.tflite"
     (tmp_path / "mine_q8_ekv2048.tflite").touch()
     with pytest.raises(ModelError, match="found 2 .*Remove .*mine_q8_ekv1024.tflite, mine_q8_ekv2048.tflite"):
-        task_steps._tflite_of(settings)
+        to_task_steps._tflite_of(settings)
 
 
 # ---- scores and what is stored
@@ -310,19 +319,19 @@ def test_seconds_of_a_step_are_added(tmp_path):
     with pytest.raises(ZeroDivisionError), summary.timed(tmp_path, "three"):
         raise ZeroDivisionError
     assert "three" not in summary.read(tmp_path)["seconds"]
-    assert 0.01 < child.peak_memory_gb() < 1000
+    assert 0.01 < subprocesses.peak_memory_gb() < 1000
 
 
 # ---- training
 
 def test_checkpoints_belong_to_exactly_one_training(tmp_path):
     facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
-    mine = training.checkpoint_folder(tmp_path, facts)
+    mine = tuning.checkpoint_folder(tmp_path, facts)
     assert mine.parent == tmp_path / "checkpoints"
     (mine / "checkpoint-1").mkdir(parents=True)
-    assert training.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine  # the order of the facts is none
+    assert tuning.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine  # the order of the facts is none
     assert (mine / "checkpoint-1").is_dir()
-    other = training.checkpoint_folder(tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}})
+    other = tuning.checkpoint_folder(tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}})
     assert other != mine and not mine.exists()
 
 
@@ -340,8 +349,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
         seen.update(saved=tuned, record=record)
         return model(target, "tuned")
 
-    monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training, "save", save)
+    monkeypatch.setattr(tuning, "train", train)
+    monkeypatch.setattr(tuning, "save", save)
     settings = FinetuneConfig(output=str(tmp_path / "out"), num_train_epochs=2, max_length=2048,
                               style="template, litert_lm")
     asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
@@ -366,8 +375,8 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
     folder = tiny.model_folder(tmp_path / "base-32768")
     files.write_json(folder / "vocabulary.json", {"pieces": 32768, "of": 262144, "ids": [0, 1]})
     seen = {}
-    monkeypatch.setattr(training, "train", lambda *_, **__: ("the model", [{"step": 1, "loss": 2.0}]))
-    monkeypatch.setattr(training, "save", lambda tuned, base, target, record: seen.update(record) or model(target))
+    monkeypatch.setattr(tuning, "train", lambda *_, **__: ("the model", [{"step": 1, "loss": 2.0}]))
+    monkeypatch.setattr(tuning, "save", lambda tuned, base, target, record: seen.update(record) or model(target))
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048, vocab_size=32768)
     target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), rows(2))
     assert seen["vocabulary"] == {"pieces": 32768, "of": 262144}
@@ -388,8 +397,8 @@ def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
         files.write_json(tiny.copy_of(base, target) / "fgkit.json", record)
         return target
 
-    monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training, "save", save)
+    monkeypatch.setattr(tuning, "train", train)
+    monkeypatch.setattr(tuning, "save", save)
     base = base_model.Base("offline", folder, True, "")
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048)
     for _ in range(2):
@@ -410,7 +419,7 @@ def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
     tiny.tokenizer_files(folder)
     model(folder)
     files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(tuning, "train", lambda *_, **__: pytest.fail("trained"))
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=64)
     with pytest.raises(DataError, match=r"4 rows are longer than max_length \(64\): line 1: \d+ tokens"):
         stages.finetune(settings, base_model.Base("b", folder, False, ""), rows())
@@ -430,12 +439,12 @@ def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
-    check = budget.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
+    check = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
     context = 2048 if longest <= 2048 else 4096
     assert check.status == "pass" and 1024 < longest <= 4096
     assert check.reason == f"longest row {longest} tokens, KV cache {context} instead of 1024."
-    exact = budget.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
+    exact = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
     assert exact.reason == f"longest row {longest} tokens, KV cache {longest}."
 
 
@@ -455,7 +464,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     assert len(scored) == 1 and [check.number for check in found] == [1, 2, 3, 4, 5, 6]
     printed = capsys.readouterr().out
     assert "fits the KV cache" in printed and "all are there." in printed
-    monkeypatch.setattr(budget, "longest", lambda *_: 5000)
+    monkeypatch.setattr(kv_cache_fit, "longest", lambda *_: 5000)
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
@@ -491,7 +500,7 @@ def test_first_token(tmp_path, monkeypatch, agrees, cosine, passes):
     model(tmp_path / "model", system_message="Act.")
     asked = {}
     monkeypatch.setattr(base_model, "load", lambda folder: ("model", "tokenizer"))
-    monkeypatch.setattr(examples, "encode", lambda tokenizer, text: [2, 3])
+    monkeypatch.setattr(tokenize, "encode", lambda tokenizer, text: [2, 3])
     monkeypatch.setattr(generation, "first_logits", lambda model, tokenizer, text: asked.update(text=text))
     monkeypatch.setattr(first_token, "logits_of", lambda path, ids: asked.update(ids=ids))
     monkeypatch.setattr(first_token, "compare", lambda reference, got: {"argmax_agrees": agrees, "cosine": cosine})
@@ -514,8 +523,8 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         files.write_json(f"{path}.json", {"seconds": 1.5, "peak_memory_bytes": 6_800_000_000})
         return path
 
-    monkeypatch.setattr(tflite, "convert", convert)
-    monkeypatch.setattr(budget, "longest", lambda *_: 500)
+    monkeypatch.setattr(conversion, "convert", convert)
+    monkeypatch.setattr(kv_cache_fit, "longest", lambda *_: 500)
     settings = TfliteConfig(output=str(tmp_path), name="mine", kv_cache_max_len=512, prefill_seq_len=128)
     path = stages.convert(settings, rows())
     assert seen == {"folder": tmp_path / "model", "output": tmp_path, "name": "mine", "quantize": "dynamic_int8",
@@ -530,16 +539,16 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
     (512, 512, 512), (513, 512, 2048), (2048, 1024, 2048), (2049, 1024, 4096), (4097, 1024, None), (5000, 6000, 6000)])
 def test_rows_that_do_not_fit_get_the_next_cache_aloud(tmp_path, monkeypatch, longest, asked, context):
     tokenizer_folder(tmp_path / "model")
-    monkeypatch.setattr(budget, "longest", lambda *_: longest)
+    monkeypatch.setattr(kv_cache_fit, "longest", lambda *_: longest)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
-    check = budget.check(settings, rows())
+    check = kv_cache_fit.check(settings, rows())
     assert check.status == ("fail" if context is None else "pass")
     if context is None:
         assert "4097 tokens, 1 more than the largest KV cache that is chosen by itself (4096)" in check.remedy
         with pytest.raises(CheckFailed, match="4097 tokens, 1 more than"):
             stages.convert(settings, rows())
     else:
-        assert tflite.fitting_context(longest, asked) == context
+        assert conversion.fitting_context(longest, asked) == context
         assert (f"KV cache {context} instead of {asked}" in check.reason) is (context != asked)
 
 
@@ -578,9 +587,9 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(tmp_path, capsys, as
     data = stages.Rows(TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),))
     if found is None:
         with pytest.raises(ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"):
-            sending.profile_for(settings, data)
+            prompting_modes.profile_for(settings, data)
         return
-    assert sending.profile_for(settings, data) == found
+    assert prompting_modes.profile_for(settings, data) == found
     assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
 
 
@@ -638,14 +647,14 @@ def test_conversations_are_constrained_when_asked_and_the_score_says_so(tmp_path
         assert options["constrained"] is constrained
         return [completion([RED])] * len(asked), len(asked)
 
-    monkeypatch.setattr(runtime_conversations, "ask_all", ask_all)
+    monkeypatch.setattr(conversations, "ask_all", ask_all)
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     score = scoring.score_file(tmp_path / "x.litertlm", rows(3), constrained=constrained)
     assert score["sent"] == "conversation" and score.get("constrained", False) is constrained
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
-    monkeypatch.setattr(runtime_speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
+    monkeypatch.setattr(speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
     path = task_of(tmp_path)
@@ -706,7 +715,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(tmp
     checksums.write(folder)
     (folder / name).write_bytes(b"other" + (folder / name).read_bytes()[5:])
     (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
-    monkeypatch.setattr(tflite, "convert", work)
+    monkeypatch.setattr(conversion, "convert", work)
     monkeypatch.setattr(bundle, "create_task", work)
     for step in (lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out")), rows()),
                  lambda: stages.bundle_task(TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ()))):

@@ -15,10 +15,10 @@ from test_tflite import tiny_tflite
 from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.errors import PromptError, ToolError
-from fgkit.prompt_text import style_litert_lm
-from fgkit.prompt_text.wire import walk
+from fgkit.prompts import litert_lm as style_litert_lm
+from fgkit.prompts.format import walk
 from fgkit.prompts import render
-from fgkit.tflite import quiet_stderr
+from fgkit.export.conversion import quiet_stderr
 
 STYLE = {"style": "litert_lm", "add_generation_prompt": True}
 

@@ -7,13 +7,18 @@ from collections import Counter
 import pytest
 from test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
-from fgkit import bundle, examples, files, prompts, scoring, stages, styles
+from fgkit.bundles import create as bundle
+from fgkit.dataset import tokenize
+from fgkit import files, prompts
+from fgkit.evaluation import score_model
+from fgkit.workflow import stages
+from fgkit.prompts import styles
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import ConfigError, DataError, ModelError
-from fgkit.records import request
-from fgkit.run_folder import summary
-from fgkit.scores import score_table
+from fgkit.dataset.records import request
+from fgkit.workflow import summary
+from fgkit.evaluation import tables as score_table
 
 
 # ---- the setting
@@ -64,13 +69,13 @@ def records(count=40):
 
 
 def test_a_mix_trains_each_row_in_one_style(tokenizer):
-    mixed = examples.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3)
-    pure = {name: examples.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style=name)
+    mixed = tokenize.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3)
+    pure = {name: tokenize.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style=name)
             for name in ("template", "flutter_gemma")}
     given = ["template" if row == pure["template"][index] else "flutter_gemma" for index, row in enumerate(mixed)]
     assert all(mixed[index] == pure[name][index] for index, name in enumerate(given))
     assert pure["template"] != pure["flutter_gemma"] and 8 < given.count("template") < 32
-    again = examples.tokenize_records(records()[::-1], TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma",
+    again = tokenize.tokenize_records(records()[::-1], TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma",
                                       seed=3)
     assert again == mixed[::-1]
 
@@ -79,12 +84,12 @@ def test_rows_that_a_style_cannot_say_are_named_with_their_lines(tokenizer):
     wrong = records(25)
     wrong = [request(row.line, row.user_content, (Call("change_background_color", {"color": None}),)) for row in wrong]
     with pytest.raises(DataError) as caught:
-        examples.tokenize_records(wrong, TOOLS, tokenizer, max_length=4096, style="template,litert_lm")
+        tokenize.tokenize_records(wrong, TOOLS, tokenizer, max_length=4096, style="template,litert_lm")
     lines = str(caught.value).splitlines()
     assert lines[0] == "prompt style 'litert_lm' cannot say these rows:" and lines[-1] == "... and 5 more."
     assert lines[1].startswith("line 1: calls[0]: arguments.color: is None, which LiteRT-LM's parser does not read")
     with pytest.raises(DataError, match="'flutter_gemma' cannot say these rows:\nline 1: .*always sends"):
-        examples.prompt_texts(records(1), TOOLS, "Be brief.", "flutter_gemma")
+        tokenize.prompt_texts(records(1), TOOLS, "Be brief.", "flutter_gemma")
 
 
 # ---- stored, asked for, refused
@@ -169,11 +174,11 @@ def test_scores_under_each_style_and_their_table():
         right = [prompts.completion(row.calls) for row in asked.held_out]
         return right if name == "litert_lm" else [*right[:1], *["I am sorry"] * 3]
 
-    score = scoring._score(asked, "", ("template", "litert_lm"), answers)
+    score = score_model._score(asked, "", ("template", "litert_lm"), answers)
     assert score["style"] == "template" and score["exact_match"] == 0.25 and len(score["rows"]) == 4
     assert {name: each["exact_match"] for name, each in score["per_style"].items()} == {"template": 0.25, "litert_lm": 1.0}
     assert "rows" not in score["per_style"]["litert_lm"] and score["per_style"]["template"]["n"] == 4
-    assert seen["litert_lm"] == examples.prompt_texts(asked.held_out, asked.tools, "", "litert_lm") != seen["template"]
+    assert seen["litert_lm"] == tokenize.prompt_texts(asked.held_out, asked.tools, "", "litert_lm") != seen["template"]
     table = score_table.compare({"tuned": score})
     assert "| style `litert_lm` (4 rows): exact match" in table and table.count("style `") == 4
-    assert "per_style" not in scoring._score(asked, "", ("litert_lm",), answers)
+    assert "per_style" not in score_model._score(asked, "", ("litert_lm",), answers)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from fgkit.errors import FgkitError
-from fgkit.run_folder import summary
+from fgkit.workflow import summary
 
 EMPTY = {"base": None, "tuned": None, "task": None, "litertlm": None, "gate": None,
          "files": {}, "speed": {}, "variants": {}, "seconds": {}, "peak_memory_gb": {}, "settings": {}, "versions": {}}

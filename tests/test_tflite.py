@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import files, tflite
-from fgkit.conversion import first_token, quantization
-from fgkit.conversion.quantization import QUANTIZATIONS
+from fgkit import files
+from fgkit.export import conversion
+from fgkit.export import first_token, quantization
+from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
@@ -47,7 +48,7 @@ def tiny_model() -> Path:
 @functools.cache
 def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
     """The tiny model converted by the very code that the child process of `convert` runs; kept for the next test run."""
-    made_from = [Path(module.__file__).read_text(encoding="utf-8") for module in (tflite, quantization, sys.modules[__name__])]
+    made_from = [Path(module.__file__).read_text(encoding="utf-8") for module in (conversion, quantization, sys.modules[__name__])]
     made_from += [importlib.metadata.version(package) for package in ("litert-torch", "ai-edge-quantizer", "torch")]
     key = hashlib.sha256("".join(made_from).encode()).hexdigest()[:16]
     kept = KEPT / f"{key}_{QUANTIZATIONS[quantize].suffix}.tflite"
@@ -58,7 +59,7 @@ def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
 
 
 def _converted(quantize: str) -> Path:
-    tflite._import_lora_layers()
+    conversion._import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
     from litert_torch.generative.layers import model_config
 
@@ -79,7 +80,7 @@ def _converted(quantize: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fgkit-tiny-"))
     decoder.get_decoder_config_270m = tiny_config
     try:
-        tflite._worker(json.dumps({
+        conversion._worker(json.dumps({
             "model_dir": str(tiny_model()), "output_path": str(folder), "output_name_prefix": "tiny",
             "prefill_seq_len": [SHORT, PREFILL], "kv_cache_max_len": KV, "quantize": quantize}))
     finally:
@@ -97,7 +98,7 @@ def pytorch_logits(ids: list[int]) -> np.ndarray:
 
 
 def test_conversion_leaves_no_false_tensorflow():
-    tflite._import_lora_layers()
+    conversion._import_lora_layers()
     import litert_torch.generative.layers.lora as lora
 
     false = sys.modules.get("tensorflow")
@@ -106,15 +107,15 @@ def test_conversion_leaves_no_false_tensorflow():
 
 
 def test_signatures_are_read_back_and_compared():
-    found = tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=KV)
+    found = conversion.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=KV)
     assert sorted(found) == ["decode", "prefill_16", "prefill_8"]
     assert found["prefill_8"]["inputs"]["mask"] == [1, 1, SHORT, KV]
     assert found["prefill_16"]["inputs"]["mask"] == [1, 1, PREFILL, KV]
     assert found["decode"]["outputs"]["logits"] == [1, 1, TINY["vocab_size"]]
     with pytest.raises(BundleError, match="decode: mask has the shape .*expected .*128"):
-        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=128)
+        conversion.check_signatures(tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=128)
     with pytest.raises(BundleError, match="expected \\['decode', 'prefill_256'\\]"):
-        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
+        conversion.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
 
 
 # Shorter than a prefill, just over one, several with a padded last, and a last part whose padding would not fit.
@@ -138,9 +139,9 @@ def test_a_damaged_file_is_one_message(tmp_path, damage):
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(damage(tiny_tflite().read_bytes()))
     with pytest.raises(BundleError, match="bad.tflite: is not a readable .tflite"):
-        tflite.signatures(bad)
+        conversion.signatures(bad)
     with pytest.raises(BundleError, match="absent.tflite"):
-        tflite.signatures(tmp_path / "absent.tflite")
+        conversion.signatures(tmp_path / "absent.tflite")
 
 
 def test_compare_logits():
@@ -157,7 +158,7 @@ def test_compare_logits():
 
 def fake_folder(path: Path) -> Path:
     """A folder that passes the checks before conversion: the 270M's config, a cut vocabulary and one tensor with a true header."""
-    from fgkit.checks import SHAPE_270M
+    from fgkit.models.checks import SHAPE_270M
 
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(SHAPE_270M | {"vocab_size": 2}))
@@ -169,7 +170,7 @@ def fake_folder(path: Path) -> Path:
 def child(monkeypatch, code: str) -> None:
     """Replace the conversion by `code`, which sees the request as `r`."""
     code = f"import json, os, sys, shutil, signal\nr = json.loads(sys.argv[1])\n{code}"
-    monkeypatch.setattr(tflite, "_command", lambda request: [sys.executable, "-c", code, json.dumps(request)])
+    monkeypatch.setattr(conversion, "_command", lambda request: [sys.executable, "-c", code, json.dumps(request)])
 
 
 def test_convert_names_the_file_and_records_what_it_did(tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_convert_names_the_file_and_records_what_it_did(tmp_path, monkeypatch):
     child(monkeypatch, f"print('noise')\nshutil.copy({str(tiny_tflite())!r}, "
           "os.path.join(r['output_path'], f\"{r['output_name_prefix']}_q8_ekv{r['kv_cache_max_len']}.tflite\"))\n"
           "print(json.dumps({'peak_memory_bytes': 7}))")
-    made = tflite.convert(model, tmp_path / "out", prefill_seq_len=PREFILL, extra_prefill_seq_lens=[SHORT],
+    made = conversion.convert(model, tmp_path / "out", prefill_seq_len=PREFILL, extra_prefill_seq_lens=[SHORT],
                           kv_cache_max_len=KV, progress=False)
     assert made == tmp_path / "out" / "functiongemma-flutter_q8_ekv72.tflite"
     assert made.read_bytes() == tiny_tflite().read_bytes()
@@ -194,7 +195,7 @@ def test_a_file_that_is_not_what_was_asked_for_never_gets_its_name(tmp_path, mon
     child(monkeypatch, f"shutil.copy({str(tiny_tflite())!r}, os.path.join(r['output_path'], "
           "'functiongemma-flutter_q8_ekv1024.tflite'))\nprint('{}')")
     with pytest.raises(BundleError, match="has the signatures"):
-        tflite.convert(model, tmp_path / "out", progress=False)
+        conversion.convert(model, tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -212,42 +213,42 @@ def test_a_failed_conversion_keeps_the_old_file(tmp_path, monkeypatch, code, mes
     old.write_text("old")
     child(monkeypatch, code)
     with pytest.raises(BundleError, match=f"(?s){message}"):
-        tflite.convert(model, old.parent, progress=False)
+        conversion.convert(model, old.parent, progress=False)
     assert old.read_text() == "old" and list(old.parent.iterdir()) == [old]
 
 
 def test_interrupting_ends_the_child(tmp_path, monkeypatch):
     started = []
-    real = tflite.subprocess.Popen
-    monkeypatch.setattr(tflite.subprocess, "Popen",
+    real = conversion.subprocess.Popen
+    monkeypatch.setattr(conversion.subprocess, "Popen",
                         lambda *args, **more: started.append(real(*args, **more)) or started[0])
-    monkeypatch.setattr(tflite.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(conversion.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
     child(monkeypatch, "import time\ntime.sleep(60)")
     with pytest.raises(KeyboardInterrupt):
-        tflite.convert(fake_folder(tmp_path / "model"), tmp_path / "out", progress=False)
+        conversion.convert(fake_folder(tmp_path / "model"), tmp_path / "out", progress=False)
     assert started[0].returncode == -9 and list((tmp_path / "out").iterdir()) == []
 
 
 def test_wrong_parameters_are_all_named_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        tflite.convert(tmp_path, tmp_path, name="a/b", prefill_seq_len=0, kv_cache_max_len=True, quantize="int3")
+        conversion.convert(tmp_path, tmp_path, name="a/b", prefill_seq_len=0, kv_cache_max_len=True, quantize="int3")
     for problem in ("name is 'a/b'", "prefill_seq_len is 0", "kv_cache_max_len is True", "quantize is 'int3'"):
         assert problem in str(caught.value)
     with pytest.raises(ConfigError, match="less than kv_cache_max_len"):
-        tflite.convert(tmp_path, tmp_path, prefill_seq_len=1024)
+        conversion.convert(tmp_path, tmp_path, prefill_seq_len=1024)
     with pytest.raises(ConfigError, match="extra_prefill_seq_lens holds 256, expected whole numbers from 1 to 255"):
-        tflite.convert(tmp_path, tmp_path, extra_prefill_seq_lens=[32, 256])
+        conversion.convert(tmp_path, tmp_path, extra_prefill_seq_lens=[32, 256])
 
 
 def test_a_wrong_model_folder_is_refused_before_any_work(tmp_path, monkeypatch):
     child(monkeypatch, "sys.exit('must not run')")
     with pytest.raises(ModelError, match="no such folder"):
-        tflite.convert(tmp_path / "absent", tmp_path / "out")
+        conversion.convert(tmp_path / "absent", tmp_path / "out")
     model = fake_folder(tmp_path / "model")
     (model / "config.json").write_text(json.dumps(TINY | {"model_type": "gemma3_text"}))
     with pytest.raises(ModelError, match="hidden_size is 64, expected 640"):
-        tflite.convert(model, tmp_path / "out")
-    monkeypatch.setattr(tflite.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 0}))
+        conversion.convert(model, tmp_path / "out")
+    monkeypatch.setattr(conversion.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 0}))
     with pytest.raises(FgkitError, match="GB are needed"):
-        tflite.convert(fake_folder(tmp_path / "good"), tmp_path / "out")
+        conversion.convert(fake_folder(tmp_path / "good"), tmp_path / "out")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.errors import ToolError
-from fgkit.prompt_text.declarations import declaration
-from fgkit.tool_definitions.arguments import Checker
-from fgkit.tool_definitions.tool_json import normal_tool
+from fgkit.prompts.declarations import declaration
+from fgkit.tools.validation import Checker
+from fgkit.tools.json_forms import normal_tool
 from fgkit.tools import check_tools, lint_tools, load_tools, tools_from_json
 
 SCHEMA = {"type": "object", "properties": {

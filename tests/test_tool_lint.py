@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit import coercion
+from fgkit.tools import coercion
 from fgkit.errors import ToolError
-from fgkit.prompt_text.declarations import RESERVED_NAMES
+from fgkit.prompts.declarations import RESERVED_NAMES
 from fgkit.prompts import conversation, render
-from fgkit.tool_definitions.tool_rules import MAX_DESCRIPTION, MAX_TOOLS, RULES, rules_table
+from fgkit.tools.rules import MAX_DESCRIPTION, MAX_TOOLS, RULES, rules_table
 from fgkit.tools import lint_tools, load_tools, tools_from_json
 
 STRING = {"type": "string", "description": "X"}

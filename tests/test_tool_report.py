@@ -11,8 +11,8 @@ import pytest
 
 from fgkit import __main__ as command_line
 from fgkit import files
-from fgkit.command_line import lint
-from fgkit.prompt_text.declarations import declaration
+from fgkit.cli import lint
+from fgkit.prompts.declarations import declaration
 from fgkit.tools import lint_tools, load_tools
 
 EXAMPLE = files.shipped("data", "tools.py")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.tool_definitions.tool_schemas import function_tool
+from fgkit.tools.python_schemas import function_tool
 from fgkit.tools import check_tools
 
 

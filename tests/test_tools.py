@@ -186,6 +186,6 @@ def test_helpers() -> None:
 
 
 def test_import_is_light() -> None:
-    code = ("import sys, fgkit.tools, fgkit.records, fgkit.evaluation, fgkit.gate; "
+    code = ("import sys, fgkit.tools, fgkit.dataset.records, fgkit.evaluation.scores, fgkit.evaluation.gate; "
             "print(sorted({'torch', 'transformers', 'jsonschema', 'matplotlib', 'numpy'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -14,10 +14,11 @@ import pytest
 import tiny
 from separate_rows import ROWS
 
-from fgkit import base_model, training
+from fgkit.models import base as base_model
+from fgkit.training import tuning
 from fgkit.config import FinetuneConfig, Recipe
-from fgkit.engine import trainer, tree_model
-from fgkit.engine.watching import Watch
+from fgkit.training import trainer, tree_model
+from fgkit.training.monitor import Watch
 
 torch = pytest.importorskip("torch")
 CONFIG = FinetuneConfig(base="offline")
@@ -43,7 +44,7 @@ def saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(folder: Path, checkpoints: Path) -> tuple[Any, list]:
-    return training.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints)
+    return tuning.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints)
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, folder: Path, checkpoints: Path, call: int) -> None:
@@ -89,7 +90,7 @@ def test_a_run_cut_off_at_any_step_ends_the_same(folder: Path, wanted: Any, tmp_
 @pytest.mark.usefixtures("saved_at_every_step")
 def test_a_stopped_run_that_goes_on_ends_the_same(folder: Path, wanted: Any, tmp_path: Path) -> None:
     watch = Watch(show=lambda watch: setattr(watch, "stop", watch.step > 0))  # which is within an epoch
-    _, log = training.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch)
+    _, log = tuning.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch)
     assert watch.stopped_after == 2 and [entry["step"] for entry in log if "eval_loss" in entry] == [2]
     assert_same(train(folder, tmp_path), wanted)  # without the held-out loss of the stop
 

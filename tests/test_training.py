@@ -9,9 +9,10 @@ import pytest
 import tiny
 from separate_rows import ROWS, relative_error, separate_loss
 
-from fgkit import base_model, training
+from fgkit.models import base as base_model
+from fgkit.training import tuning
 from fgkit.config import FinetuneConfig, Recipe
-from fgkit.engine import batches
+from fgkit.training import batches
 from fgkit.errors import FgkitError
 from fgkit.files import read_json
 
@@ -41,7 +42,7 @@ def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Pat
         (separate_loss(model, ROWS) / answers).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    tuned, log = training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
+    tuned, log = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
     start = dict(base_model.load(folder)[0].named_parameters())
     moved = {name: relative_error(parameter.detach().float(), start[name].float())
@@ -54,17 +55,17 @@ def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Pat
 
 
 def test_accumulated_packs_equal_one_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a")
+    whole, _ = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a")
     monkeypatch.setattr(batches, "PACK_ANSWERS", 21)  # rows of 6 to 8 answer tokens
     assert [len(pack) for pack in batches.packs(ROWS)] == [3, 3, 2]
-    split, _ = training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "b")
+    split, _ = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "b")
     for name, parameter in split.named_parameters():
         assert relative_error(parameter.float(), dict(whole.named_parameters())[name].float()) < 2e-3, name
 
 
 def test_saved_folder_is_whole_and_bfloat16(folder: Path, tmp_path: Path) -> None:
     model = base_model.load(folder)[0]
-    target = training.save(model, folder, tmp_path / "model", {"base": "offline"})
+    target = tuning.save(model, folder, tmp_path / "model", {"base": "offline"})
     assert {path.name for path in target.iterdir()} >= {
         "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
         "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt", "fgkit.json"}
@@ -75,16 +76,16 @@ def test_saved_folder_is_whole_and_bfloat16(folder: Path, tmp_path: Path) -> Non
 
 def test_loss_picture_is_a_png(tmp_path: Path) -> None:
     log = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5}]
-    assert training.plot_loss(log, tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert tuning.plot_loss(log, tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_full_disk_is_refused_before_training(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     with pytest.raises(FgkitError, match="GB are needed for the tuned model"):
-        training.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
+        tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
 
 
 def test_weights_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FgkitError, match="not numbers"):
-        training.train(folder, ROWS, ROWS[:2], recipe=recipe(learning_rate=1e38), config=config(),
+        tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(learning_rate=1e38), config=config(),
                        checkpoints=tmp_path / "c")

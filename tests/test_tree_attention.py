@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.engine import prefix_tree, tree_attention
-from fgkit.engine.prefix_tree import Row
+from fgkit.training import prefix_tree, tree_attention
+from fgkit.training.prefix_tree import Row
 
 torch = pytest.importorskip("torch")
 trees = st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=14).map(lambda tokens: Row((9, *tokens), 1)),

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from separate_rows import ROWS, gradients, relative_error, separate_loss
 
-from fgkit import base_model, examples
-from fgkit.engine.prefix_tree import Row
-from fgkit.engine.tree_model import collate, trained_in_trees
+from fgkit.models import base as base_model
+from fgkit.dataset import tokenize
+from fgkit.training.prefix_tree import Row
+from fgkit.training.tree_model import collate, trained_in_trees
 from fgkit.errors import ModelError
 from fgkit.files import shipped
-from fgkit.records import read_records
+from fgkit.dataset.records import read_records
 from fgkit.tools import load_tools
 
 torch = pytest.importorskip("torch")
@@ -53,7 +54,7 @@ def real() -> tuple[Any, list[Row]]:
     tools = load_tools(shipped("data", "tools.py"))
     model, tokenizer = base_model.load(base_model.find_base("offline").folder)
     records = read_records(shipped("data", "training_data.jsonl"), tools)[:4]
-    return model.float(), examples.tokenize_records(records, tools, tokenizer, max_length=1024)
+    return model.float(), tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
 
 
 def backward_one_by_one(model: Any, rows: list[Row], count: int = 1) -> Any:

@@ -10,9 +10,10 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit import offline_base, prompts
+from fgkit.models import offline_base
+from fgkit import prompts
 from fgkit.errors import ConfigError, ModelError
-from fgkit.vocabularies import vocabulary
+from fgkit.models.vocabulary import pieces as vocabulary
 
 ENGLISH = ["make the background red please", "show an alert that says dinner is ready", "rename the app to holiday plans",
            "turn on the kitchen lights and play some music", "the weather is nice, is it not?", "set a timer: 10 minutes"]

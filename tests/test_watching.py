@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from fgkit.engine.watching import Watch
+from fgkit.training.monitor import Watch
 
 
 def test_steps_and_the_time_that_is_left(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("fgkit.engine.watching.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fgkit.training.monitor.time.monotonic", lambda: now[0])
     shown = []
     watch = Watch(lambda watch: shown.append((watch.step, watch.seconds_left)))
     watch.begin(4, 10, [{"step": 4, "loss": 2.0}])  # goes on from a checkpoint

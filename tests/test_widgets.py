@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import panel_clicks
 import pytest
 
-from fgkit import load_test, widgets
+from fgkit.workflow import reload_check
+from fgkit.ui import widgets
 from fgkit.errors import CheckFailed, FgkitError
-from fgkit.panels import estimate, markup
-from fgkit.run_folder import summary
+from fgkit.ui import estimate, markup
+from fgkit.workflow import summary
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +36,15 @@ def test_a_fresh_process_gives_the_same_answers(prepared):
     settings, base, rows = prepared
     panel_clicks.stages.finetune(settings, base, rows)
     score = panel_clicks.stages.score_tuned(settings, rows)
-    assert load_test.load_test(settings, rows) == (f"loaded in a fresh process: {len(rows.held_out)} of "
+    assert reload_check.load_test(settings, rows) == (f"loaded in a fresh process: {len(rows.held_out)} of "
                                                    f"{len(rows.held_out)} answers are the same as here")
     rows_in_summary = [dict(row, text="other") for row in score["rows"]]
     summary.update(settings.folder, tuned=score | {"rows": rows_in_summary})
     with pytest.raises(CheckFailed, match="answers otherwise than this one did.*\n  line 1: here 'other', there"):
-        load_test.load_test(settings, rows)
+        reload_check.load_test(settings, rows)
     summary.update(settings.folder, tuned=None)
     with pytest.raises(FgkitError, match="has no score of the tuned model"):
-        load_test.load_test(settings, rows)
+        reload_check.load_test(settings, rows)
 
 
 def test_headless_there_is_text(prepared, capsys):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgkit.errors import PromptError
-from fgkit.prompt_text.wire import BREAK, CONTROL, CONTROL_TOKENS, IMAGE_TOKENS
+from fgkit.prompts.format import BREAK, CONTROL, CONTROL_TOKENS, IMAGE_TOKENS
 from fgkit.prompts import neutralise, render
 
 TOKENS = [*CONTROL_TOKENS, *IMAGE_TOKENS]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgkit.archives import zip_times
+from fgkit.bundles import reproducible_zip
 
 MEMBERS = st.dictionaries(st.text("ab\u00e9/ _", min_size=1, max_size=9), st.binary(max_size=40), min_size=1, max_size=4)
 
@@ -31,7 +31,7 @@ def test_only_the_times_go(tmp_path_factory: pytest.TempPathFactory, members: di
     found = [archive(folder / f"{year}.zip", members, year, extra) for year in (1999, 2026)]
     assert found[0].read_bytes() != found[1].read_bytes()
     for path in found:
-        zip_times.unset(path)
+        reproducible_zip.unset(path)
     assert found[0].read_bytes() == found[1].read_bytes()
     with zipfile.ZipFile(found[0]) as file:
         assert file.testzip() is None and {name: file.read(name) for name in file.namelist()} == members
@@ -43,5 +43,5 @@ def test_what_is_no_archive_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.task"
     path.write_bytes(b"PK\3\4 but no archive")
     with pytest.raises(zipfile.BadZipFile):
-        zip_times.unset(path)
+        reproducible_zip.unset(path)
     assert path.read_bytes() == b"PK\3\4 but no archive"

@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fgkit import offline_base, prompts
+from fgkit.models import offline_base
+from fgkit import prompts
 
 WINDOW = 24
 

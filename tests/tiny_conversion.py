@@ -47,10 +47,10 @@ def inputs(folder: Path) -> dict[str, Any]:
 
 
 def main(request: str) -> None:
-    from fgkit import tflite
+    from fgkit.export import conversion
     from fgkit.files import read_json
 
-    tflite._import_lora_layers()
+    conversion._import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
     from litert_torch.generative.layers import model_config
 
@@ -65,7 +65,7 @@ def main(request: str) -> None:
     attention = config.block_configs[-1].attn_config
     attention.attn_type, attention.rotary_base = model_config.AttentionType.GLOBAL, 1_000_000
     decoder.get_decoder_config_270m = lambda: config
-    tflite._worker(request)
+    conversion._worker(request)
 
 
 if __name__ == "__main__":

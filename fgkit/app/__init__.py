@@ -1,1 +1,8 @@
-"""The app's code around a model, in Dart and Kotlin."""
+"""The application side of a tuned model: Dart and Kotlin code that is generated from the tools.
+
+The public names are listed in `__init__.pyi`; their modules are imported at first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

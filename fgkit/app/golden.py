@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from .. import examples, prompts
-from ..calls import Call
-from ..coercion import coerce
-from ..prompt_text.style_litert_lm import SPACES
-from ..records import Record, request
-from ..tool_definitions.arguments import without_nulls
-from .app_types import DART, plan
+from fgkit.dataset import tokenize
+from fgkit import prompts
+from fgkit.calls import Call
+from fgkit.tools.coercion import coerce
+from fgkit.prompts.litert_lm import SPACES
+from fgkit.dataset.records import Record, request
+from fgkit.tools.validation import without_nulls
+from .types import DART, plan
 
 _TEXT = "\ue000"  # stands for what the user says; no tool or developer text is likely to hold it
 _TRIMMABLE = sorted({*SPACES, *(chr(code) for code in range(0x3001) if chr(code).isspace())})
@@ -51,7 +52,7 @@ def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptTex
         DataError, ToolError: the style cannot say the developer text or the tools.
     """
     def rendered(text: str) -> str:
-        return examples.prompt_texts([request(1, text)], tools, system_message, style)[0]
+        return tokenize.prompt_texts([request(1, text)], tools, system_message, style)[0]
 
     bare = rendered(_TEXT)
     prefix, suffix = bare.rsplit(_TEXT, 1)
@@ -75,7 +76,7 @@ def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, styl
     Raises:
         DataError, PromptError: the style cannot say a row.
     """
-    texts = examples.prompt_texts(rows, tools, system_message, style)
+    texts = tokenize.prompt_texts(rows, tools, system_message, style)
     around = prompt_text(tools, system_message, style) if tools else None
     return [{"line": row.line, "user": row.user_content,
              "single": row.tools is None and around is not None and around.of(row.user_content) == text,

@@ -1,1 +1,8 @@
-"""The report on training and held-out rows: its rules, its parts, the whole."""
+"""The report on training data: what the rows hold, and everything that would spoil a model.
+
+The public names are listed in `__init__.pyi`; their modules are imported at first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..prompt_text.wire import shown
-from ..records import KINDS, NO_CALL, Record
-from ..tool_definitions.arguments import short
-from .data_rules import Findings, quoted
+from fgkit.prompts.format import shown
+from fgkit.dataset.records import KINDS, NO_CALL, Record
+from fgkit.tools.validation import short
+from .rules import Findings, quoted
 from .similarity import key
 
 FEW_ROWS = 10  # rows a tool below which a model has little to learn from

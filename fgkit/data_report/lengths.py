@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import examples, progress, prompts
-from ..records import Record
-from .data_rules import Findings, quoted
+from fgkit.dataset import tokenize
+from fgkit import progress, prompts
+from fgkit.dataset.records import Record
+from .rules import Findings, quoted
 
 if TYPE_CHECKING:
     import numpy
@@ -64,7 +65,7 @@ def measure(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, sys
     with progress.bar(total=len(records), desc="counting tokens", unit="row", disable=len(records) < _CHUNK) as bar:
         for start in range(0, len(records), _CHUNK):
             chunk = records[start:start + _CHUNK]
-            texts = examples.prompt_texts(chunk, tools, system_message, style)
+            texts = tokenize.prompt_texts(chunk, tools, system_message, style)
             answers = [prompts.answer(record.calls, record.text) for record in chunk]
             for count, lengths in zip(counts, (_lengths(tokenizer, texts), _lengths(tokenizer, answers)), strict=True):
                 count += lengths

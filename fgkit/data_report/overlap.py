@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import progress
-from ..calls import Call
-from ..records import Record, asked, canonical, show
-from ..splits import group_of
+from fgkit import progress
+from fgkit.calls import Call
+from fgkit.dataset.records import Record, asked, canonical, show
+from fgkit.dataset.splits import group_of
 from .balance import Argument
-from .data_rules import Findings, quoted
+from .rules import Findings, quoted
 from .lengths import Lengths
 from .similarity import key, near_pairs, normal, signatures
 

@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import FinetuneConfig, TfliteConfig
-from ..errors import DataError
-from ..evaluation import KIND_LABELS
-from ..files import write_json
-from ..plot_look import INK, OKABE_ITO, new
-from ..plot_look import save as save_picture
-from ..records import KINDS, NO_CALL, Inspection, by_mark, inspect_records
-from ..scores.score_table import markdown
-from ..tool_definitions.arguments import short
-from ..tool_definitions.tool_report import ToolReport
+from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.errors import DataError
+from fgkit.evaluation.scores import KIND_LABELS
+from fgkit.files import write_json
+from fgkit.plots import INK, OKABE_ITO, new
+from fgkit.plots import save as save_picture
+from fgkit.dataset.records import Inspection, KINDS, NO_CALL, by_mark, inspect_records
+from fgkit.evaluation.tables import markdown
+from fgkit.tools.validation import short
+from fgkit.tools.report import ToolReport
 from . import balance, lengths
 from .characters import oddities
-from .data_rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
+from .rules import Finding, Findings, KEPT, RULES, SEVERITIES, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
 from .similarity import leaves
 

@@ -42,10 +42,16 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 
 with instrumented():
-    from fgkit import bundle, checks, evaluation, files, pipeline, records, tools
-    from fgkit.archives import task_archive
+    from fgkit.bundles import create as bundle
+    from fgkit.models import checks
+    from fgkit.evaluation import scores as evaluation
+    from fgkit import files, tools
+    from fgkit.workflow import run as pipeline
+    from fgkit.dataset import records
+    from fgkit.bundles import task as task_archive
     from fgkit.errors import FgkitError
-    from fgkit.run_folder import checksums, manifest
+    from fgkit import checksums
+    from fgkit.workflow import manifest
 
     FOLDER = Path(tempfile.mkdtemp(prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     TOOLS = tools.load_tools(files.shipped("data", "tools.py"))

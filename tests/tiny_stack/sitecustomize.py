@@ -11,16 +11,16 @@ import resource
 import shutil
 import time
 
-import fgkit.checks
-import fgkit.conversion.first_token
-import fgkit.run_folder.manifest
-import fgkit.tflite
-import fgkit.engine.trainer
+import fgkit.models.checks
+import fgkit.export.first_token
+import fgkit.workflow.manifest
+import fgkit.export.conversion
+import fgkit.training.trainer
 
-fgkit.checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1}
-fgkit.checks.check_answers = lambda texts: [fgkit.checks.Check(1, "not looked at", "pass")]
-fgkit.engine.trainer.SAVE_SECONDS, fgkit.engine.trainer._SAVE_SHARE = 0.0, float("inf")
-_build, _compare, _usage = fgkit.tflite._build, fgkit.conversion.first_token.compare, shutil.disk_usage
+fgkit.models.checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1}
+fgkit.models.checks.check_answers = lambda texts: [fgkit.models.checks.Check(1, "not looked at", "pass")]
+fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
+_build, _compare, _usage = fgkit.export.conversion._build, fgkit.export.first_token.compare, shutil.disk_usage
 _EMPTY = collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)
 # The disk seems empty beforehand, as one that somebody else fills meanwhile.
 shutil.disk_usage = lambda folder: _EMPTY if os.environ.get("FGKIT_TEST_FILLED") else _usage(folder)
@@ -29,12 +29,12 @@ if os.environ.get("FGKIT_TEST_CLOCK"):  # a time of day that jumps by days at ev
     _time = time.time
     time.time = lambda: _time() + random.choice((-4, 3)) * 86_400
 
-    class _Jumping(fgkit.run_folder.manifest.datetime):
+    class _Jumping(fgkit.workflow.manifest.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls.fromtimestamp(time.time(), zone)
 
-    fgkit.run_folder.manifest.datetime = _Jumping
+    fgkit.workflow.manifest.datetime = _Jumping
 
 
 def _tiny_build(folder):
@@ -63,5 +63,5 @@ def _tiny_build(folder):
         decoder.get_decoder_config_270m = real
 
 
-fgkit.tflite._build = _tiny_build
-fgkit.conversion.first_token.compare = lambda reference, got: _compare(reference, got) | {"argmax_agrees": True}
+fgkit.export.conversion._build = _tiny_build
+fgkit.export.first_token.compare = lambda reference, got: _compare(reference, got) | {"argmax_agrees": True}

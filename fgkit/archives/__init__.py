@@ -1,1 +1,0 @@
-"""The files an app loads, `.task` and `.litertlm`: written, read back, checked."""

@@ -1,0 +1,20 @@
+from .checks import (
+    check_bundle as check_bundle,
+    check_file as check_file,
+)
+from .create import (
+    BundleInfo as BundleInfo,
+    create_litertlm as create_litertlm,
+    create_task as create_task,
+    read_archive as read_archive,
+    read_bundle as read_bundle,
+    read_record as read_record,
+    update_sidecar as update_sidecar,
+)
+from .profiles import (
+    BAKED as BAKED,
+    LITERTLM as LITERTLM,
+    PROFILES as PROFILES,
+    Profile as Profile,
+    profile as profile,
+)

@@ -1,0 +1,107 @@
+"""Salesforce xLAM's rows: one request, its calls, and tools whose parameter types are Python's words.
+
+    {"query": "Wait 5", "answers": '[{"name": "wait", "arguments": {"s": 5}}]', "tools": '[{"name": "wait", ...}]'}
+
+>>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional"}}}])
+([{'name': 'f', 'description': 'Does.', 'parameters': {'type': 'object', 'properties':
+  {'n': {'type': 'integer', 'description': ''}}, 'required': []}}], [])
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from fgkit.prompts.format import shown, text_problems
+from .messages import call_message, json_text
+
+_TYPES = {"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number",
+          "number": "number", "bool": "boolean", "boolean": "boolean", "list": "array", "array": "array",
+          "tuple": "array", "set": "array", "dict": "object", "object": "object"}
+_GENERIC = re.compile(r"(list|tuple|set|dict|optional)\[(.*)\]", re.IGNORECASE)
+
+
+def read(row: dict) -> tuple[dict | None, list[str]]:
+    """The fields of a `formats.Row`, or what is wrong with the row."""
+    problems = []
+    query, answers, tools = row.get("query"), row.get("answers"), row.get("tools")
+    if "query" in row:
+        problems += text_problems(query, "query")
+        if isinstance(query, str) and not query.strip():
+            problems.append("query: found an empty text, expected a request. Fill it in or delete the line.")
+    if isinstance(answers, str):
+        answers, more = json_text(answers, list, "answers", "a list of calls. Write one.")
+        problems += more
+    if isinstance(tools, str):
+        tools, more = json_text(tools, list, "tools", "a list of tools. Write one.")
+        problems += more
+    tools, more = tools_of(tools) if isinstance(tools, list) else (None, [])
+    problems += more
+    calls = []
+    for index, call in enumerate(answers if isinstance(answers, list) else []):
+        name, arguments = (call.get("name"), call.get("arguments")) if isinstance(call, dict) else (None, None)
+        if isinstance(name, str) and isinstance(arguments, dict):
+            calls.append((name, arguments))
+        else:
+            problems.append(f"answers[{index}]: found {shown(json.dumps(call))}, expected "
+                            '{"name": ..., "arguments": {...}}. Write it so.')
+    if answers == []:
+        problems.append("answers: found no call, and the format has no place for a text. Delete the row, or write it "
+                        "in the format messages with what the model should say.")
+    if problems or any(key not in row for key in ("query", "answers", "tools")):
+        return None, problems
+    return {"messages": [{"role": "user", "content": query}, call_message(calls)], "tools": tools}, []
+
+
+def tools_of(tools: list) -> tuple[list[dict], list[str]]:
+    """Flat tools with JSON schemas, and what could not be understood.
+
+    A parameter is required unless its type says "optional" or it has a default, which the model's prompt does not show.
+    """
+    found, problems = [], []
+    for index, tool in enumerate(tools):
+        where = f"tools[{index}]"
+        parameters = tool.get("parameters") if isinstance(tool, dict) else None
+        if not isinstance(parameters, dict):
+            problems.append(f"{where}: found {shown(json.dumps(tool))}, expected "
+                            '{"name": ..., "description": ..., "parameters": {...}}. Write it so.')
+            continue
+        properties, required = {}, []
+        for name, parameter in parameters.items():
+            kind = parameter.get("type") if isinstance(parameter, dict) else None
+            schema = _schema(kind) if isinstance(kind, str) else None
+            if schema is None:
+                problems.append(f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
+                                f"str, int, float, bool, list, dict, such as \"int, optional\" "
+                                "or \"List[str]\". Choose one type.")
+                continue
+            properties[name] = schema | {"description": parameter.get("description", "")}
+            if not _is_optional(kind) and "default" not in parameter:
+                required.append(name)
+        body = {"name": tool.get("name"), "description": tool.get("description", "")}
+        if properties:
+            body["parameters"] = {"type": "object", "properties": properties, "required": required}
+        found.append(body)
+    return found, problems
+
+
+def _is_optional(kind: str) -> bool:
+    return "optional" in kind.lower()
+
+
+def _schema(kind: str) -> dict[str, Any] | None:
+    """The schema of a type such as "str", "int, optional", "List[float]" or "Optional[bool]"."""
+    kind = re.sub(r",\s*(?:optional|default.*)$", "", kind.strip(), flags=re.IGNORECASE).strip()
+    generic = _GENERIC.fullmatch(kind)
+    if generic is None:
+        known = _TYPES.get(kind.lower())
+        return {"type": known} if known else None
+    outer, inner = generic[1].lower(), generic[2].strip()
+    if outer == "optional":
+        return _schema(inner)
+    if outer == "dict":  # the names of its members are not told
+        return {"type": "object"}
+    items = {_TYPES.get(part.strip().lower()) for part in inner.split(",") if part.strip() != "..."}
+    item = items.pop() if len(items) == 1 else None
+    return {"type": "array", "items": {"type": item}} if item not in (None, "array", "object") else {"type": "array"}

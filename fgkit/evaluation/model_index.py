@@ -1,0 +1,41 @@
+"""A score goes in; the block that a model card on the Hugging Face Hub takes for it comes out, made by huggingface_hub.
+
+>>> card_data(score, "my-app-functions", data="eval_data.jsonl").to_dict()["model-index"][0]["results"][0]["metrics"][1]
+{'type': 'accuracy', 'value': 0.9936, 'name': 'tool accuracy', 'args': {'interval_95': [0.9679, 1.0], 'groups': 156}}
+
+The Hub's names of metrics stand where it has one; ours, and the interval, beside them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .scores import METRICS
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+HUB_METRICS = {"parse_rate": "parse_rate", "tool_accuracy": "accuracy", "exact_match": "exact_match",
+               "argument_precision": "precision", "argument_recall": "recall"}
+
+
+def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCardData:
+    """The front matter of a card with the score as its model-index: `to_dict()` and `to_yaml()` give it.
+
+    Args:
+        score: what `evaluation.score` or `evaluate --json` gave; metrics it lacks are left out.
+        model_name: the model's name on the Hub.
+        data: a name for the rows it was scored on, such as their file's or a data set's id.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rows = {"rows": score["n"]} | ({"rows_sha256": score["rows_sha256"]} if "rows_sha256" in score else {})
+    return ModelCardData(model_name=model_name, eval_results=[EvalResult(
+        task_type="text-generation", task_name="function calling", dataset_type=data, dataset_name=data,
+        dataset_args=rows, metric_type=HUB_METRICS[metric], metric_name=label, metric_value=round(score[metric], 4),
+        metric_args=_interval(score, metric)) for metric, label in METRICS.items() if score.get(metric) is not None])
+
+
+def _interval(score: dict[str, Any], metric: str) -> dict[str, Any] | None:
+    interval = score.get("intervals", {}).get(metric)
+    return interval and {"interval_95": [round(end, 4) for end in interval], "groups": score["groups"]}

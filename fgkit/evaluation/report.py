@@ -1,0 +1,60 @@
+"""Scores by name go in; what is printed and what is published comes out: tables, pictures, changed rows, model index.
+
+>>> write("report", {"tuned": tuned, "task": task}, data="eval_data.jsonl")
+[PosixPath('report/scores.md'), PosixPath('report/scores.png'), PosixPath('report/confusion.png'), ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fgkit.files import write_text
+from .model_index import card_data
+from .paired import change_lines, changed_rows, comparable, differences
+from .plots import plot, plot_confusion
+from .tables import compare, compare_arguments, compare_pairs, mistakes
+
+CHANGED = "Rows that changed, worst first"
+
+
+def sections(named_scores: dict[str, dict]) -> Iterator[tuple[str, str]]:
+    """(heading, text) of all there is to read; what is empty is left out.
+
+    Args:
+        named_scores: as for `score_table.compare`; of two or more, the last is compared with the one before it and its
+            mistakes are listed.
+    """
+    names = list(named_scores)
+    last = named_scores[names[-1]]
+    yield "Scores", compare(named_scores)
+    for heading, text in (("Differences", compare_pairs(named_scores)), ("Arguments", compare_arguments(named_scores)),
+                          (f"Mistakes of {names[-1]}", mistakes(last))):
+        if text:
+            yield heading, text
+    if len(names) > 1 and comparable(named_scores[names[-2]], last):
+        changed = changed_rows(named_scores[names[-2]], last)
+        yield CHANGED, "\n".join(change_lines(changed, *names[-2:])) or "none"
+
+
+def against(before: dict, after: dict) -> dict[str, Any]:
+    """What one score gains or loses against another of the same rows, as JSON takes it."""
+    return {"differences": differences(before, after), "changed_rows": changed_rows(before, after)}
+
+
+def write(folder: str | Path, named_scores: dict[str, dict], *, data: str) -> list[Path]:
+    """Write everything worth publishing into a folder and return the files.
+
+    Args:
+        folder: made where it is missing; files of these names are replaced.
+        named_scores: as for `sections`; confusion matrix and model index are the last one's.
+        data: a name for the rows, for the model index.
+    """
+    folder, name = Path(folder).expanduser(), list(named_scores)[-1]
+    last = named_scores[name]
+    text = "\n\n".join(f"## {heading}\n\n" + (f"```\n{body}\n```" if heading == CHANGED else body)
+                       for heading, body in sections(named_scores))
+    return [write_text(folder / "scores.md", text + "\n"), plot(named_scores, folder / "scores.png"),
+            plot_confusion(last, folder / "confusion.png", name=name),
+            write_text(folder / "model-index.yaml", card_data(last, name, data=data).to_yaml() + "\n")]

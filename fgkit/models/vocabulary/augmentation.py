@@ -1,0 +1,55 @@
+"""Training rows once more, spelt as the cut vocabulary spells the words of users that it does not hold.
+
+In: a cut base and its training rows. Out: token rows to train beside the usual ones; none for a whole vocabulary.
+
+The pieces of the training rows are all kept, those of a user's next sentence are not: `▁Nina` is then `▁N`, `ina`. Without
+this, a model meets such spellings for the first time when it has to copy them, and says another name. A row is spelt here
+as it would be if it had not been there when the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json`
+lists the others.
+
+>>> rows += unseen(base.folder, records, rows, tools, max_length=1024)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fgkit.dataset import tokenize
+from fgkit.models.base import load_tokenizer
+from fgkit.training.prefix_tree import Row
+from fgkit.files import read_json
+from fgkit.dataset.records import Record
+from .cut_base import FILE
+
+
+def unseen(folder: Path, records: Sequence[Record], rows: Sequence[Row], tools: list[dict], *, max_length: int,
+           **more: Any) -> list[Row]:
+    """Rows in the spelling of a text that the vocabulary was not chosen for, where it is another.
+
+    Args:
+        folder: the base that is trained.
+        records: the training rows.
+        rows: the same as `examples.tokenize_records` gives them.
+        tools, more: as for `examples.tokenize_records`.
+        max_length: longest row in tokens; a spelling that is longer is left out.
+    """
+    gone = read_json(folder / FILE).get("not_in_second_spelling") if (folder / FILE).is_file() else None
+    if not gone:
+        return []
+    spelt = tokenize.tokenize_records(records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more)
+    return [other for row, other in zip(rows, spelt, strict=True) if other != row and len(other.tokens) <= max_length]
+
+
+def tokenizer_without(folder: Path, ids: Sequence[int]) -> Any:
+    """A model folder's tokenizer that never merges up to these pieces."""
+    from transformers import PreTrainedTokenizerFast
+
+    whole, data = load_tokenizer(folder).backend_tokenizer, read_json(folder / "tokenizer.json")
+    model, gone = data["model"], set(ids)
+    model["merges"] = [merge for merge in model["merges"]
+                       if model["vocab"]["".join(merge.split(" ") if isinstance(merge, str) else merge)] not in gone]
+    return PreTrainedTokenizerFast(tokenizer_object=type(whole).from_str(json.dumps(data)))

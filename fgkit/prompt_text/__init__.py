@@ -1,1 +1,0 @@
-"""The parts of a prompt, character by character, and the texts of two runtimes."""

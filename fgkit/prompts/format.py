@@ -1,0 +1,204 @@
+"""The alphabet of FunctionGemma's text format: its control tokens, names and values.
+
+In: one Python value as JSON knows it. Out: its text, or the list of what cannot be written.
+
+>>> value({"zone": "UTC", "Hours": [1, 2.0, True, None]})
+'{Hours:[1,2.0,true,None],zone:<escape>UTC<escape>}'
+
+The format has no way to escape anything, so a text that holds a control token cannot be told from the format itself.
+fgkit refuses such text everywhere (contents, descriptions, values, keys) instead of changing it in silence: whoever
+owns the text decides what to put in its place, or calls `neutralise`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from fgkit.errors import PromptError
+
+CONTROL_TOKENS = {
+    "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3,
+    "<start_function_declaration>": 46, "<end_function_declaration>": 47,
+    "<start_function_call>": 48, "<end_function_call>": 49,
+    "<start_function_response>": 50, "<end_function_response>": 51,
+    "<escape>": 52,
+    "<start_of_turn>": 105, "<end_of_turn>": 106,
+}
+# Gemma 3's image tokens: no part of a call, but the tokenizer reads them as single tokens all the same.
+IMAGE_TOKENS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
+STOP_TOKENS = ("<eos>", "<start_function_response>", "<end_of_turn>")
+STOP_IDS = tuple(CONTROL_TOKENS[token] for token in STOP_TOKENS)
+ESCAPE = "<escape>"
+# Google calls this sentence essential: it is what makes the model answer with calls. No full stop, no newline.
+DEFAULT_SYSTEM_MSG = "You are a model that can do function calling with the following functions"
+
+# What no text may hold.
+CONTROL = re.compile("|".join(map(re.escape, (*CONTROL_TOKENS, *IMAGE_TOKENS))))
+# A control token, or what may become one when the next part of a message is joined on.
+_BREAKABLE = re.compile("|".join([f"<(?={re.escape(token[1:])})" for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)]
+                                 + [rf"<(?={re.escape(part)}\Z)" for part in sorted({
+                                     token[1:end] for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)
+                                     for end in range(1, len(token))})]))
+BREAK = "\u200b"  # zero-width space: not seen, and no runtime trims it off
+# Names in trained and generated calls: LiteRT-LM's rule, and what `calls.parse` reads.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+# Names that can at least be told from the format's own signs: what the model's template writes as it is.
+PLAIN_NAME = re.compile(r"[^\s{}\[\],:<>]+")
+# Deeper values end in Python's recursion limit, in fgkit or in the Jinja template.
+MAX_DEPTH = 64
+
+_NAME_RULES = {
+    NAME: "start with an ASCII letter or '_' and go on with these, digits, '.' and '-'",
+    PLAIN_NAME: "are not empty and hold no space and none of {}[],:<>",
+}
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def value(item: Any, *, escape_keys: bool = False) -> str:
+    """Write one value that `value_problems` accepts.
+
+    Args:
+        item: str, bool, int, float, None, list, tuple or dict, nested as you like.
+        escape_keys: wrap dict keys in <escape>, as declarations do; calls and responses write them bare.
+    """
+    if isinstance(item, str):
+        return f"{ESCAPE}{str.__str__(item)}{ESCAPE}"
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if item is None:
+        return "None"
+    if isinstance(item, int):
+        return int.__repr__(item)
+    if isinstance(item, float):
+        return float.__repr__(item)
+    if isinstance(item, Mapping):
+        mark = ESCAPE if escape_keys else ""
+        pairs = (f"{mark}{key}{mark}:{value(inner, escape_keys=escape_keys)}" for key, inner in by_key(item))
+        return "{" + ",".join(pairs) + "}"
+    return "[" + ",".join(value(inner, escape_keys=escape_keys) for inner in item) + "]"
+
+
+def by_key(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Give the items in the format's order: by lower-cased key, ties as they come (Jinja's `dictsort`)."""
+    return sorted(mapping.items(), key=lambda item: item[0].lower())
+
+
+def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None, depth: int = 0) -> list[str]:
+    """List what keeps a value from being written and read back.
+
+    Args:
+        item: any object.
+        where: how messages call the value, such as "messages[1].tool_calls[0].arguments.city".
+        keys: which names dict keys must be, `NAME` or `PLAIN_NAME`; left out, any text without a control token is fine.
+        depth: how deep `item` lies in the value it belongs to.
+    """
+    if depth > MAX_DEPTH:
+        return [f"{where}: is nested deeper than {MAX_DEPTH} levels. Flatten it."]
+    if isinstance(item, str):
+        return text_problems(item, where)
+    if isinstance(item, Mapping):
+        problems = []
+        for key, inner in item.items():
+            place = f"{where}: key {shown(key)}"
+            wrong = name_problems(key, place, keys) if keys else text_problems(key, place)
+            problems += wrong + value_problems(inner, f"{where}.{shown(key) if wrong else key}", keys=keys,
+                                               depth=depth + 1)
+        return problems
+    if isinstance(item, (list, tuple)):
+        return [problem for index, inner in enumerate(item) for problem in
+                value_problems(inner, f"{where}[{index}]", keys=keys, depth=depth + 1)]
+    if isinstance(item, float) and not math.isfinite(item):
+        return [f"{where}: is {item}, which the format has no number for. Use a finite number, None or a string."]
+    if isinstance(item, int) and not isinstance(item, bool):
+        try:
+            int.__repr__(item)
+        except ValueError:
+            return [f"{where}: is an integer too long for Python to print. Pass it as a string."]
+    if item is None or isinstance(item, (bool, int, float)):
+        return []
+    return [f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, lists and dicts. "
+            "Convert it first, dates to ISO strings for example."]
+
+
+def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
+    """Give every key and every leaf of a nested value: where it stands, what it is, and whether it is a key.
+
+    Args:
+        item: what `value_problems` accepts.
+        where: how messages call it.
+    """
+    if isinstance(item, Mapping):
+        for key, inner in item.items():
+            yield f"{where}: key {shown(key)}", key, True
+            yield from walk(inner, f"{where}.{key}")
+    elif isinstance(item, (list, tuple)):
+        for index, inner in enumerate(item):
+            yield from walk(inner, f"{where}[{index}]")
+    else:
+        yield where, item, False
+
+
+def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:
+    """List what keeps a function or argument from being called `name`; `rule` is `NAME` or `PLAIN_NAME`."""
+    problems = text_problems(name, where)
+    if not problems and not rule.fullmatch(name):
+        problems = [f"{where}: is {shown(name)}, but names {_NAME_RULES[rule]}. Rename it."]
+    return problems
+
+
+def text_problems(text: Any, where: str) -> list[str]:
+    """List what keeps a text from standing in a prompt: not a string, a control token, a lone surrogate."""
+    if not isinstance(text, str):
+        return [f"{where}: is {shown(text)}, expected a string. Write the text or leave the entry out."]
+    problems = []
+    if tokens := sorted(set(CONTROL.findall(text))):
+        problems.append(f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
+                        "cannot be escaped. Remove it or spell it differently, such as "
+                        f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
+                        "`fgkit.prompts.neutralise`.")
+    if SURROGATE.search(text):
+        problems.append(f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source.")
+    return problems
+
+
+def neutralise(text: str) -> str:
+    """Break every control token in a text, so that it can stand in a prompt as plain text.
+
+    For apps whose users type what they like; fgkit itself never does this unasked. A zero-width space goes in after the
+    "<" of each token, and of a token's beginning at the end of the text, so that no token arises when parts are joined.
+    Nothing else is changed, and a second pass changes nothing.
+
+    Args:
+        text: what the user typed.
+    Raises:
+        PromptError: it is no string.
+    """
+    if not isinstance(text, str):
+        raise PromptError(f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own.")
+    return _BREAKABLE.sub("<" + BREAK, text)
+
+
+def shown(item: Any) -> str:
+    """A value as error messages show it: short, and never longer to make than to read."""
+    if isinstance(item, str):
+        return repr(item if len(item) <= 40 else item[:37] + "...")
+    if item is None or isinstance(item, (bool, float)) or isinstance(item, int) and abs(item) < 10**18:
+        return repr(item)
+    return f"of type {type(item).__name__}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence's end: `; did you mean 'x'?` for the closest of `names`, a full stop when none is close.
+
+    Letters that only look like those of the closest name, such as a Cyrillic one, are named by their numbers.
+    """
+    close = difflib.get_close_matches(name, list(names), n=1)
+    if not close:
+        return "."
+    odd = ", ".join(f"{char!r} is U+{ord(char):04X}" for char in dict.fromkeys(name) if char not in close[0]
+                    and not char.isascii() and char.isprintable())
+    return f"; did you mean {shown(close[0])}?" + (f" ({odd}.)" if odd else "")

@@ -1,1 +1,0 @@
-"""What goes to the Hub, and the card that says what it is."""

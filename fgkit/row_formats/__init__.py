@@ -1,1 +1,0 @@
-"""Rows in every format that people have, read line by line."""

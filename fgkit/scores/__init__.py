@@ -1,1 +1,0 @@
-"""Scores: matching calls, intervals, paired differences; tables, pictures, a card's block."""

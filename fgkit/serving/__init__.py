@@ -1,1 +1,0 @@
-"""A bundle asked as apps ask it: prompts, conversations, ways of sending, speed."""

@@ -1,1 +1,0 @@
-"""The steps of the notebooks; `fgkit.stages` has them all."""

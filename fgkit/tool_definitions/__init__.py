@@ -1,1 +1,0 @@
-"""Tools: from Python functions and others' JSON to checked schemas; the linter; arguments against a schema."""

@@ -1,0 +1,8 @@
+"""Fine-tuning with a shared prompt prefix that is computed once, and generation for scoring.
+
+The public names are listed in `__init__.pyi`; their modules are imported at first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,6 @@
+from .widgets import (
+    choose as choose,
+    explore as explore,
+    playground as playground,
+    results as results,
+)

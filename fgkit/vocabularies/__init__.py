@@ -1,1 +1,0 @@
-"""A vocabulary cut to what an app needs, before training."""

@@ -1,0 +1,228 @@
+"""The three notebooks in order, headless: `python -m fgkit run`.
+
+In: parameters. Out: a folder with the executed notebooks, `model/`, the `.tflite`, the `.task` and `summary.json`. A
+stage whose inputs, settings and code are the same as last time, and whose outputs still have the hashes written down
+then, is skipped (`manifest`).
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fgkit import files, progress
+from fgkit.subprocesses import python_path
+from fgkit.config import unknown_parameter
+from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
+from fgkit.files import shipped
+from . import manifest, summary
+from .locks import only_run
+from .manifest import NOTEBOOKS
+
+_USER_FILES = ("data", "eval_data", "tools")
+
+
+def run(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Execute the notebooks into `parameters["output"]` and return the summary.
+
+    Args:
+        parameters: values for the notebooks' parameters; each goes to every notebook that declares it. With `model`,
+            a folder tuned elsewhere, `finetune` is left out.
+    Raises:
+        ConfigError: a parameter no notebook declares, or wrong values, all named together before anything runs.
+        CheckFailed: a check or the gate found a problem; other FgkitErrors say what could not be done.
+    """
+    names = list(NOTEBOOKS)[1 if parameters.get("model") else 0:]
+    plans = plan(parameters, names)
+    folder = plans[names[0]].folder
+    with only_run(folder):
+        return _run_notebooks(folder, plans)
+
+
+def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
+    if not (folder / summary.NAME).is_file():  # the scores are outputs, too
+        manifest.forget(folder, plans)
+    if plans["to_task"].model_folder != folder / "model":
+        summary.update(folder, base=None)  # what this folder's own training started from is not this model's base
+        manifest.forget(folder, ["finetune"])
+    for number, (name, settings) in enumerate(plans.items(), 1):
+        title = f"[{number}/{len(plans)}] {name}"
+        if manifest.is_done(folder, name, settings):
+            print(f"{title}: already done for the same inputs, skipped")
+            continue
+        for change in manifest.changed(folder, name):
+            print(f"{title}: {change}: it is made again")
+        print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
+        manifest.forget(folder, list(plans)[number - 1:])  # the later ones, too: this one may begin a summary without their scores
+        recorded = manifest.read(folder).get(name, {}).get("outputs", {})
+        earlier = {*manifest.outputs(settings), *(folder / output for output in recorded)}
+        earlier = {path: _stamp(path) for path in earlier if path.is_file()}
+        start = time.monotonic()
+        try:
+            _execute(name, folder, _values(settings))
+        except BaseException as error:
+            manifest.failed(folder, name, error)
+            raise
+        if name != "finetune":  # training replaces its folder whole
+            for path, stamp in earlier.items():
+                if path.is_file() and _stamp(path) == stamp:
+                    path.unlink()  # of another name or quantisation: exactly one is to remain
+        seconds = round(time.monotonic() - start, 1)
+        manifest.settle(settings, seconds)
+        summary.update(folder, seconds={name: seconds})
+    return summary.read(folder)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What a file that takes another's place does not have in common with it, whatever the clock says."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) -> dict[str, Any]:
+    """Check every parameter and build the settings of each notebook.
+
+    Args:
+        parameters: values by name.
+        names: the notebooks that will run.
+    Raises:
+        ConfigError: all problems of all notebooks.
+    """
+    declared = {name: declared_parameters(name) for name in names}
+    known = sorted({parameter for values in declared.values() for parameter in values})
+    problems = [unknown_parameter(parameter, known) for parameter in parameters if parameter not in known]
+    plans = {}
+    for name, defaults in declared.items():
+        try:
+            plans[name] = NOTEBOOKS[name](**defaults | {key: parameters[key] for key in parameters if key in defaults})
+        except ConfigError as error:
+            problems += [line for line in str(error).splitlines() if line not in problems]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return plans
+
+
+def read_parameters(path: str | Path) -> dict[str, Any]:
+    """Read a papermill parameter file: a YAML mapping of parameter names to values, such as `output: run_home`.
+
+    Args:
+        path: the file; paths in it are relative to the working directory, as they are for papermill.
+    Returns:
+        The values as YAML types them; `plan` checks names and values.
+    Raises:
+        ConfigError: the file cannot be read, is no YAML or no mapping of names, or says a name twice.
+    """
+    import yaml
+
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}. Name a parameter file.") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no UTF-8, a 31st of June
+        raise ConfigError(f"{path}: no YAML: {error}. Write lines such as `output: my_run`.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found {type(values).__name__}, expected a mapping: lines such as `output: my_run`.")
+    problems, seen = [], set()
+    for key, _ in tree.value:
+        place = f"{path}:{key.start_mark.line + 1}"
+        if key.tag != "tag:yaml.org,2002:str":
+            problems.append(f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there.")
+        elif key.value in seen:
+            problems.append(f"{place}: {key.value!r} stands there twice. Keep one of the lines.")
+        seen.add(str(key.value))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return values
+
+
+def declared_parameters(name: str) -> dict[str, Any]:
+    """Parameters and defaults of one notebook, read from its parameters cell."""
+    cells = [cell for cell in json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
+             if "parameters" in cell["metadata"].get("tags", [])]
+    (cell,) = cells
+    statements = ast.parse("".join(cell["source"])).body
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in statements}
+
+
+def notebook_path(name: str) -> Path:
+    """Where a notebook of this fgkit lies."""
+    return shipped("notebooks", f"{name}.ipynb")
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    """The settings as notebook parameters, with absolute paths, because kernels start in the output folder."""
+    values = {name: getattr(settings, name) for name in vars(settings)}
+    for key in ("output", "model", *_USER_FILES):
+        if values.get(key):
+            values[key] = str(Path(values[key]).expanduser().absolute())
+    if values.get("base") and Path(values["base"]).expanduser().is_dir():
+        values["base"] = str(Path(values["base"]).expanduser().absolute())
+    return values
+
+
+def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
+    missing = [package for package in ("papermill", "ipykernel") if importlib.util.find_spec(package) is None]
+    if missing:
+        raise PackageError(f"`run` needs {' and '.join(missing)}. Install: pip install -r requirements/all.txt, "
+                           "or pip install 'fgkit[all]'.")
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import LocalHandler, papermill_io
+
+    class WholeFiles(LocalHandler):
+        """Papermill writes the notebook after every cell; whoever looks, or kills, finds a whole one."""
+
+        def write(self, buf: str, path: str) -> None:
+            files.write_text(path, buf)
+
+    environment = {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the same name in the home folder
+        "PYTHONPATH": python_path(),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    before = {key: os.environ.get(key) for key in environment}
+    os.environ.update(environment)
+    papermill_io.register(str(folder / f"{name}.ipynb"), WholeFiles())
+    try:
+        with progress.relayed():
+            papermill.execute_notebook(str(notebook_path(name)), str(folder / f"{name}.ipynb"), parameters=values,
+                                       kernel_name="python3", cwd=str(folder), progress_bar=False, log_output=False,
+                                       extra_arguments=["--IPKernelApp.log_level=50"])  # one that is stopped complains
+    except PapermillExecutionError as error:
+        raise _error_of(error, folder / f"{name}.ipynb") from error
+    except DeadKernelError as error:
+        raise FgkitError(f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close other "
+                         "programs and run the same command again: it goes on where it stopped.") from error
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _error_of(error: Any, notebook: Path) -> FgkitError:
+    """The user's error as it was raised in the kernel, or any other with the place to look at."""
+    from fgkit import errors
+
+    kind = getattr(errors, error.ename, None)
+    if isinstance(kind, type) and issubclass(kind, CheckFailed):
+        return CheckFailed(f"{error.evalue}\n(the executed notebook: {notebook})")
+    if isinstance(kind, type) and issubclass(kind, FgkitError):
+        return FgkitError(f"{error.evalue}\n(the executed notebook: {notebook})")
+    return FgkitError(f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}\n"
+                      "Open the notebook to see the whole traceback.")

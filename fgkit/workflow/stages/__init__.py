@@ -1,0 +1,21 @@
+"""The steps of the three notebooks, each one call: what comes in from the settings, what goes out into the run's folder.
+
+    finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
+    to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
+    to_task     load_rows, bundle_task, bundle_litertlm, check_bundles, score_bundles, judge -> *.task, *.litertlm, .json
+
+Every score goes into `summary.json` as soon as it is known.
+"""
+
+from __future__ import annotations
+
+from fgkit.dataset.rows import Rows, load_rows
+from .stages.finetune_steps import finetune, report_data
+from .stages.score_steps import score_base, score_tuned, show_scores
+from .stages.to_task_steps import bundle_litertlm, bundle_task, check_bundles, judge, score_bundles
+from .stages.to_tflite_steps import compare_first_token, convert, validate
+from fgkit.models.vocabulary.cut_base import cut_vocabulary
+
+__all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
+           "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned",
+           "show_scores", "validate"]

@@ -1,0 +1,116 @@
+"""The steps of the notebook `finetune` that have no home of their own: the report on the data, the training."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fgkit.models import checks
+from fgkit.dataset import tokenize
+from fgkit import progress, prompts
+from fgkit.prompts import styles
+from fgkit.models.base import Base, load_tokenizer
+from fgkit.config import FinetuneConfig
+from fgkit.data_report import report
+from fgkit.display import show_table, show_text
+from fgkit import devices
+from fgkit.training.monitor import Watch
+from fgkit.files import sha256
+from fgkit import checksums
+from fgkit.workflow import summary
+from fgkit.workflow.manifest import step
+from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
+from fgkit.evaluation.score_model import model_facts
+from fgkit.tools import lint_tools, load_tools
+from fgkit.models.vocabulary import augmentation
+from fgkit.models.vocabulary.cut_base import described, hand_on, modification
+
+
+@step
+def report_data(settings: FinetuneConfig, base: Base) -> Path:
+    """Show what the data files hold and what is odd about them; `report.json` and `report.png` keep it.
+
+    Raises:
+        DataError: something would spoil the training or the score; every error in one message.
+    """
+    data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    tokenizer = load_tokenizer(base.folder)
+    found = report.inspect(data, load_tools(tools_file), eval_data, tokenizer=tokenizer, max_length=settings.max_length,
+                           system_message=settings.system_message, style=styles.split(settings.style)[0],
+                           seed=settings.seed, format=settings.data_format,
+                           tool_report=lint_tools(tools_file, tokenizer))
+    show_text(found.lines())
+    show_table(found.table())
+    picture = report.save(found, settings.folder)
+    found.raise_errors()
+    return picture
+
+
+@step
+def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | None = None) -> Path:
+    """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
+
+    A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
+    have had. Checkpoints are removed when the model is saved. Of several processes only the main one writes.
+
+    Args:
+        settings, base, rows: what to train.
+        watch: who looks on. Where they stop it, the model is kept as it is then, and so is the newest checkpoint: the same
+            call again goes on.
+    """
+    from fgkit.training import tuning
+
+    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
+    if "template" in names:
+        compared = tokenize.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
+        progress.note(f"{compared} prompts equal the text of the model's own chat template.")
+    train_rows, held_out = (tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=settings.max_length,
+                                                      system_message=settings.system_message, style=settings.style,
+                                                      seed=settings.seed) for part in (rows.train, rows.held_out))
+    recipe = settings.recipe(base.offline)
+    facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
+             "rows_sha256": rows_hash(rows.train), "style": styles.join(names), "tools_hash": hash_of(rows.tools),
+             "settings": asdict(settings) | asdict(recipe), "versions": summary.versions(), "stopped_after": None}
+    target = settings.model_folder
+    if _is_whole_result(target, facts):
+        progress.note(f"{target} was tuned from the same inputs with the same settings: it is kept.")
+        if not devices.main_process():
+            return target
+    else:
+        spelt = augmentation.unseen(base.folder, rows.train, train_rows, rows.tools, max_length=settings.max_length,
+                                  system_message=settings.system_message, style=settings.style, seed=settings.seed)
+        if spelt:
+            progress.note(f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold.")
+        with summary.timed(settings.folder, "training"):
+            model, log = tuning.train(base.folder, train_rows + spelt, held_out, recipe=recipe, config=settings,
+                                        checkpoints=tuning.checkpoint_folder(settings.folder, facts), watch=watch)
+        if not devices.main_process():
+            return target
+        tuning.save(model, base.folder, target, facts | {
+            "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
+            "vocabulary": described(base.folder), "modifications": _modifications(base, len(rows.train)), "log": log,
+            "stopped_after": watch and watch.stopped_after})
+    hand_on(base.folder, target)
+    tuning.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
+    if stopped := model_facts(target).get("stopped_after"):
+        progress.note(f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on.")
+    else:
+        shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
+    summary.update(settings.folder, settings={"finetune": facts["settings"]},
+                   files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")})
+    return target
+
+
+def _modifications(base: Base, count: int) -> str:
+    from fgkit.models.offline_base import MODIFICATIONS
+
+    return ((f"{MODIFICATIONS}; " if base.offline else "") + modification(base.folder)
+            + f"all weights fine-tuned with fgkit on {count} rows")
+
+
+def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether a model folder is what this training would give."""
+    return (facts.items() <= model_facts(folder).items() and not checks.weight_problems(folder)
+            and not checksums.problems(folder))

@@ -1,0 +1,133 @@
+"""The steps of the notebook `to_task`: both bundles made, looked into, run as apps run them, and held against the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fgkit.bundles import create as bundle
+from fgkit.models import checks
+from fgkit.dataset import tokenize
+from fgkit.prompts import styles
+from fgkit.bundles import checks as bundle_checks, profiles
+from fgkit.config import TaskConfig
+from fgkit.errors import FgkitError, ModelError
+from fgkit.files import sha256
+from fgkit.evaluation.gate import Verdict, gate, together
+from fgkit import checksums
+from fgkit.workflow import summary
+from fgkit.workflow.manifest import step
+from fgkit.dataset.rows import Rows, hash_of
+from fgkit.evaluation.score_model import model_facts, prompt_styles, require_same_tools, score_bundle, system_message_of
+from fgkit.runtime import speed
+from fgkit.evaluation import prompting_modes
+from .score_steps import score_tuned
+
+
+@step
+def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
+    """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
+    folder = settings.model_folder
+    require_same_tools(folder, rows)
+    names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings, rows)
+    if profile == "flutter_gemma" and profile not in names:
+        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
+              f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
+              f"bundle as the app will prompt it, or train with style {profile!r}.")
+    network = _tflite_of(settings)
+    for part in (folder, network):
+        checksums.require(part)
+    path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
+                              profile=profile, sidecar=sidecar(settings, rows), developer_turn="" if profile != profiles.BAKED else
+                              prompting_modes.developer_turn(tokenize.prompt_texts(
+                                  rows.held_out[:1], rows.tools, system_message_of(folder), names[0])[0]))
+    summary.update(settings.folder, settings={"to_task": asdict(settings)},
+                   files={path.name: summary.describe_file(path)})
+    return path
+
+
+@step
+def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
+    """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
+    require_same_tools(settings.model_folder, rows)
+    path = bundle.create_litertlm(_tflite_of(settings), settings.model_folder / "tokenizer.model",
+                                  settings.folder / f"{settings.name}.litertlm", style=prompt_styles(settings, rows)[0],
+                                  sidecar=sidecar(settings, rows))
+    summary.update(settings.folder, files={path.name: summary.describe_file(path)})
+    return path
+
+
+@step
+def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
+    """Look into finished bundles before they are run: ten numbered checks each, printed.
+
+    Raises:
+        CheckFailed: with every failed check and its remedy.
+    """
+    folder = settings.model_folder
+    texts = bundle_checks.texts_of((*rows.train, *rows.held_out), rows.tools, system_message=system_message_of(folder),
+                                   styles=prompt_styles(settings, rows))
+    found = {path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths}
+    for name, checked in found.items():
+        print(f"{name}\n{checks.table(checked)}")
+    checks.require([replace(check, name=f"{name}, {check.name}") for name, each in found.items() for check in each])
+
+
+@step
+def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, dict[str, Any]]:
+    """Run finished bundles in LiteRT-LM on the held-out rows, each asked as its apps ask it, and measure their speed.
+
+    Returns:
+        the scores by the names they have in the summary: `task`, `litertlm`.
+    """
+    scores = {}
+    for path in paths:
+        with summary.timed(settings.folder, f"{path.name} on the held-out rows"):
+            score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
+                                 style=prompt_styles(settings, rows), tokenizer_folder=settings.model_folder)
+        scores[path.suffix[1:]] = score
+        summary.update(settings.folder, speed={path.name: speed.measure(path)}, versions=summary.versions(),
+                       **{path.suffix[1:]: score})
+    return scores
+
+
+@step
+def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
+    """Hold bundles against the model they were made from, on the same rows; each verdict goes beside its bundle."""
+    scores = summary.read(settings.folder)
+    tuned, verdicts = score_tuned(settings, rows), {}
+    for path in paths:
+        kind = path.suffix[1:]
+        if scores[kind] is None:
+            raise FgkitError(f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first.")
+        verdict = gate(tuned, scores[kind], max_exact_match_loss=settings.max_exact_match_loss,
+                       max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
+        verdicts[path.name] = verdict
+        short = {name: {key: value for key, value in score.items() if key != "rows"} if score else None
+                 for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))}
+        bundle.update_sidecar(path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name))
+    whole = together(verdicts)
+    if ways := (scores["task"] or {}).get("ways"):
+        whole = replace(whole, lines=(*whole.lines, *prompting_modes.lines(ways)))
+    summary.update(settings.folder, gate=whole.described())
+    return whole
+
+
+def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
+    """What the JSON beside a bundle says of its model."""
+    folder = settings.model_folder
+    facts = model_facts(folder)
+    return {"style": styles.join(prompt_styles(settings, rows)), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
+            "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
+            "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
+            "versions": summary.versions()}
+
+
+def _tflite_of(settings: TaskConfig) -> Path:
+    found = sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
+    if len(found) != 1:
+        raise ModelError(f"{settings.folder}: found {len(found)} files {settings.name}_*.tflite, expected one. "
+                         + ("Run to_tflite first." if not found else "Remove the ones that are not wanted: "
+                            + ", ".join(path.name for path in found)))
+    return found[0]

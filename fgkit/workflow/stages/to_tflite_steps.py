@@ -1,0 +1,86 @@
+"""The steps of the notebook `to_tflite`: the model is checked, converted, and compared with what was converted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fgkit.models import checks
+from fgkit.dataset import tokenize
+from fgkit import progress
+from fgkit.export import conversion
+from fgkit.config import TfliteConfig
+from fgkit.export import first_token, kv_cache_fit
+from fgkit.errors import CheckFailed
+from fgkit.files import read_json
+from fgkit import checksums
+from fgkit.workflow import summary
+from fgkit.workflow.manifest import step
+from fgkit.dataset.rows import Rows
+from fgkit.evaluation.score_model import prompt_styles, require_same_tools, system_message_of
+from .score_steps import score_tuned
+
+SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
+
+
+@step
+def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
+    """Check the model folder, the guide's four answer checks and the prompt budget; nothing broken gets converted.
+
+    Raises:
+        CheckFailed: with every failed check and its remedy.
+    """
+    folder_checks = checks.require(checks.check_model_folder(settings.model_folder))
+    require_same_tools(settings.model_folder, rows)
+    score = score_tuned(settings, rows)
+    answers = [row["text"] for row in score["rows"] if row["expected"]]
+    answers = checks.check_answers(answers) if answers else []
+    answers.append(kv_cache_fit.check(settings, rows))
+    found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
+    print(checks.table(found))
+    return checks.require(found)
+
+
+@step
+def convert(settings: TfliteConfig, rows: Rows) -> Path:
+    """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
+    checksums.require(settings.model_folder)
+    longest = kv_cache_fit.longest(settings, rows)
+    context = conversion.fitting_context(longest, settings.kv_cache_max_len)
+    if context is None:
+        raise CheckFailed(kv_cache_fit.too_long(longest, settings.kv_cache_max_len))
+    if context != settings.kv_cache_max_len:
+        progress.note(f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
+                      f"{longest}; the file's name says ekv{context}.")
+    with summary.timed(settings.folder, "conversion"):
+        path = conversion.convert(settings.model_folder, settings.folder, name=settings.name, quantize=settings.quantize,
+                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context,
+                              extra_prefill_seq_lens=settings.extra_prefill_seq_lens)
+    record = read_json(f"{path}.json")
+    summary.update(settings.folder, settings={"to_tflite": asdict(settings)}, versions=summary.versions(),
+                   peak_memory_gb={"conversion": round(record["peak_memory_bytes"] / 1e9, 2)},  # in its own process
+                   files={path.name: summary.describe_file(path)})
+    return path
+
+
+@step
+def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[str, Any]:
+    """Compare the converted network with PyTorch on the first answer token of the first held-out row.
+
+    Raises:
+        CheckFailed: another token comes first although the logits are not close, which rounding does not explain.
+    """
+    from fgkit.models import base as base_model
+    from fgkit.training import generation
+
+    checksums.require(path)
+    model, tokenizer = base_model.load(settings.model_folder)
+    text = tokenize.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
+                                 prompt_styles(settings, rows)[0])[0]
+    reference = generation.first_logits(model, tokenizer, text)
+    result = first_token.compare(reference, first_token.logits_of(path, tokenize.encode(tokenizer, text)))
+    if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
+        raise CheckFailed(f"{path.name}: the first answer token differs from PyTorch's: {result}. "
+                          "Convert again with quantize 'none' to see whether the quantisation is to blame.")
+    return result
