@@ -29,13 +29,13 @@ def main() -> int:
     options = parser.parse_args()
     import torch
 
-    from fgkit.models import base as base_model
     from fgkit import prompts, subprocesses
     from fgkit.dataset import tokenize
-    from fgkit.training import generation
-    from fgkit.files import shipped
     from fgkit.dataset.records import read_records
+    from fgkit.files import shipped
+    from fgkit.models import base as base_model
     from fgkit.tools import load_tools
+    from fgkit.training import generation
 
     model, tokenizer = base_model.load(options.folder or base_model.find_base("offline").folder)
     model = model.float()

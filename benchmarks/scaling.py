@@ -149,7 +149,7 @@ def _by_rows(tokenizer: Any, model: Any) -> Any:
 
 def _reworded(row: Any, made: random.Random) -> Any:
     """The row with another question: every token after the shared declarations but the last five of the prompt."""
-    from fgkit.training.prefix_tree import Row
+    from fgkit.dataset.tokenize import Row
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
@@ -157,7 +157,7 @@ def _reworded(row: Any, made: random.Random) -> Any:
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
-    from fgkit.training.prefix_tree import Row
+    from fgkit.dataset.tokenize import Row
 
     made = random.Random(1)
     for share in SHARES:
@@ -171,8 +171,8 @@ def _by_share(tokenizer: Any, model: Any) -> Any:
 
 
 def _example() -> tuple[Any, Any]:
-    from fgkit.files import shipped
     from fgkit.dataset.records import read_records
+    from fgkit.files import shipped
     from fgkit.tools import load_tools
 
     tools = load_tools(shipped("data", "tools.py"))

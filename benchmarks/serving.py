@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fgkit.models import record
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 GUIDE = (256,)
@@ -37,13 +39,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/serving"), help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     options = parser.parse_args()
-    from fgkit.dataset import rows as run_rows, tokenize
-    from fgkit.evaluation import score_model
     from fgkit.config import TaskConfig
+    from fgkit.dataset import rows as run_rows, tokenize
 
     settings = TaskConfig(output=str(options.run))
     rows = run_rows.load_rows(settings)
-    texts = tokenize.prompt_texts(rows.held_out, rows.tools, score_model.system_message_of(settings.model_folder))
+    texts = tokenize.prompt_texts(rows.held_out, rows.tools, record.system_message_of(settings.model_folder))
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}
     report = {"device": f"{os.cpu_count()} cores", "questions": len(texts[::step][:options.rows]),

@@ -78,14 +78,15 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(name: str) -> dict[str, Any]:
-    from fgkit.models import base as base_model
     from fgkit import subprocesses
+    from fgkit.config import FinetuneConfig
     from fgkit.dataset import tokenize
-    from fgkit.config import FinetuneConfig, Recipe
-    from fgkit.training import trainer, tree_model
-    from fgkit.files import shipped
     from fgkit.dataset.records import read_records
+    from fgkit.files import shipped
+    from fgkit.models import base as base_model
+    from fgkit.models.spec import Recipe
     from fgkit.tools import load_tools
+    from fgkit.training import trainer, tree_model
 
     base = base_model.find_base("offline")
     tools = load_tools(shipped("data", "tools.py"))

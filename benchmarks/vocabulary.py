@@ -153,8 +153,8 @@ def _data_options(options: argparse.Namespace) -> list[str]:
 
 def _known(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """All that was measured of one size, with its losses against the whole vocabulary."""
-    from fgkit.files import read_json
     from fgkit.evaluation import paired
+    from fgkit.files import read_json
 
     def lost(whole: Path, score: dict, *keys: str) -> dict[str, Any] | None:
         before: Any = read_json(whole) if whole.is_file() else None
@@ -194,9 +194,9 @@ def _short(score: dict[str, Any]) -> dict[str, Any]:
 
 def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
     """Settings, rows, the whole base and the one to train from."""
+    from fgkit.config import FinetuneConfig
     from fgkit.models import base as base_model
     from fgkit.workflow import stages
-    from fgkit.config import FinetuneConfig
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "data_format")}
     settings = FinetuneConfig(**data | {"output": str(_folder(options, size)), "base": options.base, "vocab_size": size, "seed": 1})
@@ -206,8 +206,8 @@ def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any
 
 def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Held-out rows with an argument that other pieces spell than in the whole vocabulary, and those that begin so."""
-    from fgkit.models import base as base_model
     from fgkit.dataset import tokenize
+    from fgkit.models import base as base_model
 
     _, rows, whole, base = _base_of(options, size)
     before, after = (base_model.load_tokenizer(one.folder) for one in (whole, base))
@@ -227,11 +227,11 @@ def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Seconds of the fastest of the steps after the first, and the most memory the process held."""
-    from fgkit.models import base as base_model
     from fgkit import progress, subprocesses
     from fgkit.dataset import tokenize
+    from fgkit.models import base as base_model
+    from fgkit.models.spec import Recipe
     from fgkit.training import tuning
-    from fgkit.config import Recipe
 
     settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
@@ -260,13 +260,13 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Tokens with the bundle's tokenizer, and its answers in other languages (those are about the first example's tools)."""
-    from fgkit.evaluation import scores as evaluation
-    from fgkit.dataset import rows as run_rows, tokenize
     from fgkit.calls import Call
     from fgkit.config import TaskConfig
+    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.dataset.records import request
+    from fgkit.evaluation import scores as evaluation
     from fgkit.files import read_json
     from fgkit.prompts import answer
-    from fgkit.dataset.records import request
     from fgkit.runtime.session import Runtime
 
     data = {key: value for key, value in _parameters(options).items() if key in ("data", "eval_data", "tools", "name")}
@@ -303,7 +303,8 @@ def _points(found: dict[str, Any] | None) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """What is known as two Markdown tables: a line a size, and a line a bundle of each size."""
-    from fgkit.evaluation.tables import markdown, rate
+    from fgkit.evaluation.tables import rate
+    from fgkit.tables import markdown
 
     columns = {
         "rows spelt otherwise": lambda r: r["pieces"]["differing"], "from the first piece": lambda r: r["pieces"]["first"],

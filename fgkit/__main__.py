@@ -12,11 +12,12 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__, credentials
 from fgkit.cli import commands
 from fgkit.config import FinetuneConfig
-from fgkit.errors import CheckFailed, FgkitError
 from fgkit.dataset.formats.detection import FORMATS
+from fgkit.errors import CheckFailed, FgkitError
+
+from . import __version__, credentials
 
 _EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 

@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fgkit.errors import CallSyntaxError
-from fgkit.prompts.format import CONTROL, ESCAPE, MAX_DEPTH, NAME, STOP_TOKENS, SURROGATE
+from fgkit.prompts.format import (
+    CONTROL,
+    ESCAPE,
+    MAX_DEPTH,
+    NAME,
+    STOP_TOKENS,
+    SURROGATE,
+)
 
 _START, _END = "<start_function_call>", "<end_function_call>"
 _STOP = re.compile("|".join(map(re.escape, STOP_TOKENS)))

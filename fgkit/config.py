@@ -17,36 +17,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import credentials, prompts
-from fgkit.prompts import styles
 from fgkit.bundles.profiles import BAKED, PROFILES
-from fgkit.export.quantization import QUANTIZATIONS
-from . import devices
-from fgkit.errors import ConfigError
-from fgkit.prompts.format import DEFAULT_SYSTEM_MSG, nearest
 from fgkit.dataset.formats.detection import FORMATS
-from fgkit.export.conversion import MAX_CONTEXT
+from fgkit.errors import ConfigError
+from fgkit.export.quantization import QUANTIZATIONS
+from fgkit.models.spec import GUIDE_RECIPE, MAX_CONTEXT, OFFLINE_RECIPE, Recipe
+from fgkit.prompts import styles
+from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+from fgkit.text import nearest
 
-FUNCTIONGEMMA = "google/functiongemma-270m-it"
-OFFLINE = "offline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Training hyperparameters that depend on where the model starts."""
-
-    num_train_epochs: int
-    learning_rate: float
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int
-    precision: str
-
-
-# The table of Google's FunctionGemma cookbook; and what a model that has never seen a function call needs.
-GUIDE_RECIPE = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
-                      gradient_accumulation_steps=8, precision="auto")
-OFFLINE_RECIPE = Recipe(num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=4,
-                        gradient_accumulation_steps=4, precision="auto")
+from . import credentials, devices, prompts
 
 
 def _setting(default: Any, text: str) -> Any:

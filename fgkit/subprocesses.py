@@ -7,11 +7,14 @@ A conversion holds 7 GB for minutes: one that goes on after its notebook was kil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -54,3 +57,21 @@ def peak_memory_gb() -> float | None:
 def _wait() -> None:
     os.read(sys.stdin.fileno(), 1)  # nothing is ever written: the pipe breaks
     os._exit(1)
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[Callable[[], str]]:
+    """Keep native output off the screen; gives a function that returns what was said so far."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as sink:
+        kept = os.dup(2)
+        os.dup2(sink.fileno(), 2)
+
+        def said() -> str:
+            return os.pread(sink.fileno(), 1 << 20, 0).decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

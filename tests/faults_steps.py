@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
+from fgkit.errors import FgkitError
 from fgkit.models import base as base_model
 from fgkit.workflow import run as pipeline, stages
-from fgkit.errors import FgkitError
 
 
 def cells(name: str, parameters: dict[str, Any]) -> None:

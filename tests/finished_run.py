@@ -15,13 +15,11 @@ from typing import Any
 import scored
 import tiny
 
-from fgkit.bundles import create as bundle
-from fgkit.evaluation import scores as evaluation
-from fgkit import files
+from fgkit import checksums, files, licence
 from fgkit.dataset import rows
 from fgkit.dataset.records import request
-from fgkit import checksums
 from fgkit.dataset.splits import load_data
+from fgkit.evaluation import scores as evaluation
 from fgkit.tools import tools_hash
 
 TOOLS = [
@@ -85,7 +83,7 @@ def make(folder: Path, *, passed: bool = True, **facts: Any) -> Path:
     files.write_json(folder / "summary.json", scores | {"gate": gate, "files": {
         "model/model.safetensors": {"sha256": weights}, BUNDLE: {"sha256": files.sha256(task)}}, "settings": {
         "to_tflite": settings | {"quantize": "dynamic_int8", "kv_cache_max_len": 512}, "to_task": settings | {"model": ""}}})
-    files.write_text(folder / bundle.NOTICE, bundle.notice_text())
+    files.write_text(folder / licence.NOTICE, licence.notice_text())
     return folder
 
 

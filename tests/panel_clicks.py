@@ -11,17 +11,15 @@ from pathlib import Path
 
 import tiny
 
-from fgkit.models import base as base_model
-from fgkit.dataset import rows as run_rows
-from fgkit.evaluation import score_model
-from fgkit.workflow import stages
 from fgkit.config import FinetuneConfig
+from fgkit.dataset import rows as run_rows
 from fgkit.files import shipped
+from fgkit.models import base as base_model, record
 from fgkit.ui.explorer_panel import Explorer
+from fgkit.ui.playground_panel import Playground
 from fgkit.ui.results_panel import Results
 from fgkit.ui.training_panel import Choices, TrainingPanel
-from fgkit.ui.playground_panel import Playground
-from fgkit.workflow import summary
+from fgkit.workflow import stages, summary
 
 
 def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Rows]:
@@ -72,12 +70,12 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     panel.stop.click()
     assert panel.settled().num_train_epochs == 500  # waits for the thread
     assert "Stopped after step " in panel.state.value and not panel.start.disabled
-    assert score_model.model_facts(settings.model_folder)["stopped_after"] < 500
+    assert record.model_facts(settings.model_folder)["stopped_after"] < 500
     assert bytes(panel.chart.value).startswith(b"\x89PNG")
     panel.reset.click()
     assert panel.settled() == settings and "2, " in panel.expected.value
     stages.finetune(panel.settled(), base, rows, panel.watch)  # the cell below
-    assert score_model.model_facts(settings.model_folder)["stopped_after"] is None and "Step 2 of 2" in panel.state.value
+    assert record.model_facts(settings.model_folder)["stopped_after"] is None and "Step 2 of 2" in panel.state.value
     panel.start.click()
     panel.settled()
     assert "Trained: " in panel.state.value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from fgkit.calls import Call
-from fgkit.prompts import completion
 from fgkit.dataset.records import request
+from fgkit.prompts import completion
 
 RECORDS = [
     request(1, "red", (Call("paint", {"color": "red"}),)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fgkit.training.prefix_tree import Row
+from fgkit.dataset.tokenize import Row
 
 PREFIX = tuple(range(120, 160))  # longer than the tiny model's window of 24
 ROWS = [Row((2, *PREFIX, *range(200 + i, 205 + i), *range(300, 306 + i % 3)), 46) for i in range(8)]

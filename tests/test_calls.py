@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fgkit.calls import Call, parse
 from fgkit.errors import CallSyntaxError, PromptError
-from fgkit.prompts.format import CONTROL, MAX_DEPTH
 from fgkit.prompts import CONTROL_TOKENS, completion
+from fgkit.prompts.format import CONTROL, MAX_DEPTH
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "wire_vectors.json").read_text(encoding="utf-8"))
 GOOD = [vector for vector in VECTORS if vector["kind"] == "parse"]

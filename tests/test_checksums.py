@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fgkit.models import base as base_model
-from fgkit import files
+from fgkit import checksums, files
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit import checksums
+from fgkit.models import base as base_model
 
 NAMES = ("model.safetensors", "tokenizer.model", "\u00fc b.json")
 

@@ -22,8 +22,8 @@ import own_wheel
 import pytest
 import tiny_conversion
 
-from fgkit.workflow import run as pipeline
 from fgkit.files import read_json
+from fgkit.workflow import run as pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 FREEZE = Path(__file__).with_name("colab_2026_08.txt")

@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from fgkit.config import FinetuneConfig, OFFLINE_RECIPE, Recipe, TaskConfig, TfliteConfig, from_notebook, unknown_parameter
 from fgkit import devices
+from fgkit.config import (
+    FinetuneConfig,
+    TaskConfig,
+    TfliteConfig,
+    from_notebook,
+    unknown_parameter,
+)
 from fgkit.errors import ConfigError
 from fgkit.files import shipped
+from fgkit.models.spec import OFFLINE_RECIPE, Recipe
 
 KINDS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
 

@@ -14,16 +14,16 @@ import finished_run
 import hub_server
 import pytest
 from hypothesis import given, settings, strategies as st
-from test_colab import google  # noqa: F401, a fixture
+from tests.ui.test_colab import google  # noqa: F401, a fixture
 
-from fgkit.ui import colab
 from fgkit import credentials
-from fgkit.workflow import run as pipeline
 from fgkit.__main__ import main
-from fgkit.models.base import find_base
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, ModelError
 from fgkit.hub.upload import publish
+from fgkit.models.base import find_base
+from fgkit.ui import colab
+from fgkit.workflow import run as pipeline
 
 CANARY = "hf_" + "CanaryThatNobodyMayEverSee" + "0123456789"
 ADDRESS = "https://ada:sesameOpen@mirror.example/rows.jsonl"

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from test_data import normal
+from tests.test_data import normal
 
-from fgkit.workflow import run as pipeline
 from fgkit import prompts
 from fgkit.calls import Call, parse
-from fgkit.tools.validation import Checker
 from fgkit.tools import load_tools
+from fgkit.tools.validation import Checker
+from fgkit.workflow import run as pipeline
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / "data" / "home"

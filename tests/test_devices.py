@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fgkit.config import FinetuneConfig
 from fgkit import devices
+from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError
 
 torch = pytest.importorskip("torch")

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from crash_points import crash_points
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fgkit import files
 from fgkit.errors import FgkitError

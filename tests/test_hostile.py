@@ -13,16 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_bundle import tiny_tokenizer
+from tests.bundles.test_create import tiny_tokenizer
 
-from fgkit.bundles import create as bundle
-from fgkit.models import checks
-from fgkit.dataset import records
 from fgkit import tools
 from fgkit.__main__ import main
-from fgkit.bundles import task
+from fgkit.bundles import create as bundle, task
+from fgkit.dataset import records
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
+from fgkit.models import model_checks
 
 GOOD = {task.TFLITE: b"\x1c\0\0\0TFL3" + bytes(99), task.METADATA: b"\x32\x05<bos>"}
 TOOLS = tools.load_tools(shipped("data", "tools.py"))
@@ -170,15 +169,15 @@ def safetensors(header: bytes, length: int | None = None) -> bytes:
     safetensors(b'{"' + b"\xff" * 99 + b'": {}}'), b"", b"\0", b"\x80\x02}q\0."])
 def test_a_header_made_by_an_enemy_is_one_problem(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
-    found = checks.weight_problems(tmp_path)
+    found = model_checks.weight_problems(tmp_path)
     assert found and all("model.safetensors: " in text and len(text) < 600 for text in found)
-    assert checks.check_model_folder(tmp_path)[1].status == "fail"
+    assert model_checks.check_model_folder(tmp_path)[1].status == "fail"
 
 
 def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(
         b"cposix\nsystem\n(S'touch " + str(tmp_path / "run").encode() + b"'\ntR.")
-    assert "pickle files are not read" in checks.weight_problems(tmp_path)[0]
+    assert "pickle files are not read" in model_checks.weight_problems(tmp_path)[0]
     with pytest.raises(FgkitError, match="not a whole model"):
         from fgkit.models import base as base_model
 

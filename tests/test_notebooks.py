@@ -20,12 +20,11 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.utils import canonicalize_name
 
-from fgkit import config
-from fgkit.workflow import run as pipeline
+from fgkit import config, devices
 from fgkit.bundles.profiles import BAKED, PROFILES
-from fgkit.export.quantization import QUANTIZATIONS
-from fgkit import devices
 from fgkit.dataset.formats.detection import FORMATS
+from fgkit.export.quantization import QUANTIZATIONS
+from fgkit.workflow import run as pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("finetune", "to_tflite", "to_task")

@@ -10,8 +10,8 @@ import pytest
 
 from fgkit import prompts
 from fgkit.calls import Call
-from fgkit.prompts.format import IMAGE_TOKENS, value
 from fgkit.prompts import CONTROL_TOKENS, completion, neutralise, render
+from fgkit.prompts.format import IMAGE_TOKENS, value
 
 PAGE = (Path(__file__).parents[1] / "docs" / "prompts.md").read_text(encoding="utf-8")
 CODE = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE, re.DOTALL))

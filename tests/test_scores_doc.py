@@ -10,12 +10,12 @@ import pytest
 
 from fgkit import __main__ as command_line
 from fgkit.calls import Call
-from fgkit.evaluation.scores import METRICS, count, score
-from fgkit.prompts import completion
 from fgkit.dataset.records import request
 from fgkit.evaluation.intervals import OPEN_GROUPS, RESAMPLES, rate_intervals
 from fgkit.evaluation.paired import CHANGES
+from fgkit.evaluation.scores import METRICS, count, score
 from fgkit.evaluation.tables import rate
+from fgkit.prompts import completion
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scores.md").read_text(encoding="utf-8")
 UNREADABLE = "<start_function_call>call:alarm{hour:8"

@@ -15,9 +15,9 @@ import tiny
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from fgkit.models import base as base_model
 from fgkit.errors import ModelError
 from fgkit.hub import publication
+from fgkit.models import base as base_model
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("supply_chain", ROOT / ".ci" / "supply_chain.py")

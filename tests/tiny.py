@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import offline_base
 from fgkit import prompts
+from fgkit.models import offline_base
 
 WINDOW = 24
 

@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from fgkit import files, prompts
 from fgkit.dataset import rows as run_rows
-from fgkit.evaluation import score_model
+from fgkit.dataset.records import Record
+from fgkit.errors import FgkitError, ModelError
+from fgkit.models import record
 from fgkit.prompts import styles
+from fgkit.tools import check_tools, load_tools, tools_hash
+
 from . import dart as app_dart, golden, kotlin as app_kotlin
 from .source import App
 from .types import KOTLIN, unchecked
-from fgkit.errors import FgkitError, ModelError
-from fgkit.dataset.records import Record
-from fgkit.tools import check_tools, load_tools, tools_hash
 
 if TYPE_CHECKING:
     from fgkit.config import TaskConfig
@@ -160,9 +161,9 @@ def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
     """
     if not rows.tools:
         return "not written: every row brings its own tools, so an app has none to declare."
-    folder, facts = settings.model_folder, score_model.model_facts(settings.model_folder)
+    folder, facts = settings.model_folder, record.model_facts(settings.model_folder)
     style = styles.chosen(folder, facts.get("style"), settings.style, rows.tools)[0]
-    source = Source(settings.name, rows.tools, style, score_model.system_message_of(folder), rows.held_out)
+    source = Source(settings.name, rows.tools, style, record.system_message_of(folder), rows.held_out)
     try:
         make(source, settings.folder / "app")
     except FgkitError as error:
@@ -196,7 +197,7 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
     if path.is_dir():
         folder = path if (path / "fgkit.json").is_file() else path / "model"
-        facts = score_model.model_facts(folder)
+        facts = record.model_facts(folder)
         if not facts:
             raise FgkitError(f"{path}: is neither a run folder nor a model folder of fgkit: expected model/fgkit.json "
                              "or fgkit.json in it. Give one of these, a .task or a tools file.")
@@ -208,7 +209,7 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if sidecar is None:
         raise FgkitError(f"{task}.json: is not there, so nothing is known of the training. Give the run folder, or the "
                          "tools file.")
-    beside = score_model.model_facts(task.parent / "model")
+    beside = record.model_facts(task.parent / "model")
     same = beside if beside.get("tools_hash") == sidecar.get("tools_hash") else {}
     return {"tools": same.get("tools"), **sidecar}, same.get("settings") or {}
 

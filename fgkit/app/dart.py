@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .source import App, comment_lines, folded, quoted, ranges
-from .types import Class, DART, Enum, Function, Member, Type, plan
+from .types import DART, Class, Enum, Function, Member, Type, plan
 
 # A formatted file would no longer be the one that was written.
 _ASIDE = "// dart format off\n// ignore_for_file: type=lint\n"

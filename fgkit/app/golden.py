@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from fgkit.dataset import tokenize
 from fgkit import prompts
 from fgkit.calls import Call
-from fgkit.tools.coercion import coerce
-from fgkit.prompts.litert_lm import SPACES
+from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, request
+from fgkit.prompts.litert_lm import SPACES
+from fgkit.tools.coercion import coerce
 from fgkit.tools.validation import without_nulls
+
 from .types import DART, plan
 
 _TEXT = "\ue000"  # stands for what the user says; no tool or developer text is likely to hold it

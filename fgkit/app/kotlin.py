@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .source import App, comment_lines, folded, quoted, ranges
-from .types import Class, Enum, Function, KOTLIN, Member, Type, plan
+from .types import KOTLIN, Class, Enum, Function, Member, Type, plan
 
 
 def literal(value: Any, indent: str = "") -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fgkit.prompts import styles
 from fgkit.prompts.format import CONTROL_TOKENS, IMAGE_TOKENS
+
 from .golden import PromptText
 
 WIDTH = 100

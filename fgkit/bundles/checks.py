@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import create as bundle
+from fgkit import licence, prompts
+from fgkit.checks import Check
 from fgkit.dataset import rows as run_rows, tokenize
-from fgkit import prompts
-from fgkit.prompts import styles as prompt_styles
-from fgkit.models.checks import Check
-from fgkit.errors import FgkitError
-from fgkit.prompts.format import CONTROL_TOKENS
 from fgkit.dataset.records import Record
-from . import litertlm, profiles
+from fgkit.errors import FgkitError
 from fgkit.models import sentencepiece_model
+from fgkit.prompts import styles as prompt_styles
+from fgkit.prompts.format import CONTROL_TOKENS
+
+from . import create as bundle, litertlm, profiles
 from .profiles import LITERTLM, PROFILES
 
 # Stop tokens that every profile has: without one of them an answer runs on into the next turn or the function's result.
@@ -61,7 +61,7 @@ def check_bundle(path: str | Path, *, model: str | Path | None = None, texts: Se
         ("prompt texts", found.prompt_texts, "Bundle it again with one of fgkit's profiles."),
         ("prompts fit", lambda: found.fit(texts, untold),
          "Shorten tools or rows, or convert with a larger kv_cache_max_len."),
-        ("licence notice", found.notice, f"Put {bundle.NOTICE} beside it: the Gemma terms travel with it.")]
+        ("licence notice", found.notice, f"Put {licence.NOTICE} beside it: the Gemma terms travel with it.")]
     return [_asked(number, *row) for number, row in enumerate(rows, 1)]
 
 
@@ -231,12 +231,12 @@ class _Answers:
         return f"{found}."
 
     def notice(self) -> str:
-        beside = self.path.with_name(bundle.NOTICE)
+        beside = self.path.with_name(licence.NOTICE)
         if not beside.is_file():
             raise _Failed(f"{beside}: is not there.")
         if "Gemma Terms of Use" not in beside.read_text(encoding="utf-8", errors="replace"):
             raise _Failed(f"{beside}: does not name the Gemma Terms of Use.")
-        return f"{bundle.NOTICE} lies beside it."
+        return f"{licence.NOTICE} lies beside it."
 
     def _whole(self) -> bundle.BundleInfo:
         if self.info is None:

@@ -11,7 +11,6 @@ flutter_gemma; a `.litertlm`, of the same network, for LiteRT-LM, whose conversa
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, prompts
-from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
-from fgkit.models import sentencepiece_model
-from .profiles import BAKED, LITERTLM, PROFILES, Profile
-from fgkit.models.sentencepiece_model import check_tokens
 from fgkit.errors import BundleError, ConfigError
 from fgkit.export.conversion import signatures
+from fgkit.licence import NOTICE, notice_text
+from fgkit.models import sentencepiece_model
+from fgkit.models.sentencepiece_model import check_tokens
+
+from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
+from .profiles import BAKED, LITERTLM, PROFILES, Profile
 
 __all__ = ["PROFILES", "SUFFIXES", "BundleInfo", "check_tokens", "create_litertlm", "create_task", "network_of",
            "notice_text", "read_bundle", "tokenizer_of", "update_sidecar"]
 SUFFIXES = (".task", ".litertlm")
-NOTICE = "NOTICE-GEMMA.txt"
 
 
 @dataclass(frozen=True)
@@ -171,25 +171,6 @@ def network_of(info: BundleInfo) -> bytes:
         with zipfile.ZipFile(info.path) as archive:
             return archive.read(task.TFLITE)
     return _section(info, litertlm_archive.NETWORK)
-
-
-def notice_text() -> str:
-    """The Gemma licence notice that must travel with every bundle, from the checkout or the installed package.
-
-    Raises:
-        BundleError: it is in neither place.
-    """
-    checkout = Path(__file__).resolve().parents[1] / NOTICE
-    if checkout.is_file():
-        return checkout.read_text(encoding="utf-8")
-    try:
-        for file in importlib.metadata.files("fgkit") or []:
-            if file.name == NOTICE:
-                return file.read_text(encoding="utf-8")
-    except (importlib.metadata.PackageNotFoundError, OSError):
-        pass  # reported below, with the place it was looked for
-    raise BundleError(f"{checkout}: missing, and the installed fgkit carries none. A bundle must not be made without "
-                      "the Gemma notice: install fgkit again.")
 
 
 def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Profile, write: Callable[[Path], None],

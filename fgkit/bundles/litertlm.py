@@ -23,6 +23,7 @@ from fgkit import prompts
 from fgkit.errors import BundleError
 from fgkit.files import sha256
 from fgkit.models import sentencepiece_model
+
 from .profiles import LITERTLM, Profile
 
 LLM_METADATA, TOKENIZER, NETWORK = "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel"
@@ -140,8 +141,7 @@ def _settle(path: Path, *sources: Path) -> None:
 
 def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
     """Where each section lies, refused where they are not exactly one language model in plain order."""
-    from litert_lm_builder import litertlm_core
-    from litert_lm_builder import litertlm_header_schema_py_generated as schema
+    from litert_lm_builder import litertlm_core, litertlm_header_schema_py_generated as schema
 
     size = path.stat().st_size
     start = file.read(HEADER_START)

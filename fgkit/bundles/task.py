@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fgkit.errors import BundleError
 from fgkit.models import sentencepiece_model
+
 from .profiles import Profile
 
 TFLITE, TOKENIZER, METADATA = "TF_LITE_PREFILL_DECODE", "TOKENIZER_MODEL", "METADATA"

@@ -16,8 +16,7 @@ from fgkit.errors import FgkitError
 
 def run(options: argparse.Namespace) -> int:
     """Execute the three notebooks and print the table of scores."""
-    from fgkit.workflow import run as pipeline
-    from fgkit.workflow import summary
+    from fgkit.workflow import run as pipeline, summary
 
     parameters = _parameters(options)
     result = pipeline.run(parameters)
@@ -57,10 +56,9 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score a model folder or a bundle, alone or against another model's answers to the same rows."""
-    from fgkit.evaluation import score_model, scores as evaluation
     from fgkit.dataset import rows as run_rows
+    from fgkit.evaluation import paired, report as score_report, score_model, scores as evaluation
     from fgkit.files import write_json
-    from fgkit.evaluation import paired, report as score_report
 
     path = Path(options.path).expanduser()
     if not path.exists():
@@ -91,12 +89,13 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Look into a finished bundle without running it."""
-    from fgkit.models import checks
     from fgkit.bundles import checks as bundle_checks
     from fgkit.files import write_json
 
     found = bundle_checks.check_file(Path(options.path).expanduser(), model=options.model, data=options.data,
                                      tools=options.tools, format=options.format)
+    from fgkit import checks
+
     print(checks.table(found))
     if options.json:
         print("written:", write_json(options.json, [vars(check) for check in found]))
@@ -115,6 +114,7 @@ def tools(options: argparse.Namespace) -> int:
     """Report what the model sees of each tool and what is wrong with it."""
     from fgkit.files import write_json
     from fgkit.tools import lint_tools
+
     from .lint import find_tokenizer
 
     tokenizer, without = find_tokenizer(options.base)
@@ -130,6 +130,7 @@ def prompt(options: argparse.Namespace) -> int:
     """Show the prompt of a text or a row, and where another style's differs."""
     from fgkit.dataset import rows as run_rows
     from fgkit.tools import load_tools
+
     from . import lint, prompt_view
 
     data, _, tools_file = run_rows.data_files(options.data, "", options.tools)
@@ -158,8 +159,8 @@ def glue(options: argparse.Namespace) -> int:
 
 def quantize(options: argparse.Namespace) -> int:
     """Make, run and score a model with each way to store its weights."""
+    from fgkit.dataset.rows import load_rows
     from fgkit.workflow import quantization_study as study
-    from fgkit.workflow.stages import load_rows
 
     settings = study.settings_of(options.path, data=options.data, eval_data=options.eval, tools=options.tools,
                                  data_format=options.format, name=options.name)
@@ -178,10 +179,11 @@ def init(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Say whether this machine has what a step takes."""
-    from fgkit.models import checks
     from fgkit.workflow import doctor
 
     found = doctor.check_environment(options.step, options.output)
+    from fgkit import checks
+
     print(checks.table(found))
     failed = sum(check.status == "fail" for check in found)
     print("everything is there" if not failed else f"{failed} of {len(found)} checks failed")
@@ -199,6 +201,7 @@ def compare(options: argparse.Namespace) -> int:
 def chat(options: argparse.Namespace) -> int:
     """Ask a bundle one question, or what is typed."""
     from fgkit.dataset.rows import data_files
+
     from .chat import chat
 
     return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fgkit import tables
 from fgkit.errors import FgkitError
-from fgkit.workflow import summary
 from fgkit.evaluation import tables as score_table
+from fgkit.workflow import summary
 
 _PLACES = {"output", "model"}  # differ from run to run and say nothing
 
@@ -47,7 +48,7 @@ def table(folders: Sequence[Path]) -> str:
     names = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
     scored = [name for name in summary.SCORES[1:] if any(run[name] for run in found)]
     header = ["run", *names, *(f"{name}: {label}" for name in scored for label in ("exact match", "right tool")), "training"]
-    return score_table.markdown([header, *(
+    return tables.markdown([header, *(
         [str(folder), *(_shown(one.get(name)) for name in names),
          *(score_table.rate(run[name] or {}, metric) for name in scored for metric in ("exact_match", "tool_accuracy")),
          _minutes(run["seconds"].get("training"))]

@@ -13,12 +13,13 @@ from __future__ import annotations
 from os.path import expanduser, isdir  # unlike Path's, they take any text
 from typing import Any
 
-from fgkit.models import base as base_model, offline_base
-from fgkit.config import FinetuneConfig, OFFLINE
+from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
+from fgkit.dataset.rows import data_files
 from fgkit.errors import FgkitError, ModelError
 from fgkit.files import cache_dir, write_json
-from fgkit.dataset.rows import data_files
+from fgkit.models import base as base_model, offline_base
+from fgkit.models.spec import OFFLINE
 from fgkit.tools import lint_tools, load_tools
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.dataset import tokenize
-from fgkit.prompts import styles
-from fgkit.errors import DataError, FgkitError
-from fgkit.prompts.format import CONTROL
 from fgkit.dataset.records import Record, read_records, request
+from fgkit.errors import DataError, FgkitError
+from fgkit.prompts import styles
+from fgkit.prompts.format import CONTROL
 
 # What a difference is counted in where there are no tokens: control tokens, words, single other characters.
 _UNIT = re.compile(f"{CONTROL.pattern}|\\w+|.", re.DOTALL)

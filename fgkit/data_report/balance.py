@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgkit.prompts.format import shown
 from fgkit.dataset.records import KINDS, NO_CALL, Record
-from fgkit.tools.validation import short
+from fgkit.text import short, shown
+
 from .rules import Findings, quoted
 from .similarity import key
 

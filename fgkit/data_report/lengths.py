@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgkit.dataset import tokenize
 from fgkit import progress, prompts
+from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
+
 from .rules import Findings, quoted
 
 if TYPE_CHECKING:

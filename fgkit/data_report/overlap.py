@@ -18,9 +18,10 @@ from fgkit import progress
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, asked, canonical, show
 from fgkit.dataset.splits import group_of
+
 from .balance import Argument
-from .rules import Findings, quoted
 from .lengths import Lengths
+from .rules import Findings, quoted
 from .similarity import key, near_pairs, normal, signatures
 
 if TYPE_CHECKING:

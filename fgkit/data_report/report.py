@@ -19,19 +19,25 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.dataset.records import (
+    KIND_LABELS,
+    KINDS,
+    NO_CALL,
+    Inspection,
+    by_mark,
+    inspect_records,
+)
 from fgkit.errors import DataError
-from fgkit.evaluation.scores import KIND_LABELS
 from fgkit.files import write_json
-from fgkit.plots import INK, OKABE_ITO, new
-from fgkit.plots import save as save_picture
-from fgkit.dataset.records import Inspection, KINDS, NO_CALL, by_mark, inspect_records
-from fgkit.evaluation.tables import markdown
-from fgkit.tools.validation import short
+from fgkit.plots import INK, OKABE_ITO, new, save as save_picture
+from fgkit.tables import markdown
+from fgkit.text import short
 from fgkit.tools.report import ToolReport
+
 from . import balance, lengths
 from .characters import oddities
-from .rules import Finding, Findings, KEPT, RULES, SEVERITIES, printable, quoted
 from .overlap import Side, check_leaks, check_twins, side_of, watched
+from .rules import KEPT, RULES, SEVERITIES, Finding, Findings, printable, quoted
 from .similarity import leaves
 
 TOOLS_DRAWN = 25

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fgkit.tools.validation import short
+from fgkit.text import short
 
 KEPT = 1000  # findings of one rule that are kept with their place; all are counted
 SEVERITIES = ("error", "warning", "note")

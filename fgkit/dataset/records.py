@@ -20,13 +20,15 @@ from pathlib import Path
 
 from fgkit.calls import Call
 from fgkit.errors import DataError, FgkitError
-from fgkit.prompts.format import shown
+from fgkit.text import nearest, short, shown
+from fgkit.tools.row_tools import ToolSet, ToolSets
+from fgkit.tools.validation import name_complaint
+
 from .formats import files as row_files
 from .formats.detection import FORMATS, Row, detect, read_row
 from .formats.messages import call_message, content_text
-from fgkit.tools.validation import name_complaint, short
-from fgkit.tools.row_tools import ToolSet, ToolSets
-from fgkit.tools import nearest
+
+KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
 
 KINDS = ("call", "parallel", "no_call")
 NO_CALL = "(no call)"  # what stands for a tool where none is called

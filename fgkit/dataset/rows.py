@@ -14,11 +14,11 @@ from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgkit.evaluation.scores import KIND_LABELS
 from fgkit.files import sha256, shipped
-from .records import KINDS, Record, canonical
-from .splits import Data, held_out_data, load_data
 from fgkit.tools import load_tools, tools_hash
+
+from .records import KIND_LABELS, KINDS, Record, canonical
+from .splits import Data, held_out_data, load_data
 
 if TYPE_CHECKING:
     from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import DataError, FgkitError
-from .records import Inspection, Record, by_mark, inspect_records, prompt_key, require
+
 from .formats.messages import content_text
+from .records import Inspection, Record, by_mark, inspect_records, prompt_key, require
 
 _MASK = "*"
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fgkit import prompts
-from fgkit.prompts import styles
-from fgkit.training.prefix_tree import Row
 from fgkit.errors import DataError, ModelError, PromptError
+from fgkit.prompts import styles
+
 from .records import Record
 
 SHOWN = 20  # problems named in one message
@@ -145,3 +146,16 @@ def _with_developer(messages: Sequence[dict], system_message: str) -> list[dict]
 
 def _tools_of(record: Record, tools: list[dict]) -> list[dict]:
     return tools if record.tools is None else list(record.tools)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenized row.
+
+    Args:
+        tokens: prompt and answer ids.
+        prompt_length: how many of them are prompt, at least 1; the loss is taken on the rest.
+    """
+
+    tokens: tuple[int, ...]
+    prompt_length: int

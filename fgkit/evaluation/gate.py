@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgkit.errors import CheckFailed
-from .scores import METRICS, completed
+
 from .paired import change_lines, changed_rows, differences
+from .scores import METRICS, completed
 
 ENOUGH_ROWS = 100
 HEAD = 3  # the lines of a verdict that say it: passed or not, and the two metrics

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from os.path import commonprefix
 from typing import Any
 
+from fgkit.dataset.records import Record
 from fgkit.errors import FgkitError
-from .scores import METRICS, count, groups_of, plain
-from fgkit.dataset.records import Record, short
+from fgkit.text import short
+
 from .intervals import difference_intervals
+from .scores import METRICS, count, groups_of, plain
 
 CHANGES = ("tool lost", "match lost", "tool gained", "match gained")
 SHOWN_CHANGES = 20

@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .scores import KIND_LABELS, METRICS
+from fgkit.dataset.records import KIND_LABELS, NO_CALL
 from fgkit.plots import GRID, INK, OKABE_ITO, new, save
-from fgkit.dataset.records import NO_CALL
-from fgkit.tools.validation import short
+from fgkit.text import short
+
 from .matching import NOT_PARSED
+from .scores import METRICS
 from .tables import parts
 
 MOST_TOOLS = 60

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import scores as evaluation
 from fgkit.bundles import profiles
 from fgkit.config import TaskConfig
+from fgkit.dataset.records import Record
 from fgkit.errors import ConfigError
 from fgkit.progress import bar, note
-from fgkit.dataset.records import Record
+
+from . import scores as evaluation
 
 if TYPE_CHECKING:
     from fgkit.dataset.rows import Rows

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.files import write_text
+
 from .model_index import card_data
 from .paired import change_lines, changed_rows, comparable, differences
 from .plots import plot, plot_confusion

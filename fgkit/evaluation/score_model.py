@@ -10,21 +10,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgkit.bundles import create as bundle
-from . import scores as evaluation
-from fgkit.dataset import tokenize
 from fgkit import progress, prompts
-from fgkit.prompts import styles
+from fgkit.bundles import create as bundle
 from fgkit.bundles.profiles import BAKED
-from fgkit.errors import ConfigError, ModelError
-from fgkit.files import read_json, sha256
+from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
+from fgkit.errors import ConfigError, ModelError
+from fgkit.files import sha256
+from fgkit.models.record import model_facts, require_same_tools
+from fgkit.prompts import styles
 from fgkit.runtime import conversations
-from . import prompting_modes
 from fgkit.tools import tools_hash
+from fgkit.training.generation import load_to_answer
+
+from . import prompting_modes, scores as evaluation
 
 if TYPE_CHECKING:
-    from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+    pass
 
 
 def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
@@ -48,17 +50,6 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
                                    description=f"{description}, {name}" if len(style) > 1 else description)
 
     return _score(rows, system_message, style, answers) | origin(folder / "model.safetensors", rows)
-
-
-def load_to_answer(folder: Path) -> tuple[Any, Any]:
-    """A model and its tokenizer, ready to answer: on a CPU in fp32."""
-    from fgkit.models import base as base_model
-
-    model, tokenizer = base_model.load(folder)
-    if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
-        model = model.float()
-        model.set_attn_implementation("sdpa")
-    return model, tokenizer
 
 
 def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
@@ -184,28 +175,3 @@ def origin(path: Path, rows: Rows) -> dict[str, str]:
     """What a score belongs to: the hashed file, the rows and the tools."""
     return {"path": str(path), "sha256": sha256(path), "rows_sha256": rows_hash(rows.held_out),
             "tools_hash": hash_of(rows.tools)}
-
-
-def model_facts(folder: Path) -> dict[str, Any]:
-    """What `fgkit.json` in a model folder tells, or nothing where there is none."""
-    record = folder / "fgkit.json"
-    return read_json(record) if record.is_file() else {}
-
-
-def system_message_of(folder: Path) -> str:
-    """Developer text a model was tuned with; empty for the official sentence or where it is not known."""
-    return model_facts(folder).get("system_message", "")
-
-
-def prompt_styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
-    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
-    folder = settings.model_folder
-    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
-
-
-def require_same_tools(folder: Path, rows: Rows) -> None:
-    """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
-    trained = model_facts(folder).get("tools_hash")
-    if trained is not None and rows.tools and trained != tools_hash(rows.tools):
-        raise ModelError(f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
-                         "knows. Give the tools file it was trained with (--tools), or tune it again.")

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.calls import Call, parse
+from fgkit.dataset.records import KINDS, NO_CALL, Record, canonical
+from fgkit.dataset.splits import group_of
 from fgkit.errors import CallSyntaxError, FgkitError
 from fgkit.files import read_json
-from fgkit.dataset.records import KINDS, NO_CALL, Record, canonical
+
 from .intervals import rate_intervals
 from .matching import argument_table, arguments, confusion
-from fgkit.dataset.splits import group_of
 
 METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match",
            "argument_precision": "argument precision", "argument_recall": "argument recall"}
-KIND_LABELS = {"call": "one call", "parallel": "several calls", "no_call": "no call"}
 
 
 def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:

@@ -10,15 +10,16 @@ A rate's 95% interval stands behind it, its ends rounded outwards to whole per c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
-from .scores import KIND_LABELS, METRICS
-from fgkit.dataset.records import KINDS, NO_CALL
+from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL
+from fgkit.tables import markdown
+
 from .matching import NOT_PARSED
 from .paired import changed_rows, comparable, differences
+from .scores import METRICS
 
 SHOWN_TOOLS = 20
 SHOWN_ARGUMENTS = 40
@@ -134,21 +135,6 @@ def rate(one: dict, metric: str) -> str:
 def points(share: float) -> str:
     """A difference of two rates in points: `+1.3`."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"
-
-
-def markdown(rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, aligned as well: terminals show it as is.
-
-    Args:
-        rows: the cells, the header's first.
-        left: how many columns are set left; the others are numbers.
-    """
-    header, *body = [list(row) for row in rows]
-    widths = [max(3, *map(len, column)) for column in zip(header, *body, strict=True)]
-    rule = ["-" * width if place < left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    return "\n".join("| " + " | ".join(cell.ljust(width) if place < left else cell.rjust(width)
-                                       for place, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |"
-                     for row in (header, rule, *body))
 
 
 def _gain(found: dict[str, Any]) -> str:

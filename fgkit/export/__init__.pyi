@@ -1,5 +1,4 @@
 from .conversion import (
-    MAX_CONTEXT as MAX_CONTEXT,
     fitting_context as fitting_context,
     signatures as signatures,
 )

@@ -10,7 +10,6 @@ of the notebook, and interrupting the cell ends it.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import json
@@ -21,19 +20,20 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import checks
 from fgkit import files
+from fgkit.errors import BundleError, ConfigError, ModelError
+from fgkit.models import model_checks
+from fgkit.models.spec import MAX_CONTEXT
+from fgkit.progress import bar
 from fgkit.subprocesses import peak_memory_bytes, python_path
+
 from . import quantization
 from .quantization import QUANTIZATIONS
-from fgkit.errors import BundleError, ConfigError, ModelError
-from fgkit.progress import bar
 
-MAX_CONTEXT = 32_768
 CONTEXTS = (2048, 4096)  # KV caches that are taken without being asked for, where rows need them
 _NO_MEMORY = "(?i)MemoryError|pthread_create|bad_alloc|(cannot|can't) allocate memory|LLVM ERROR: out of memory"
 _NO_SPACE = r"No space left on device|Errno 28\b"
@@ -61,7 +61,7 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
     lengths = sorted({prefill_seq_len, *extra_prefill_seq_lens})
     _check_parameters(name, prefill_seq_len, extra_prefill_seq_lens, kv_cache_max_len, quantize)
     model_dir, output_dir = Path(model_dir), Path(output_dir)
-    problems = checks.weight_problems(model_dir) + checks.shape_problems(model_dir)
+    problems = model_checks.weight_problems(model_dir) + model_checks.shape_problems(model_dir)
     if problems:
         raise ModelError("\n".join(problems))
     wanted = QUANTIZATIONS[quantize]
@@ -141,24 +141,6 @@ def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int]
     if problems:
         raise BundleError("\n".join([*problems, "Convert the model again."]))
     return found
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[Callable[[], str]]:
-    """Keep native output off the screen; gives a function that returns what was said so far."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as sink:
-        kept = os.dup(2)
-        os.dup2(sink.fileno(), 2)
-
-        def said() -> str:
-            return os.pread(sink.fileno(), 1 << 20, 0).decode(errors="replace")
-
-        try:
-            yield said
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_cache_max_len: int, quantize: str) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit.errors import BundleError
-from .conversion import interpreter, quiet_stderr
+from fgkit.subprocesses import quiet_stderr
+
+from .conversion import interpreter
 
 if TYPE_CHECKING:
     import numpy as np

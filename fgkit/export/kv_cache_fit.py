@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from fgkit.models import checks
-from fgkit.dataset import tokenize
-from . import conversion
-from fgkit.models.base import load_tokenizer
+from fgkit import checks
 from fgkit.config import TfliteConfig
+from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
-from fgkit.evaluation.score_model import prompt_styles, system_message_of
+from fgkit.models.base import load_tokenizer
+from fgkit.models.record import prompt_styles, system_message_of
+
+from . import conversion
 
 
 def longest(settings: TfliteConfig, rows: Rows) -> int:

@@ -13,16 +13,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fgkit import prompts
-from fgkit.prompts import styles
-from fgkit.bundles.create import NOTICE
+from fgkit import prompts, tables
 from fgkit.calls import Call
-from fgkit.config import OFFLINE
-from fgkit.models.offline_base import DESCRIPTION
-from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
-from .publication import BUNDLES, Publication, SAID, gate_lines
+from fgkit.licence import NOTICE
+from fgkit.models.offline_base import DESCRIPTION
+from fgkit.models.spec import OFFLINE
+from fgkit.prompts import styles
+from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+
+from .publication import BUNDLES, SAID, Publication, gate_lines
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from
@@ -110,7 +111,7 @@ def _scores(found: Publication) -> dict[str, Any]:
     labels = {"parse_rate": "well-formed answers", "tool_accuracy": "right tool", "exact_match": "exact match"}
     head += [[labels[metric], *(score_table.rate(one, metric) for one in found.scores.values())] for metric in _HEADLINE]
     last = list(found.scores.values())[-1]
-    return {"score_table": score_table.markdown(head), "all_scores": score_table.compare(found.scores), "rows": last["n"]}
+    return {"score_table": tables.markdown(head), "all_scores": score_table.compare(found.scores), "rows": last["n"]}
 
 
 def _base_sentence(base: Any) -> str:

@@ -19,20 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import base as base_model
-from fgkit.evaluation import score_model, scores as evaluation
-from fgkit import progress, prompts
-from fgkit.dataset import rows as run_rows
-from fgkit.prompts import styles
-from fgkit.bundles.create import NOTICE, notice_text
+from fgkit import checksums, progress, prompts
 from fgkit.credentials import REMEDY, kind
-from fgkit.errors import BundleError, CheckFailed, FgkitError
-from fgkit.files import read_json, sha256
-from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
-from fgkit import checksums
-from fgkit.workflow import summary
+from fgkit.dataset import rows as run_rows
 from fgkit.dataset.splits import load_data
+from fgkit.errors import BundleError, CheckFailed, FgkitError
+from fgkit.evaluation import scores as evaluation
+from fgkit.files import read_json, sha256
+from fgkit.licence import NOTICE, notice_text
+from fgkit.models import base as base_model, record
 from fgkit.models.vocabulary import cut_base
+from fgkit.prompts import styles
+from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+from fgkit.workflow import summary
 
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
@@ -114,7 +113,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
     _require_same(folder, sidecars, weights)
     scores = {name: told[name] for name in ("base", "tuned") if told[name]}
     scores |= {path.name: score for path in paths if (score := _score_of(hashes[path], told, sidecars[path]))}
-    facts = score_model.model_facts(model)
+    facts = record.model_facts(model)
     files = []
     for path in paths:
         files += [_file(path.name, path, hashes[path], _PURPOSES[path.suffix], data),

@@ -23,6 +23,7 @@ from typing import Any
 
 from fgkit import credentials
 from fgkit.errors import CheckFailed, FgkitError
+
 from . import model_card
 from .publication import File, Publication, bundles, gather
 

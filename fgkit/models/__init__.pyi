@@ -5,4 +5,4 @@ from .base import (
     load as load,
     load_tokenizer as load_tokenizer,
 )
-from .checks import check_model_folder as check_model_folder
+from .model_checks import check_model_folder as check_model_folder

@@ -8,18 +8,18 @@ In: what the user asked for. Out: a folder on this disk that holds a whole model
 
 from __future__ import annotations
 
-import re
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgkit import credentials
-from . import offline_base
-from fgkit.config import FUNCTIONGEMMA, OFFLINE
+from fgkit import checksums, credentials
 from fgkit.errors import ModelError
 from fgkit.files import cache_dir, read_json
-from fgkit import checksums
+
+from . import offline_base
+from .spec import FUNCTIONGEMMA, OFFLINE
 
 _FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
           "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
@@ -86,7 +86,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelError: files are missing or the weights are cut short; all problems in one message.
     """
-    from .checks import weight_problems
+    from .model_checks import weight_problems
 
     problems = [f"{name} is missing" for name in _FILES if name not in _OPTIONAL and not (folder / name).is_file()]
     if (folder / "model.safetensors").is_file():
@@ -164,7 +164,10 @@ def local_copy(name: str) -> Path | None:
 def _download(name: str) -> Path:
     """Fetch a model's files from the Hub, or find them in its cache; each way to fail has its own message."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HTTPError  # HTTPError: of httpx or httpx2, by version
+    from huggingface_hub.errors import (  # HTTPError: of httpx or httpx2, by version
+        HFValidationError,
+        HTTPError,
+    )
 
     credentials.refuse_endpoint()
     try:
@@ -183,8 +186,13 @@ def _download(name: str) -> Path:
 
 def _why(error: Exception) -> str:
     """What a failed download means and what to do; the text of the error itself could show the token."""
-    from huggingface_hub.errors import (GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled,
-                                        RepositoryNotFoundError)
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__  # "not on this machine" is only what remains after the Hub failed

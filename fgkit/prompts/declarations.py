@@ -13,7 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .format import ESCAPE, MAX_DEPTH, PLAIN_NAME, by_key, name_problems, shown, text_problems, value, value_problems
+from fgkit.text import shown
+
+from .format import (
+    ESCAPE,
+    MAX_DEPTH,
+    PLAIN_NAME,
+    by_key,
+    name_problems,
+    text_problems,
+    value,
+    value_problems,
+)
 
 # The model's template takes these for schema keywords and leaves parameters of these names out.
 RESERVED_NAMES = ("description", "type", "properties", "required", "nullable")

@@ -24,9 +24,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .messages import text_of
+from fgkit.text import shown
+
 from .declarations import declaration, tool_problems
-from .format import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, shown, walk
+from .format import DEFAULT_SYSTEM_MSG, MAX_DEPTH, PLAIN_NAME, name_problems, walk
+from .messages import text_of
 
 _TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _WORD = re.compile(r"[A-Za-z0-9_]+")

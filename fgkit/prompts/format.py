@@ -12,13 +12,13 @@ owns the text decides what to put in its place, or calls `neutralise`.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fgkit.errors import PromptError
+from fgkit.text import shown
 
 CONTROL_TOKENS = {
     "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3,
@@ -180,25 +180,3 @@ def neutralise(text: str) -> str:
     if not isinstance(text, str):
         raise PromptError(f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own.")
     return _BREAKABLE.sub("<" + BREAK, text)
-
-
-def shown(item: Any) -> str:
-    """A value as error messages show it: short, and never longer to make than to read."""
-    if isinstance(item, str):
-        return repr(item if len(item) <= 40 else item[:37] + "...")
-    if item is None or isinstance(item, (bool, float)) or isinstance(item, int) and abs(item) < 10**18:
-        return repr(item)
-    return f"of type {type(item).__name__}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence's end: `; did you mean 'x'?` for the closest of `names`, a full stop when none is close.
-
-    Letters that only look like those of the closest name, such as a Cyrillic one, are named by their numbers.
-    """
-    close = difflib.get_close_matches(name, list(names), n=1)
-    if not close:
-        return "."
-    odd = ", ".join(f"{char!r} is U+{ord(char):04X}" for char in dict.fromkeys(name) if char not in close[0]
-                    and not char.isascii() and char.isprintable())
-    return f"; did you mean {shown(close[0])}?" + (f" ({odd}.)" if odd else "")

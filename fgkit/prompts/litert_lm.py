@@ -19,9 +19,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from .messages import responses_of
 from .declarations import declaration_problems, tool_problems, wrapped
-from .format import ESCAPE, PLAIN_NAME, name_problems, text_problems, value_problems, walk
+from .format import (
+    ESCAPE,
+    PLAIN_NAME,
+    name_problems,
+    text_problems,
+    value_problems,
+    walk,
+)
+from .messages import responses_of
 
 # Unicode's White_Space, which Rust trims; Python's `str.strip` takes U+001C to U+001F, too.
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"

@@ -13,7 +13,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .format import PLAIN_NAME, name_problems, shown, text_problems, value_problems
+from fgkit.text import shown
+
+from .format import PLAIN_NAME, name_problems, text_problems, value_problems
 
 # A message's role and the turn it is written in. Only the first turn can be the developer's; a response stands in the
 # model's turn that called.

@@ -15,9 +15,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from . import template as prompts
 from fgkit.errors import ConfigError, FgkitError, ModelError
-from .format import nearest
+from fgkit.text import nearest
+
+from . import template as prompts
 
 DEFAULT = "template"
 

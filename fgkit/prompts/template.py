@@ -31,10 +31,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit.errors import PromptError, ToolError
+
 from . import flutter_gemma, litert_lm
-from .messages import ROLES, call_problems, conversation_problems, responses_of, text_of
 from .declarations import declaration, tool_problems
-from .format import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG, NAME, STOP_IDS, STOP_TOKENS, neutralise, text_problems, value
+from .format import (
+    CONTROL_TOKENS,
+    DEFAULT_SYSTEM_MSG,
+    NAME,
+    STOP_IDS,
+    STOP_TOKENS,
+    neutralise,
+    text_problems,
+    value,
+)
+from .messages import ROLES, call_problems, conversation_problems, responses_of, text_of
 
 if TYPE_CHECKING:
     from fgkit.calls import Call

@@ -14,12 +14,14 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import calls
-from fgkit.dataset import tokenize
-from fgkit.evaluation import score_model
-from fgkit.prompts import styles
 from fgkit.calls import Call
-from fgkit.errors import CallSyntaxError
+from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
+from fgkit.errors import CallSyntaxError
+from fgkit.evaluation import score_model
+from fgkit.models import record
+from fgkit.prompts import styles
+from fgkit.training import generation
 
 LONGEST_ANSWER = 256  # tokens
 
@@ -88,10 +90,10 @@ class AskModel:
     """
 
     def __init__(self, folder: Path, tools: list[dict]):
-        facts = score_model.model_facts(folder)
-        self._tools, self._message = tools, score_model.system_message_of(folder)
+        facts = record.model_facts(folder)
+        self._tools, self._message = tools, record.system_message_of(folder)
         self._style = styles.chosen(folder, facts.get("style"), None, tools)[0]
-        self._model, self._tokenizer = score_model.load_to_answer(folder)
+        self._model, self._tokenizer = generation.load_to_answer(folder)
 
     def ask(self, record: Record) -> Answer:
         """Ask one request or the prompt of a row."""

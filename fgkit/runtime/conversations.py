@@ -14,16 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgkit.dataset import tokenize
 from fgkit import prompts
-from fgkit.prompts import styles
 from fgkit.calls import Call
+from fgkit.dataset import tokenize
+from fgkit.dataset.records import Record
 from fgkit.errors import BundleError, PromptError
 from fgkit.progress import bar, note
-from fgkit.dataset.records import Record
-from .session import reason
-from fgkit.export.conversion import quiet_stderr
+from fgkit.prompts import styles
+from fgkit.subprocesses import quiet_stderr
+
 from . import grammar
+from .session import reason
 
 if TYPE_CHECKING:
     from .session import Runtime

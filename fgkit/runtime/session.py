@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fgkit.bundles import create as bundle
 from fgkit import files
+from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
 from fgkit.progress import bar
-from fgkit.export.conversion import quiet_stderr
+from fgkit.subprocesses import quiet_stderr
 
 KEPT_CACHES = 3
 TURN_END = "<end_of_turn>"

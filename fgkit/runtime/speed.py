@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.bundles import create as bundle
-from fgkit.subprocesses import end_with_parent, peak_memory_bytes, python_path
 from fgkit.errors import BundleError
+from fgkit.subprocesses import end_with_parent, peak_memory_bytes, python_path
+
 from .session import default_threads, own_cache
 
 PREFILL_TOKENS, DECODE_TOKENS = 256, 64

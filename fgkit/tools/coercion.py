@@ -29,6 +29,7 @@ from typing import Any
 
 from fgkit.calls import Call
 from fgkit.errors import ArgumentError
+
 from .validation import Checker, name_complaint
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fgkit.prompts.declarations import Problem, declaration_problems
-from fgkit.prompts.format import NAME, PLAIN_NAME, nearest, shown
+from fgkit.prompts.format import NAME, PLAIN_NAME
+from fgkit.text import nearest, shown
+
 from .json_forms import COMPOSED, DEFINITIONS, JSON_TYPES, REFERENCES, UNNAMED
-from .rules import Finding, MAX_DESCRIPTION, MAX_TOOLS
+from .rules import MAX_DESCRIPTION, MAX_TOOLS, Finding
 
 # LiteRT-LM's grammar has these as words of its own.
 _RUNTIME_WORDS = ("call", "true", "false", "null")

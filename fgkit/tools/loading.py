@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import ToolError
-from fgkit.prompts.format import nearest
+from fgkit.text import nearest
+
 from .json_forms import has_more_pages, normal_tool, tools_in
 from .lint import lint
+from .python_schemas import function_tool
 from .report import ToolReport
 from .rules import Finding
-from .python_schemas import function_tool
 
 __all__ = ["check_tools", "lint_tools", "load_tools", "nearest", "strict_json", "tools_from_json", "tools_hash"]
 

@@ -25,10 +25,22 @@ import re
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, NewType, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from fgkit.prompts.declarations import Problem
-from fgkit.prompts.format import nearest, shown
+from fgkit.text import nearest, shown
+
 from .rules import RULES
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}

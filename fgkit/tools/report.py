@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgkit.prompts.declarations import declaration, declaration_problems
-from fgkit.prompts.format import shown
+from fgkit.text import shown
+
 from .rules import Finding
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgkit.errors import ToolError
+
+from .json_forms import normal_tool
 from .loading import check_tools, strict_json, tools_hash
 from .validation import Checker
-from .json_forms import normal_tool
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from fgkit.prompts.format import NAME, shown, text_problems, value_problems
-from .loading import nearest
+from fgkit.prompts.format import NAME, text_problems, value_problems
+from fgkit.text import nearest, short, shown
 
 _NOTES = {"description", "title", "default", "examples", "$comment", "deprecated", "return", "format"}
 
@@ -202,8 +202,3 @@ _TESTS: dict[Any, tuple[Callable[[dict], Callable[[Any], bool] | None], tuple[st
     "null": (lambda schema: (lambda value: value is None), ()),
     "array": (_array_test, ("items",)),
     "object": (_object_test, ("properties", "required", "additionalProperties"))}
-
-
-def short(text: str, width: int = 60) -> str:
-    """The text, or its beginning and `...` where it is longer than `width` characters."""
-    return text if len(text) <= width else text[:width - 3] + "..."

@@ -19,7 +19,9 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from .prefix_tree import Row, common_prefix_length
+from fgkit.dataset.tokenize import Row
+
+from .prefix_tree import common_prefix_length
 
 PACK_TOKENS = 4096  # most tokens of a tree, which bounds the activations, or twice the longest row where that is more
 PACK_ANSWERS = 1024  # most answer tokens of a tree, which bounds the logits: 1 MB each with 262,144 pieces in fp32

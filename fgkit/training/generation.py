@@ -9,13 +9,14 @@ gives, control tokens kept, token for token what `model.generate` gives for one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from fgkit import progress
-from fgkit import prompts as wire
+from fgkit import progress, prompts as wire
+from fgkit.dataset.tokenize import encode
+
 from .prefix_cache import Prefix, decoding
 from .prefix_tree import common_prefix_length
-from fgkit.dataset.tokenize import encode
 
 BATCH_SIZE = 32
 
@@ -100,3 +101,14 @@ def _answer_batch(model: Any, prefix: Prefix, batch: list[list[int]], max_new_to
                 break
             places = places[:, -1:] + 1
     return [[token for token in row if token >= 0] for row in torch.stack(steps, dim=1).tolist()]
+
+
+def load_to_answer(folder: Path) -> tuple[Any, Any]:
+    """A model and its tokenizer, ready to answer: on a CPU in fp32."""
+    from fgkit.models import base as base_model
+
+    model, tokenizer = base_model.load(folder)
+    if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
+        model = model.float()
+        model.set_attn_implementation("sdpa")
+    return model, tokenizer

@@ -20,18 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Row:
-    """One tokenized row.
-
-    Args:
-        tokens: prompt and answer ids.
-        prompt_length: how many of them are prompt, at least 1; the loss is taken on the rest.
-    """
-
-    tokens: tuple[int, ...]
-    prompt_length: int
+from fgkit.dataset.tokenize import Row
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit import progress
-from fgkit.config import FinetuneConfig, Recipe
+from fgkit import checksums, devices, progress
+from fgkit.config import FinetuneConfig
+from fgkit.dataset.tokenize import Row
 from fgkit.errors import FgkitError
-from fgkit import checksums
+from fgkit.models.spec import Recipe
+
 from . import batches
-from fgkit import devices
-from .prefix_tree import Row
-from .tree_model import collate
 from .monitor import Watch
+from .tree_model import collate
 
 SAVE_SECONDS = 60.0  # least time between two checkpoints
 _SAVE_SHARE = 0.05  # most of the time that goes into checkpoints

@@ -14,11 +14,12 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fgkit.dataset.tokenize import Row
 from fgkit.errors import ModelError
+
 from . import prefix_tree, tree_attention
 from .loss import answer_loss, answers_hit
 from .recompute import lean
-from .prefix_tree import Row
 
 
 @contextlib.contextmanager

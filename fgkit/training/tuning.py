@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit import plots as plot_look
-from fgkit.config import FinetuneConfig, Recipe
-from fgkit import devices
-from . import trainer
-from .prefix_tree import Row
-from .tree_model import trained_in_trees
-from .monitor import Watch
+from fgkit import checksums, devices, plots as plot_look
+from fgkit.config import FinetuneConfig
+from fgkit.dataset.tokenize import Row
 from fgkit.errors import FgkitError
 from fgkit.files import read_json, replacing, require_space, write_json
-from fgkit import checksums
+from fgkit.models.spec import Recipe
+
+from . import trainer
+from .monitor import Watch
+from .tree_model import trained_in_trees
 
 
 def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe, config: FinetuneConfig,
@@ -77,7 +77,7 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
     """
     from safetensors import SafetensorError
 
-    from fgkit.bundles.create import notice_text
+    from fgkit.licence import notice_text
 
     with replacing(target) as part:
         part.mkdir()

@@ -19,10 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fgkit.config import Recipe
-from fgkit.training import batches, prefix_tree
-from fgkit.training.prefix_tree import Row
+from fgkit.dataset.tokenize import Row
 from fgkit.files import read_json
+from fgkit.models.spec import Recipe
+from fgkit.training import batches, prefix_tree
 
 SAMPLED_BATCHES = 8  # whose trees are measured; the others are taken to be like them
 _OVER_FLOOR = {"fp32": 1.2, "bf16": 1.4, "bf16_weights": 1.6}  # the last column of docs/speed.md's first table

@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 from fgkit.dataset import tokenize
-from fgkit.prompts import styles
-from fgkit.errors import FgkitError
-from fgkit.evaluation.scores import KIND_LABELS
-from fgkit.dataset.records import KINDS, NO_CALL, Record
 from fgkit.dataset.formats.messages import content_text
+from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL, Record
 from fgkit.dataset.rows import Rows
+from fgkit.errors import FgkitError
+from fgkit.prompts import styles
+
 from . import markup
 
 SHOWN_ROWS = 300  # of those that pass the filter; a browser's list gets slow with more

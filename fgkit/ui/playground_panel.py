@@ -11,10 +11,11 @@ from typing import Any
 
 from fgkit import progress
 from fgkit.config import FinetuneConfig, TaskConfig
-from fgkit.errors import FgkitError
 from fgkit.dataset.records import Record, request
 from fgkit.dataset.rows import Rows
+from fgkit.errors import FgkitError
 from fgkit.runtime import ask
+
 from . import markup
 
 OFFERED = 200  # held-out rows to choose from

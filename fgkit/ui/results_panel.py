@@ -9,15 +9,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from fgkit.evaluation import scores as evaluation
 from fgkit import plots as plot_look
 from fgkit.calls import Call
-from fgkit.evaluation.scores import METRICS
 from fgkit.dataset.records import NO_CALL, show
-from fgkit.workflow import summary
-from fgkit.evaluation import plots as score_plots
+from fgkit.evaluation import plots as score_plots, scores as evaluation
 from fgkit.evaluation.paired import comparable
+from fgkit.evaluation.scores import METRICS
 from fgkit.evaluation.tables import parts, rate
+from fgkit.workflow import summary
+
 from . import markup
 
 SHOWN_ROWS = 200

@@ -16,16 +16,16 @@ from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
 
-from fgkit.dataset import tokenize
-from fgkit import plots as plot_look, progress
-from fgkit.workflow import stages
-from fgkit.training import tuning
-from fgkit.models.base import Base, load_tokenizer
+from fgkit import devices, plots as plot_look, progress
 from fgkit.config import FinetuneConfig
-from fgkit import devices
-from fgkit.training.monitor import Watch
-from fgkit.errors import FgkitError
+from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
+from fgkit.errors import FgkitError
+from fgkit.models.base import Base, load_tokenizer
+from fgkit.training import tuning
+from fgkit.training.monitor import Watch
+from fgkit.workflow import stages
+
 from . import markup
 from .estimate import Estimate, duration, estimate
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fgkit.dataset import tokenize
-from fgkit.models.base import Base, load_tokenizer
 from fgkit.config import FinetuneConfig, TaskConfig
-from fgkit.display import interactive, show_text
+from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
+from fgkit.display import interactive, show_text
+from fgkit.models.base import Base, load_tokenizer
 
 
 def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:

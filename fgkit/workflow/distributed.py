@@ -17,9 +17,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from . import run as pipeline
-from . import locks
 from fgkit import devices
+
+from . import locks, run as pipeline
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
@@ -45,6 +45,7 @@ def _finetune(settings: Any) -> Path:
     from accelerate import PartialState
 
     from fgkit.models import base as base_model
+
     from . import stages
 
     state = PartialState(cpu=not torch.cuda.is_available())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.models.checks import Check
+from fgkit.checks import Check
 from fgkit.errors import FgkitError
 
 # The extras of setup.cfg that a step needs, and its peak memory and disk use in GB on 2 cores.

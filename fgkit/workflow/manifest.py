@@ -26,12 +26,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from fgkit.dataset import rows as run_rows
-from fgkit.evaluation import score_model
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit import devices
+from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.dataset import rows as run_rows
 from fgkit.errors import DataError, FgkitError
 from fgkit.files import PACKAGE, read_json, sha256, shipped, write_json
+from fgkit.models import record
+
 from . import locks, summary
 
 NAME = "manifest.json"
@@ -234,7 +235,7 @@ def _hashed(folder: Path, settings: Any, known: dict[str, str], before: dict[str
 def _passed(result: Any) -> bool:
     """Whether what a step gave is what was asked for: no failed verdict, and no model whose training was stopped."""
     if isinstance(result, Path) and result.is_dir():
-        return not score_model.model_facts(result).get("stopped_after")
+        return not record.model_facts(result).get("stopped_after")
     return getattr(result, "passed", True)
 
 

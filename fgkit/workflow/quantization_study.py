@@ -15,24 +15,25 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fgkit import progress, tables
 from fgkit.bundles import create as bundle
-from fgkit import progress
-from fgkit.export import conversion
 from fgkit.config import TaskConfig, TfliteConfig
-from fgkit.errors import ConfigError
-from fgkit.files import read_json, replacing, sha256, write_json, write_text
-from fgkit.evaluation.gate import Verdict, gate
-from fgkit.plots import BLUE, INK, VERMILION, new, save
-from fgkit.prompts.format import nearest
-from . import summary
 from fgkit.dataset.rows import Rows, rows_hash
+from fgkit.errors import ConfigError
 from fgkit.evaluation import paired, tables as score_table
-from fgkit.evaluation.score_model import prompt_styles, score_bundle
+from fgkit.evaluation.gate import Verdict, gate
+from fgkit.evaluation.score_model import score_bundle
+from fgkit.export import conversion, quantization
+from fgkit.export.quantization import QUANTIZATIONS
+from fgkit.files import read_json, replacing, sha256, write_json, write_text
+from fgkit.models.record import prompt_styles
+from fgkit.plots import BLUE, INK, VERMILION, new, save
 from fgkit.runtime import speed as runtime_speed
+from fgkit.text import nearest
+
+from . import summary
 from .stages.score_steps import score_tuned
 from .stages.to_task_steps import sidecar
-from fgkit.export import quantization
-from fgkit.export.quantization import QUANTIZATIONS
 
 FOLDER, NAME = "variants", "quantization"
 MENU = ("none", *(name for name, recipe in QUANTIZATIONS.items() if recipe.rules))
@@ -110,7 +111,7 @@ def table(found: dict[str, dict[str, Any]], tuned: dict[str, Any]) -> str:
                       f"{score_table.points(change['difference'])} ({low} to {high})",
                       f"{speed['prefill_tokens_per_second']:,.0f}", f"{speed['decode_tokens_per_second']:,.0f}",
                       f"{speed['peak_memory_bytes'] / 1e9:.2f}", "passed" if one["gate"]["passed"] else "failed"))
-    return score_table.markdown(lines)
+    return tables.markdown(lines)
 
 
 def recommendation(found: dict[str, dict[str, Any]]) -> str:

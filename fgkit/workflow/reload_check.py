@@ -16,15 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fgkit.config import FinetuneConfig
 from fgkit.dataset import rows as run_rows, tokenize
-from fgkit.training import generation
-from fgkit.evaluation import score_model
+from fgkit.dataset.rows import Rows
+from fgkit.errors import CheckFailed, FgkitError
+from fgkit.models import record
 from fgkit.models.base import load_tokenizer
 from fgkit.subprocesses import python_path
-from fgkit.config import FinetuneConfig
-from fgkit.errors import CheckFailed, FgkitError
+from fgkit.training import generation
+
 from . import summary
-from fgkit.dataset.rows import Rows
 
 ROWS = 8
 
@@ -46,7 +47,7 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
                          "that scores it first.")
     asked = rows.held_out[:ROWS]
     here = [row["text"] for row in score["rows"][:ROWS]]
-    texts = tokenize.prompt_texts(asked, rows.tools, score_model.system_message_of(settings.model_folder), score["style"])
+    texts = tokenize.prompt_texts(asked, rows.tools, record.system_message_of(settings.model_folder), score["style"])
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
     different = [f"  line {record.line}: here {old!r}, there {new!r}"
@@ -66,5 +67,5 @@ def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    model_and_tokenizer, wanted = score_model.load_to_answer(Path(sys.argv[1])), json.load(sys.stdin)
+    model_and_tokenizer, wanted = generation.load_to_answer(Path(sys.argv[1])), json.load(sys.stdin)
     print(json.dumps(generation.generate(*model_and_tokenizer, **wanted)))

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, progress
-from fgkit.subprocesses import python_path
 from fgkit.config import unknown_parameter
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.files import shipped
+from fgkit.subprocesses import python_path
+
 from . import manifest, summary
 from .locks import only_run
 from .manifest import NOTEBOOKS

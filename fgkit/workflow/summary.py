@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fgkit.subprocesses import peak_memory_gb
 from fgkit import devices
 from fgkit.errors import FgkitError
-from fgkit.files import read_json, sha256, write_json
 from fgkit.evaluation.gate import HEAD
 from fgkit.evaluation.tables import compare
+from fgkit.files import read_json, sha256, write_json
+from fgkit.subprocesses import peak_memory_gb
 
 NAME = "summary.json"
 BUNDLES = ("task", "litertlm")

@@ -42,16 +42,13 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 
 with instrumented():
-    from fgkit.bundles import create as bundle
-    from fgkit.models import checks
-    from fgkit.evaluation import scores as evaluation
-    from fgkit import files, tools
-    from fgkit.workflow import run as pipeline
+    from fgkit import checksums, files, tools
+    from fgkit.bundles import create as bundle, task as task_archive
     from fgkit.dataset import records
-    from fgkit.bundles import task as task_archive
     from fgkit.errors import FgkitError
-    from fgkit import checksums
-    from fgkit.workflow import manifest
+    from fgkit.evaluation import scores as evaluation
+    from fgkit.models import model_checks
+    from fgkit.workflow import manifest, run as pipeline
 
     FOLDER = Path(tempfile.mkdtemp(prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
@@ -126,10 +123,10 @@ def tokenizer(data: bytes) -> None:
 def weights(data: bytes) -> None:
     """A safetensors file, by its header."""
     written("model/model.safetensors", data)
-    for text in checks.weight_problems(FOLDER / "model"):
+    for text in model_checks.weight_problems(FOLDER / "model"):
         text.encode()
         assert len(text) < 3000
-    checks._or_skip(FOLDER / "model" / "model.safetensors", checks._dtype_problems)
+    model_checks._or_skip(FOLDER / "model" / "model.safetensors", model_checks._dtype_problems)
 
 
 def settings(data: bytes) -> None:
@@ -137,7 +134,7 @@ def settings(data: bytes) -> None:
     for name in ("config.json", "tokenizer.json", "generation_config.json", "fgkit.json"):
         written(f"model/{name}", data)
     written("model/model.safetensors", b"")
-    for check in checks.check_model_folder(FOLDER / "model"):
+    for check in model_checks.check_model_folder(FOLDER / "model"):
         check.reason.encode()
 
 
@@ -278,7 +275,7 @@ def merge(reader: str, work: Path) -> int:
 def seeds() -> None:
     """Write the corpus's beginnings that need a program: archives, tokenizers, weights."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from test_bundle import tiny_tokenizer
+    from tests.bundles.test_create import tiny_tokenizer
 
     header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}).encode()
     members = {task_archive.TFLITE: b"\x1c\0\0\0TFL3" + bytes(60), task_archive.TOKENIZER: tiny_tokenizer(),

@@ -11,14 +11,14 @@ import resource
 import shutil
 import time
 
-import fgkit.models.checks
-import fgkit.export.first_token
-import fgkit.workflow.manifest
 import fgkit.export.conversion
+import fgkit.export.first_token
+import fgkit.models.model_checks
 import fgkit.training.trainer
+import fgkit.workflow.manifest
 
-fgkit.models.checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1}
-fgkit.models.checks.check_answers = lambda texts: [fgkit.models.checks.Check(1, "not looked at", "pass")]
+fgkit.models.model_checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1}
+fgkit.models.model_checks.check_answers = lambda texts: [fgkit.models.model_checks.Check(1, "not looked at", "pass")]
 fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
 _build, _compare, _usage = fgkit.export.conversion._build, fgkit.export.first_token.compare, shutil.disk_usage
 _EMPTY = collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)

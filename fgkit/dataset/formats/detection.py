@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fgkit.prompts.format import shown, text_problems
-from fgkit.tools.validation import short
-from fgkit.tools import nearest
+from fgkit.prompts.format import text_problems
+from fgkit.text import nearest, short, shown
+
 from . import messages, xlam
 from .messages import JSON_KINDS, call_message, json_text
 

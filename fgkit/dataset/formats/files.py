@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from fgkit.errors import DataError
 from fgkit.progress import bar
-from fgkit.prompts.format import shown
-from fgkit.tools import nearest, strict_json
+from fgkit.text import nearest, shown
+from fgkit.tools import strict_json
 
 MAX_LINE = 1_000_000  # bytes; the model reads 32,768 tokens at most
 _SHOW_BAR_FROM = 5_000_000  # bytes

@@ -18,8 +18,8 @@ from typing import Any
 
 from fgkit import prompts
 from fgkit.errors import PromptError
-from fgkit.prompts.format import shown
-from fgkit.tools import nearest, strict_json
+from fgkit.text import nearest, shown
+from fgkit.tools import strict_json
 
 _ANSWER = ("role", "content", "tool_calls", "weight")
 _KEYS = {"tool": ("role", "content", "name", "tool_call_id"), "assistant": _ANSWER, "model": _ANSWER}

@@ -13,7 +13,9 @@ import json
 import re
 from typing import Any
 
-from fgkit.prompts.format import shown, text_problems
+from fgkit.prompts.format import text_problems
+from fgkit.text import shown
+
 from .messages import call_message, json_text
 
 _TYPES = {"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number",

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.dataset import tokenize
-from fgkit.models.base import load_tokenizer
-from fgkit.training.prefix_tree import Row
-from fgkit.files import read_json
 from fgkit.dataset.records import Record
+from fgkit.dataset.tokenize import Row
+from fgkit.files import read_json
+from fgkit.models.base import load_tokenizer
+
 from .cut_base import FILE
 
 

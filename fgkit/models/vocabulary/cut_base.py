@@ -20,16 +20,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgkit.models import checks
+from fgkit import checksums, progress
 from fgkit.dataset import tokenize
-from fgkit import progress
-from fgkit.prompts import styles
-from fgkit.models.base import Base, load_tokenizer
-from fgkit.bundles.create import NOTICE, notice_text
-from fgkit.errors import ConfigError, ModelError
-from fgkit.files import read_json, replacing, require_space, sha256, write_json, write_text
-from fgkit import checksums
 from fgkit.dataset.rows import Rows
+from fgkit.errors import ConfigError, ModelError
+from fgkit.files import (
+    read_json,
+    replacing,
+    require_space,
+    sha256,
+    write_json,
+    write_text,
+)
+from fgkit.licence import NOTICE, notice_text
+from fgkit.models import model_checks
+from fgkit.models.base import Base, load_tokenizer
+from fgkit.prompts import styles
+
 from . import languages, pieces as vocabulary
 
 if TYPE_CHECKING:
@@ -154,7 +161,7 @@ def _digest(folder: Path, size: int, texts: Sequence[str]) -> str:
 
 def _is_made_from(folder: Path, made_from: str) -> bool:
     return ((folder / FILE).is_file() and read_json(folder / FILE).get("made_from") == made_from
-            and not checks.weight_problems(folder) and not checksums.problems(folder))
+            and not model_checks.weight_problems(folder) and not checksums.problems(folder))
 
 
 def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]) -> dict[str, Any]:
@@ -250,7 +257,7 @@ def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: S
             problems.append(f"{text[:60]!r}: tokenizer.json and tokenizer.model differ")
         if back != text.replace(vocabulary.SPACE, " "):
             problems.append(f"{text[:60]!r} is not decoded to itself")
-    problems += checks.weight_problems(folder)
+    problems += model_checks.weight_problems(folder)
     if problems:
         raise ModelError("The base's vocabulary cannot be cut: " + "; ".join(problems[:5])
                          + ". Set vocab_size to 0 to train with all its pieces.")

@@ -10,11 +10,18 @@ Every score goes into `summary.json` as soon as it is known.
 from __future__ import annotations
 
 from fgkit.dataset.rows import Rows, load_rows
-from .stages.finetune_steps import finetune, report_data
-from .stages.score_steps import score_base, score_tuned, show_scores
-from .stages.to_task_steps import bundle_litertlm, bundle_task, check_bundles, judge, score_bundles
-from .stages.to_tflite_steps import compare_first_token, convert, validate
 from fgkit.models.vocabulary.cut_base import cut_vocabulary
+
+from .finetune_steps import finetune, report_data
+from .score_steps import score_base, score_tuned, show_scores
+from .to_task_steps import (
+           bundle_litertlm,
+           bundle_task,
+           check_bundles,
+           judge,
+           score_bundles,
+)
+from .to_tflite_steps import compare_first_token, convert, validate
 
 __all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
            "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned",

@@ -7,25 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import checks
-from fgkit.dataset import tokenize
-from fgkit import progress, prompts
-from fgkit.prompts import styles
-from fgkit.models.base import Base, load_tokenizer
+from fgkit import checksums, devices, progress, prompts
 from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
-from fgkit.display import show_table, show_text
-from fgkit import devices
-from fgkit.training.monitor import Watch
-from fgkit.files import sha256
-from fgkit import checksums
-from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
-from fgkit.evaluation.score_model import model_facts
-from fgkit.tools import lint_tools, load_tools
+from fgkit.display import show_table, show_text
+from fgkit.files import sha256
+from fgkit.models import model_checks
+from fgkit.models.base import Base, load_tokenizer
+from fgkit.models.record import model_facts
 from fgkit.models.vocabulary import augmentation
 from fgkit.models.vocabulary.cut_base import described, hand_on, modification
+from fgkit.prompts import styles
+from fgkit.tools import lint_tools, load_tools
+from fgkit.training.monitor import Watch
+from fgkit.workflow import summary
+from fgkit.workflow.manifest import step
 
 
 @step
@@ -112,5 +110,5 @@ def _modifications(base: Base, count: int) -> str:
 
 def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether a model folder is what this training would give."""
-    return (facts.items() <= model_facts(folder).items() and not checks.weight_problems(folder)
+    return (facts.items() <= model_facts(folder).items() and not model_checks.weight_problems(folder)
             and not checksums.problems(folder))

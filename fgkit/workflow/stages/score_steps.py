@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fgkit.evaluation import scores as evaluation
-from fgkit.prompts import styles
-from fgkit.models.base import Base
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.dataset.rows import Rows
 from fgkit.display import show_picture, show_table
+from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
+from fgkit.evaluation.score_model import origin, score_model
+from fgkit.models.base import Base
+from fgkit.models.record import prompt_styles, system_message_of
+from fgkit.prompts import styles
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
-from fgkit.dataset.rows import Rows
-from fgkit.evaluation import plots as score_plots, tables as score_table
-from fgkit.evaluation.score_model import origin, prompt_styles, score_model, system_message_of
 
 
 @step

@@ -6,22 +6,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fgkit.bundles import create as bundle
-from fgkit.models import checks
-from fgkit.dataset import tokenize
-from fgkit.prompts import styles
-from fgkit.bundles import checks as bundle_checks, profiles
+from fgkit import checks, checksums
+from fgkit.bundles import checks as bundle_checks, create as bundle, profiles
 from fgkit.config import TaskConfig
+from fgkit.dataset import tokenize
+from fgkit.dataset.rows import Rows, hash_of
 from fgkit.errors import FgkitError, ModelError
-from fgkit.files import sha256
+from fgkit.evaluation import prompting_modes
 from fgkit.evaluation.gate import Verdict, gate, together
-from fgkit import checksums
+from fgkit.evaluation.score_model import score_bundle
+from fgkit.files import sha256
+from fgkit.models.record import (
+    model_facts,
+    prompt_styles,
+    require_same_tools,
+    system_message_of,
+)
+from fgkit.prompts import styles
+from fgkit.runtime import speed
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
-from fgkit.dataset.rows import Rows, hash_of
-from fgkit.evaluation.score_model import model_facts, prompt_styles, require_same_tools, score_bundle, system_message_of
-from fgkit.runtime import speed
-from fgkit.evaluation import prompting_modes
+
 from .score_steps import score_tuned
 
 

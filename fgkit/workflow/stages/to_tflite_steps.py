@@ -6,19 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import checks
-from fgkit.dataset import tokenize
-from fgkit import progress
-from fgkit.export import conversion
+from fgkit import checks, checksums, progress
 from fgkit.config import TfliteConfig
-from fgkit.export import first_token, kv_cache_fit
+from fgkit.dataset import tokenize
+from fgkit.dataset.rows import Rows
 from fgkit.errors import CheckFailed
+from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.files import read_json
-from fgkit import checksums
+from fgkit.models import model_checks
+from fgkit.models.record import prompt_styles, require_same_tools, system_message_of
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
-from fgkit.dataset.rows import Rows
-from fgkit.evaluation.score_model import prompt_styles, require_same_tools, system_message_of
+
 from .score_steps import score_tuned
 
 SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
@@ -31,11 +30,11 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     Raises:
         CheckFailed: with every failed check and its remedy.
     """
-    folder_checks = checks.require(checks.check_model_folder(settings.model_folder))
+    folder_checks = checks.require(model_checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
     answers = [row["text"] for row in score["rows"] if row["expected"]]
-    answers = checks.check_answers(answers) if answers else []
+    answers = model_checks.check_answers(answers) if answers else []
     answers.append(kv_cache_fit.check(settings, rows))
     found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
     print(checks.table(found))
