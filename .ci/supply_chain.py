@@ -28,7 +28,9 @@ def locked(text: str) -> dict[str, list[tuple[Requirement, list[str]]]]:
         if entry.strip() and not entry.strip().startswith("#"):
             requirement, *hashes = entry.split("--hash=")
             parsed = Requirement(requirement)
-            found.setdefault(canonicalize_name(parsed.name), []).append((parsed, [one.strip() for one in hashes]))
+            found.setdefault(canonicalize_name(parsed.name), []).append(
+                (parsed, [one.strip() for one in hashes])
+            )
     return found
 
 
@@ -39,24 +41,44 @@ def audited(packages: Iterable[dict[str, Any]] | None) -> str:
     packages = list(packages)
     skipped = [one["name"] for one in packages if "skip_reason" in one or "vulns" not in one]
     asked = [one for one in packages if one["name"] not in skipped]
-    bad = [f"{one['name']} {one['version']} ({', '.join(each['id'] for each in one['vulns'])})" for one in asked if one["vulns"]]
+    bad = [
+        f"{one['name']} {one['version']} ({', '.join(each['id'] for each in one['vulns'])})"
+        for one in asked
+        if one["vulns"]
+    ]
     text = f"audit: {len(asked)} of {len(packages)} packages audited"
     if asked:
-        text += f", {len(bad)} VULNERABLE: {'; '.join(bad)}" if bad else ", none with a known vulnerability"
+        text += (
+            f", {len(bad)} VULNERABLE: {'; '.join(bad)}"
+            if bad
+            else ", none with a known vulnerability"
+        )
     if skipped or not packages:
         text += f"; NOT AUDITED: {', '.join(skipped[:5]) or 'anything'}" + (
-            f" and {len(skipped) - 5} more" if len(skipped) > 5 else "")
+            f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        )
     return text
 
 
-def against_lock(installed: dict[str, str], lock: dict[str, list[tuple[Requirement, list[str]]]]) -> str:
+def against_lock(
+    installed: dict[str, str], lock: dict[str, list[tuple[Requirement, list[str]]]]
+) -> str:
     """A line on installed versions that the lock does not have; `2.13.0+cpu` is another build of 2.13.0."""
-    other = sorted(f"{name} {version}" for name, version in installed.items() if name not in ("pip", "fgkit") and not any(
-        str(entry.specifier) == f"=={version.partition('+')[0]}" for entry, _ in lock.get(name, [])))
+    other = sorted(
+        f"{name} {version}"
+        for name, version in installed.items()
+        if name not in ("pip", "fgkit")
+        and not any(
+            str(entry.specifier) == f"=={version.partition('+')[0]}"
+            for entry, _ in lock.get(name, [])
+        )
+    )
     builds = sorted(f"{name} {version}" for name, version in installed.items() if "+" in version)
-    return (f"lock: {len(installed)} packages installed, {len(other)} not as in requirements/test.lock"
-            + (f": {', '.join(other)}" if other else "")
-            + (f"; builds whose files the lock has no hash of: {', '.join(builds)}" if builds else ""))
+    return (
+        f"lock: {len(installed)} packages installed, {len(other)} not as in requirements/test.lock"
+        + (f": {', '.join(other)}" if other else "")
+        + (f"; builds whose files the lock has no hash of: {', '.join(builds)}" if builds else "")
+    )
 
 
 def _read(path: Path) -> Any:
@@ -70,10 +92,20 @@ def main(packages: str, folder: str) -> None:
     """Print the report on the packages of a site-packages folder, from the files in `folder`."""
     audit, bill = _read(Path(folder, "audit.json")), _read(Path(folder, "sbom.json"))
     print(audited(audit and audit.get("dependencies")))
-    print(f"SBOM: {len(bill['components'])} components in {folder}/sbom.json (CycloneDX {bill['specVersion']})" if bill
-          else "SBOM: could not be made in time")
-    print(against_lock({canonicalize_name(each.name): each.version for each in importlib.metadata.distributions(path=[packages])},
-                       locked(LOCK.read_text(encoding="utf-8"))))
+    print(
+        f"SBOM: {len(bill['components'])} components in {folder}/sbom.json (CycloneDX {bill['specVersion']})"
+        if bill
+        else "SBOM: could not be made in time"
+    )
+    print(
+        against_lock(
+            {
+                canonicalize_name(each.name): each.version
+                for each in importlib.metadata.distributions(path=[packages])
+            },
+            locked(LOCK.read_text(encoding="utf-8")),
+        )
+    )
 
 
 if __name__ == "__main__":

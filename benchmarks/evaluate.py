@@ -23,7 +23,9 @@ NEW_TOKENS = 32
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", help="a model folder (default: the offline base)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     options = parser.parse_args()
@@ -45,9 +47,17 @@ def main() -> int:
 
     def stock(text: str) -> str:
         ids = torch.tensor([tokenize.encode(tokenizer, text)], device=model.device)
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False,
-                             top_k=None, top_p=None, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0)
-        return tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=False)
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            top_k=None,
+            top_p=None,
+            eos_token_id=list(prompts.STOP_IDS),
+            pad_token_id=0,
+        )
+        return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=False)
 
     def ours(texts: list[str]) -> list[str]:
         return generation.generate(model, tokenizer, texts, max_new_tokens=NEW_TOKENS)
@@ -56,9 +66,13 @@ def main() -> int:
     wanted, stock_seconds = _timed(lambda: [stock(text) for text in texts[:STOCK_ROWS]])
     got, our_seconds = _timed(lambda: ours(texts))
     report: dict[str, Any] = {
-        "stock_seconds_a_row": round(stock_seconds / STOCK_ROWS, 3), "fgkit_seconds_a_row": round(our_seconds / len(texts), 3),
-        "equal": sum(one == other for one, other in zip(wanted, got)), "of": STOCK_ROWS, "rows": len(texts),
-        "peak_memory_gb": subprocesses.peak_memory_gb()}
+        "stock_seconds_a_row": round(stock_seconds / STOCK_ROWS, 3),
+        "fgkit_seconds_a_row": round(our_seconds / len(texts), 3),
+        "equal": sum(one == other for one, other in zip(wanted, got)),
+        "of": STOCK_ROWS,
+        "rows": len(texts),
+        "peak_memory_gb": subprocesses.peak_memory_gb(),
+    }
     report["ratio"] = round(stock_seconds / STOCK_ROWS / (our_seconds / len(texts)), 1)
     print(json.dumps(report, indent=None if options.json else 2))
     return 0

@@ -27,10 +27,43 @@ from fgkit.data_report import report  # noqa: E402
 from fgkit.subprocesses import peak_memory_gb  # noqa: E402
 
 ROOMS = ["kitchen", "living room", "bedroom", "bathroom", "hall", "office", "garage", "attic"]
-POLITE = ["", "please ", "could you ", "hey, ", "can you please ", "I'd like you to ", "quickly ", "now "]
+POLITE = [
+    "",
+    "please ",
+    "could you ",
+    "hey, ",
+    "can you please ",
+    "I'd like you to ",
+    "quickly ",
+    "now ",
+]
 ENDS = ["", " please", " for me", " right now", ", thanks", " if you can", "!", "."]
-NAMES = [first + second for first in ("Blue", "Green", "Old", "New", "North", "Silent", "Bright", "Lost", "Golden", "Tiny")
-         for second in (" River", " Garden", " Letter", " Morning", " Machine", " Window", " Road", " Island", " Song")]
+NAMES = [
+    first + second
+    for first in (
+        "Blue",
+        "Green",
+        "Old",
+        "New",
+        "North",
+        "Silent",
+        "Bright",
+        "Lost",
+        "Golden",
+        "Tiny",
+    )
+    for second in (
+        " River",
+        " Garden",
+        " Letter",
+        " Morning",
+        " Machine",
+        " Window",
+        " Road",
+        " Island",
+        " Song",
+    )
+]
 
 
 def text(description: str, **more: object) -> dict[str, object]:
@@ -38,20 +71,37 @@ def text(description: str, **more: object) -> dict[str, object]:
 
 
 def tool(name: str, description: str, **properties: dict) -> dict:
-    return {"name": name, "description": description,
-            "parameters": {"type": "object", "properties": properties, "required": list(properties)}}
+    return {
+        "name": name,
+        "description": description,
+        "parameters": {"type": "object", "properties": properties, "required": list(properties)},
+    }
 
 
 TOOLS = [
-    tool("set_light", "Sets the brightness of a room's lamps.", room=text("The room", enum=ROOMS),
-         percent={"type": "integer", "description": "0 to 100"}),
-    tool("set_temperature", "Sets a room's heating.", room=text("The room", enum=ROOMS),
-         degrees={"type": "number", "description": "Degrees Celsius"}),
+    tool(
+        "set_light",
+        "Sets the brightness of a room's lamps.",
+        room=text("The room", enum=ROOMS),
+        percent={"type": "integer", "description": "0 to 100"},
+    ),
+    tool(
+        "set_temperature",
+        "Sets a room's heating.",
+        room=text("The room", enum=ROOMS),
+        degrees={"type": "number", "description": "Degrees Celsius"},
+    ),
     tool("set_alarm", "Sets an alarm.", time=text("HH:MM"), label=text("What it is for")),
     tool("play", "Plays a piece of music.", title=text("Its title")),
-    tool("send_message", "Sends a text message.", to=text("Who gets it"), body=text("What it says")),
-    tool("add_to_list", "Adds a thing to the shopping list.", item=text("The thing"),
-         count={"type": "integer", "description": "How many"}),
+    tool(
+        "send_message", "Sends a text message.", to=text("Who gets it"), body=text("What it says")
+    ),
+    tool(
+        "add_to_list",
+        "Adds a thing to the shopping list.",
+        item=text("The thing"),
+        count={"type": "integer", "description": "How many"},
+    ),
 ]
 
 
@@ -74,21 +124,59 @@ def rows(count: int, seed: int) -> Iterator[dict[str, str]]:
 
 
 def clean_row(dice: random.Random, number: int) -> dict[str, str]:
-    room, name, other, amount = dice.choice(ROOMS), dice.choice(NAMES), dice.choice(NAMES), dice.randrange(1, 101)
+    room, name, other, amount = (
+        dice.choice(ROOMS),
+        dice.choice(NAMES),
+        dice.choice(NAMES),
+        dice.randrange(1, 101),
+    )
     clock = f"{dice.randrange(24):02}:{dice.randrange(60):02}"
-    said, called, arguments = dice.choice([
-        (f"set the lights in the {room} to {amount} percent", "set_light", {"room": room, "percent": amount}),
-        (f"dim the {room} to {amount}%", "set_light", {"room": room, "percent": amount}),
-        (f"make the {room} {amount / 4} degrees warm", "set_temperature", {"room": room, "degrees": amount / 4}),
-        (f"heat the {room} to {amount / 4}", "set_temperature", {"room": room, "degrees": amount / 4}),
-        (f"wake me at {clock} for {name} {number}", "set_alarm", {"time": clock, "label": f"{name} {number}"}),
-        (f"put on {name} by {other} number {number}", "play", {"title": f"{name} by {other} number {number}"}),
-        (f"tell {other} that {name} is at gate {number}", "send_message",
-         {"to": other, "body": f"{name} is at gate {number}"}),
-        (f"we need {amount} of {name} {number % 977}", "add_to_list", {"item": f"{name} {number % 977}", "count": amount}),
-        (f"add {amount} {other} to the list", "add_to_list", {"item": other, "count": amount})])
-    return {"user_content": dice.choice(POLITE) + said + dice.choice(ENDS), "tool_name": called,
-            "tool_arguments": json.dumps(arguments)}
+    said, called, arguments = dice.choice(
+        [
+            (
+                f"set the lights in the {room} to {amount} percent",
+                "set_light",
+                {"room": room, "percent": amount},
+            ),
+            (f"dim the {room} to {amount}%", "set_light", {"room": room, "percent": amount}),
+            (
+                f"make the {room} {amount / 4} degrees warm",
+                "set_temperature",
+                {"room": room, "degrees": amount / 4},
+            ),
+            (
+                f"heat the {room} to {amount / 4}",
+                "set_temperature",
+                {"room": room, "degrees": amount / 4},
+            ),
+            (
+                f"wake me at {clock} for {name} {number}",
+                "set_alarm",
+                {"time": clock, "label": f"{name} {number}"},
+            ),
+            (
+                f"put on {name} by {other} number {number}",
+                "play",
+                {"title": f"{name} by {other} number {number}"},
+            ),
+            (
+                f"tell {other} that {name} is at gate {number}",
+                "send_message",
+                {"to": other, "body": f"{name} is at gate {number}"},
+            ),
+            (
+                f"we need {amount} of {name} {number % 977}",
+                "add_to_list",
+                {"item": f"{name} {number % 977}", "count": amount},
+            ),
+            (f"add {amount} {other} to the list", "add_to_list", {"item": other, "count": amount}),
+        ]
+    )
+    return {
+        "user_content": dice.choice(POLITE) + said + dice.choice(ENDS),
+        "tool_name": called,
+        "tool_arguments": json.dumps(arguments),
+    }
 
 
 def write(path: Path, count: int, seed: int) -> Path:
@@ -99,10 +187,16 @@ def write(path: Path, count: int, seed: int) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000, help="training rows (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows", type=int, default=100_000, help="training rows (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the rows (default: %(default)s)")
-    parser.add_argument("--tokens", action="store_true", help="count tokens with the offline base's tokenizer")
+    parser.add_argument(
+        "--tokens", action="store_true", help="count tokens with the offline base's tokenizer"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = write(Path(folder, "rows.jsonl"), options.rows, options.seed)
@@ -113,12 +207,27 @@ def main() -> None:
 
         start, busy = time.monotonic(), time.process_time()
         with contextlib.redirect_stdout(sys.stderr):
-            tokenizer, why = lint.find_tokenizer("offline") if options.tokens else (None, "--tokens was not given.")
-        found = report.inspect(data, load_tools(tools), held_out, tokenizer=tokenizer, without_lengths=why)
-        print(json.dumps({"rows": options.rows, "held_out": max(options.rows // 50, 1), "tokens": options.tokens,
-                          "seconds": round(time.monotonic() - start, 1),
-                          "cpu_seconds": round(time.process_time() - busy, 1), "peak_memory_gb": peak_memory_gb(),
-                          "rules": dict(sorted(found.counts.items()))}))
+            tokenizer, why = (
+                lint.find_tokenizer("offline")
+                if options.tokens
+                else (None, "--tokens was not given.")
+            )
+        found = report.inspect(
+            data, load_tools(tools), held_out, tokenizer=tokenizer, without_lengths=why
+        )
+        print(
+            json.dumps(
+                {
+                    "rows": options.rows,
+                    "held_out": max(options.rows // 50, 1),
+                    "tokens": options.tokens,
+                    "seconds": round(time.monotonic() - start, 1),
+                    "cpu_seconds": round(time.process_time() - busy, 1),
+                    "peak_memory_gb": peak_memory_gb(),
+                    "rules": dict(sorted(found.counts.items())),
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

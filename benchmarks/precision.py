@@ -25,12 +25,23 @@ from fgkit.plots import OKABE_ITO, new, save  # noqa: E402
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", metavar="DIR", default="run_precision", help="results and checkpoints "
-                        "(default: %(default)s); a precision whose result is there is not trained again")
-    parser.add_argument("--only", nargs="+", choices=PRECISIONS, metavar="NAME", help=f"of {', '.join(PRECISIONS)}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="run_precision",
+        help="results and checkpoints "
+        "(default: %(default)s); a precision whose result is there is not trained again",
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=PRECISIONS, metavar="NAME", help=f"of {', '.join(PRECISIONS)}"
+    )
     parser.add_argument("--plot", metavar="OUT.png", help="draw the loss curves into this file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on one line, with the curves")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on one line, with the curves"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = Path(options.output)
@@ -43,7 +54,9 @@ def main() -> int:
         if not path.is_file():
             print(f"{name} ...", file=sys.stderr, flush=True)
             folder.mkdir(parents=True, exist_ok=True)
-            subprocess.run([sys.executable, __file__, "--worker", name, "--output", str(folder)], check=True)
+            subprocess.run(
+                [sys.executable, __file__, "--worker", name, "--output", str(folder)], check=True
+            )
         results[name] = read_json(path)
     if options.plot:
         plot(results, Path(options.plot))
@@ -56,25 +69,40 @@ def main() -> int:
 
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    lines = ["| precision | loss of the last 10 steps | loss of held-out rows | tool accuracy | exact match | training | peak memory |",
-             "|---|---:|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| precision | loss of the last 10 steps | loss of held-out rows | tool accuracy | exact match | training | peak memory |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for name, one in results.items():
         losses = [entry["loss"] for entry in one["log"] if "loss" in entry]
         held_out = [entry["eval_loss"] for entry in one["log"] if "eval_loss" in entry]
-        lines.append(f"| `{name}`: {PRECISIONS[name]} | {sum(losses[-10:]) / 10:.4f} | {held_out[-1]:.4f} | "
-                     f"{one['tool_accuracy']:.1%} | {one['exact_match']:.1%} | {one['seconds']:.0f} s | "
-                     f"{one['peak_memory_gb']:.1f} GB |")
+        lines.append(
+            f"| `{name}`: {PRECISIONS[name]} | {sum(losses[-10:]) / 10:.4f} | {held_out[-1]:.4f} | "
+            f"{one['tool_accuracy']:.1%} | {one['exact_match']:.1%} | {one['seconds']:.0f} s | "
+            f"{one['peak_memory_gb']:.1f} GB |"
+        )
     return "\n".join(lines)
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw the loss curves, training rows thin and held-out rows as points."""
     figure, axes = new(7, 3.6)
-    axes.set(xlabel="optimizer step", ylabel="loss per answer token (nats)", yscale="log",
-             title="Training in three precisions (points: held-out rows)")
+    axes.set(
+        xlabel="optimizer step",
+        ylabel="loss per answer token (nats)",
+        yscale="log",
+        title="Training in three precisions (points: held-out rows)",
+    )
     for (name, one), colour, marker in zip(results.items(), OKABE_ITO[1:], "osD"):
-        for key, style in (("loss", {"linewidth": 1.2, "label": name}), ("eval_loss", {"linestyle": "", "marker": marker})):
-            axes.plot(*zip(*((entry["step"], entry[key]) for entry in one["log"] if key in entry)), color=colour, **style)
+        for key, style in (
+            ("loss", {"linewidth": 1.2, "label": name}),
+            ("eval_loss", {"linestyle": "", "marker": marker}),
+        ):
+            axes.plot(
+                *zip(*((entry["step"], entry[key]) for entry in one["log"] if key in entry)),
+                color=colour,
+                **style,
+            )
     axes.legend(frameon=False)
     save(figure, path)
 
@@ -90,16 +118,30 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
     base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
-    train, held_out = (tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
-                       for part in (rows.train, rows.held_out))
+    train, held_out = (
+        tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
+        for part in (rows.train, rows.held_out)
+    )
     start = time.monotonic()
-    model, log = tuning.train(base.folder, train, held_out, recipe=config.recipe(offline=True), config=config,
-                                checkpoints=folder / f"checkpoints_{precision}")
+    model, log = tuning.train(
+        base.folder,
+        train,
+        held_out,
+        recipe=config.recipe(offline=True),
+        config=config,
+        checkpoints=folder / f"checkpoints_{precision}",
+    )
     seconds, memory = time.monotonic() - start, subprocesses.peak_memory_gb()
-    target = tuning.save(model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"})
+    target = tuning.save(
+        model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"}
+    )
     score = score_model.score_model(target, rows, description=precision)
-    return {"log": log, "seconds": round(seconds, 1), "peak_memory_gb": memory,
-            **{key: score[key] for key in ("n", "parse_rate", "tool_accuracy", "exact_match")}}
+    return {
+        "log": log,
+        "seconds": round(seconds, 1),
+        "peak_memory_gb": memory,
+        **{key: score[key] for key in ("n", "parse_rate", "tool_accuracy", "exact_match")},
+    }
 
 
 if __name__ == "__main__":

@@ -29,9 +29,17 @@ LENGTH, ANSWER, FEW = 265, 17, 8
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=_CASES, default=list(_CASES), metavar="NAME",
-                        help=f"of {', '.join(_CASES)} (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=_CASES,
+        default=list(_CASES),
+        metavar="NAME",
+        help=f"of {', '.join(_CASES)} (default: all)",
+    )
     parser.add_argument("--plot", metavar="OUT.png", help="draw the results into this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     options = parser.parse_args()
@@ -60,13 +68,24 @@ def main() -> int:
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """The results as Markdown."""
-    lines = ["| | unique tokens | tokens of separate rows | seconds | seconds a 1,000 unique tokens |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| | unique tokens | tokens of separate rows | seconds | seconds a 1,000 unique tokens |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, cases in results.items():
         for case in cases:
-            label = {"tools": "{} tools", "rows": "{} rows", "share": "{:.0%} in common"}[name].format(case[name])
-            label += f", {FEW} rows (stock: {case['stock_seconds']:.1f} s)" if "stock_seconds" in case else ""
-            lines.append(f"| {label} | {case['unique_tokens']:,} | {case['row_tokens']:,} | {case['seconds']:.1f} | "
-                         f"{1000 * case['seconds'] / case['unique_tokens']:.1f} |")
+            label = {"tools": "{} tools", "rows": "{} rows", "share": "{:.0%} in common"}[
+                name
+            ].format(case[name])
+            label += (
+                f", {FEW} rows (stock: {case['stock_seconds']:.1f} s)"
+                if "stock_seconds" in case
+                else ""
+            )
+            lines.append(
+                f"| {label} | {case['unique_tokens']:,} | {case['row_tokens']:,} | {case['seconds']:.1f} | "
+                f"{1000 * case['seconds'] / case['unique_tokens']:.1f} |"
+            )
     return "\n".join(lines)
 
 
@@ -75,14 +94,32 @@ def plot(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     from fgkit.plots import new, save
 
     figure, axes = new(7, 4)
-    axes.set(xlabel="unique tokens of a step", ylabel="seconds, forward and backward", xscale="log",
-             yscale="log", title="The cost of a step grows with its unique tokens")
-    labels = {"tools": "3 to 60 tools, 32 rows", "rows": "32 to 2,048 rows, 3 tools",
-              "share": "94% to 0% of a row in common, 32 rows"}
-    for (name, cases), colour, marker in zip(results.items(), ("#0072B2", "#E69F00", "#009E73"), "osD"):
-        cases = sorted((case for case in cases if "stock_seconds" not in case), key=lambda case: case["unique_tokens"])
-        axes.plot([case["unique_tokens"] for case in cases], [case["seconds"] for case in cases], color=colour, marker=marker,
-                  label=labels[name])
+    axes.set(
+        xlabel="unique tokens of a step",
+        ylabel="seconds, forward and backward",
+        xscale="log",
+        yscale="log",
+        title="The cost of a step grows with its unique tokens",
+    )
+    labels = {
+        "tools": "3 to 60 tools, 32 rows",
+        "rows": "32 to 2,048 rows, 3 tools",
+        "share": "94% to 0% of a row in common, 32 rows",
+    }
+    for (name, cases), colour, marker in zip(
+        results.items(), ("#0072B2", "#E69F00", "#009E73"), "osD"
+    ):
+        cases = sorted(
+            (case for case in cases if "stock_seconds" not in case),
+            key=lambda case: case["unique_tokens"],
+        )
+        axes.plot(
+            [case["unique_tokens"] for case in cases],
+            [case["seconds"] for case in cases],
+            color=colour,
+            marker=marker,
+            label=labels[name],
+        )
     axes.legend(frameon=False)
     save(figure, path)
 
@@ -101,9 +138,12 @@ def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:
             loss = model(**{name: value.to(model.device) for name, value in collate(pack).items()})
         loss.backward()
     float(loss.detach())  # waits for a GPU
-    return {"seconds": round(time.perf_counter() - start, 2), "trees": len(packs),
-            "row_tokens": sum(len(row.tokens) for row in rows),
-            "unique_tokens": sum(len(prefix_tree.build(pack).tokens) for pack in packs)}
+    return {
+        "seconds": round(time.perf_counter() - start, 2),
+        "trees": len(packs),
+        "row_tokens": sum(len(row.tokens) for row in rows),
+        "unique_tokens": sum(len(prefix_tree.build(pack).tokens) for pack in packs),
+    }
 
 
 def _stock_step(model: Any, rows: Sequence[Any]) -> float:
@@ -112,7 +152,7 @@ def _stock_step(model: Any, rows: Sequence[Any]) -> float:
 
     ids = torch.tensor([row.tokens for row in rows], device=model.device)
     labels = ids.clone()
-    labels[:, :rows[0].prompt_length] = -100
+    labels[:, : rows[0].prompt_length] = -100
     before = model.config._attn_implementation
     model.set_attn_implementation("sdpa")
     model.zero_grad()
@@ -130,10 +170,23 @@ def _by_tools(tokenizer: Any, model: Any) -> Any:
 
     tools, records = _example()
     for count in TOOLS:
-        many = [dict(tool, function=dict(tool["function"], name=f"{tool['function']['name']}_{copy}" if copy else
-                                         tool["function"]["name"]))
-                for copy in range(-(-count // len(tools))) for tool in tools][:count]
-        yield {"tools": count, "rows_of": tokenize.tokenize_records(records[:32], many, tokenizer, max_length=sys.maxsize)}
+        many = [
+            dict(
+                tool,
+                function=dict(
+                    tool["function"],
+                    name=f"{tool['function']['name']}_{copy}" if copy else tool["function"]["name"],
+                ),
+            )
+            for copy in range(-(-count // len(tools)))
+            for tool in tools
+        ][:count]
+        yield {
+            "tools": count,
+            "rows_of": tokenize.tokenize_records(
+                records[:32], many, tokenizer, max_length=sys.maxsize
+            ),
+        }
 
 
 def _by_rows(tokenizer: Any, model: Any) -> Any:
@@ -153,7 +206,7 @@ def _reworded(row: Any, made: random.Random) -> Any:
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
-    return Row((*row.tokens[:start], *words, *row.tokens[max(start, stop):]), row.prompt_length)
+    return Row((*row.tokens[:start], *words, *row.tokens[max(start, stop) :]), row.prompt_length)
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
@@ -163,8 +216,13 @@ def _by_share(tokenizer: Any, model: Any) -> Any:
     for share in SHARES:
         common = round(share * LENGTH)
         prefix = [made.randrange(1000, 200_000) for _ in range(common)]
-        rows = [Row((*prefix, *(made.randrange(1000, 200_000) for _ in range(LENGTH - common))), LENGTH - ANSWER)
-                for _ in range(32)]
+        rows = [
+            Row(
+                (*prefix, *(made.randrange(1000, 200_000) for _ in range(LENGTH - common))),
+                LENGTH - ANSWER,
+            )
+            for _ in range(32)
+        ]
         if not share:
             yield {"share": share, "rows_of": rows[:FEW], "stock": True}
         yield {"share": share, "rows_of": rows}

@@ -30,25 +30,46 @@ NEW_TOKENS = 64
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="the folder of a finished run")
-    parser.add_argument("--prefill", nargs="+", type=_lengths, default=[GUIDE, (32, 256), (32, 128, 512)], metavar="N,N",
-                        help="prefill signatures of a network, in tokens (default: 256 32,256 32,128,512)")
-    parser.add_argument("--threads", nargs="+", type=int, default=[4, 1, 2], metavar="N", help="default: 4 1 2")
-    parser.add_argument("--rows", type=int, default=24, metavar="N", help="held-out questions (default: 24)")
-    parser.add_argument("--output", type=Path, default=Path("build/serving"), help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    parser.add_argument(
+        "--prefill",
+        nargs="+",
+        type=_lengths,
+        default=[GUIDE, (32, 256), (32, 128, 512)],
+        metavar="N,N",
+        help="prefill signatures of a network, in tokens (default: 256 32,256 32,128,512)",
+    )
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[4, 1, 2], metavar="N", help="default: 4 1 2"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=24, metavar="N", help="held-out questions (default: 24)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/serving"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else on stdout"
+    )
     options = parser.parse_args()
     from fgkit.config import TaskConfig
     from fgkit.dataset import rows as run_rows, tokenize
 
     settings = TaskConfig(output=str(options.run))
     rows = run_rows.load_rows(settings)
-    texts = tokenize.prompt_texts(rows.held_out, rows.tools, record.system_message_of(settings.model_folder))
+    texts = tokenize.prompt_texts(
+        rows.held_out, rows.tools, record.system_message_of(settings.model_folder)
+    )
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}
-    report = {"device": f"{os.cpu_count()} cores", "questions": len(texts[::step][:options.rows]),
-              "ways": _measured(bundles, options.threads, texts[::step][:options.rows])}
+    report = {
+        "device": f"{os.cpu_count()} cores",
+        "questions": len(texts[::step][: options.rows]),
+        "ways": _measured(bundles, options.threads, texts[::step][: options.rows]),
+    }
     print(json.dumps(report) if options.json else _table(report))
     return 0
 
@@ -66,14 +87,23 @@ def _bundle(settings: Any, lengths: tuple[int, ...], output: Path) -> Path:
     made = output.absolute() / f"{name}.task"
     if not made.is_file():
         output.mkdir(parents=True, exist_ok=True)
-        network = conversion.convert(settings.model_folder, output, name=name, prefill_seq_len=lengths[-1],
-                                 extra_prefill_seq_lens=lengths[:-1])
-        bundle.create_task(network, settings.model_folder / "tokenizer.model", made, sidecar={"style": "template"})
+        network = conversion.convert(
+            settings.model_folder,
+            output,
+            name=name,
+            prefill_seq_len=lengths[-1],
+            extra_prefill_seq_lens=lengths[:-1],
+        )
+        bundle.create_task(
+            network, settings.model_folder / "tokenizer.model", made, sidecar={"style": "template"}
+        )
         network.unlink()
     return made
 
 
-def _measured(bundles: dict[tuple[int, ...], Path], threads: list[int], texts: list[str]) -> list[dict[str, Any]]:
+def _measured(
+    bundles: dict[tuple[int, ...], Path], threads: list[int], texts: list[str]
+) -> list[dict[str, Any]]:
     from fgkit.progress import bar
     from fgkit.runtime.session import Runtime
 
@@ -82,14 +112,27 @@ def _measured(bundles: dict[tuple[int, ...], Path], threads: list[int], texts: l
         for count in threads:
             runtime = Runtime(path, threads=count)
             runtime.generate(texts[0], max_new_tokens=2)  # compiles
-            ways += [{"prefill": lengths, "threads": count, "reuse": reuse, "runtime": runtime, "first": [], "rate": [],
-                      "answers": [], "bytes": path.stat().st_size} for reuse in (False, True)]
+            ways += [
+                {
+                    "prefill": lengths,
+                    "threads": count,
+                    "reuse": reuse,
+                    "runtime": runtime,
+                    "first": [],
+                    "rate": [],
+                    "answers": [],
+                    "bytes": path.stat().st_size,
+                }
+                for reuse in (False, True)
+            ]
     for text in bar(texts, desc="serving", unit="question"):
         for way in ways:
             runtime = way["runtime"]
             for limit, seconds in ((1, way["first"]), (NEW_TOKENS, way["rate"])):
                 if way["reuse"]:
-                    runtime.generate(texts[0], max_new_tokens=limit)  # the turn is known from the question before
+                    runtime.generate(
+                        texts[0], max_new_tokens=limit
+                    )  # the turn is known from the question before
                 else:
                     runtime.forget()
                 start = time.perf_counter()
@@ -102,7 +145,10 @@ def _measured(bundles: dict[tuple[int, ...], Path], threads: list[int], texts: l
         way.pop("runtime").close()
     for way in ways:
         first, rate = statistics.median(way.pop("first")), statistics.median(way.pop("rate"))
-        way |= {"seconds_to_first_token": round(first, 4), "decode_tokens_per_second": round(rate, 1)}
+        way |= {
+            "seconds_to_first_token": round(first, 4),
+            "decode_tokens_per_second": round(rate, 1),
+        }
     whole = [way.pop("answers") for way in ways]
     for way, answers in zip(ways, whole):
         way["ratio"] = round(ways[0]["seconds_to_first_token"] / way["seconds_to_first_token"], 2)
@@ -111,13 +157,23 @@ def _measured(bundles: dict[tuple[int, ...], Path], threads: list[int], texts: l
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"{report['questions']} questions, {report['device']}", "",
-             "| prefill signatures | threads | developer turn | first token, ms | ratio | decode, tokens/s | same answers | MB |",
-             "|---|---:|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        f"{report['questions']} questions, {report['device']}",
+        "",
+        "| prefill signatures | threads | developer turn | first token, ms | ratio | decode, tokens/s | same answers | MB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
     for way in report["ways"]:
-        cells = (", ".join(map(str, way["prefill"])), way["threads"], "known" if way["reuse"] else "read",
-                 round(1000 * way["seconds_to_first_token"]), way["ratio"], way["decode_tokens_per_second"], way["same"],
-                 round(way["bytes"] / 1e6, 1))
+        cells = (
+            ", ".join(map(str, way["prefill"])),
+            way["threads"],
+            "known" if way["reuse"] else "read",
+            round(1000 * way["seconds_to_first_token"]),
+            way["ratio"],
+            way["decode_tokens_per_second"],
+            way["same"],
+            round(way["bytes"] / 1e6, 1),
+        )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

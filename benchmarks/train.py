@@ -36,10 +36,19 @@ OURS = {"fgkit fp32": "fp32", "fgkit bf16 autocast": "bf16", "fgkit bf16 weights
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--only", nargs="+", choices=[*STOCK, *OURS], metavar="NAME",
-                        help=f"configurations (default: all): {', '.join([*STOCK, *OURS])}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else on stdout"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*STOCK, *OURS],
+        metavar="NAME",
+        help=f"configurations (default: all): {', '.join([*STOCK, *OURS])}",
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -48,7 +57,12 @@ def main() -> int:
     results = {}
     for name in options.only or [*STOCK, *OURS]:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        subprocesses = subprocess.run([sys.executable, __file__, "--worker", name], capture_output=True, text=True, check=False)
+        subprocesses = subprocess.run(
+            [sys.executable, __file__, "--worker", name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if subprocesses.returncode:
             print(subprocesses.stderr, file=sys.stderr)
             raise SystemExit(f"{name} failed")
@@ -63,7 +77,9 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
     report: dict[str, Any] = {"rows": ROWS, "cores": os.cpu_count(), "configurations": results}
     for name in OURS:
         if name in results:
-            results[name]["ratio_to_floor"] = round(results[name]["seconds"] / results[name]["floor_seconds"], 2)
+            results[name]["ratio_to_floor"] = round(
+                results[name]["seconds"] / results[name]["floor_seconds"], 2
+            )
     seconds = {name: result["seconds"] for name, result in results.items()}
     stock, ours = [name for name in STOCK if name in results], "fgkit bf16 autocast"
     if stock and ours in results:
@@ -73,7 +89,9 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
             report["ratio_vs_guide"] = round(seconds["guide"] / seconds[ours], 1)
     if "stock fp32 sdpa" in stock and "fgkit fp32" in results:
         report["fp32_ratio"] = round(seconds["stock fp32 sdpa"] / seconds["fgkit fp32"], 1)
-        report["fp32_loss_difference"] = abs(results["stock fp32 sdpa"]["first_loss"] - results["fgkit fp32"]["first_loss"])
+        report["fp32_loss_difference"] = abs(
+            results["stock fp32 sdpa"]["first_loss"] - results["fgkit fp32"]["first_loss"]
+        )
     return report
 
 
@@ -99,20 +117,39 @@ def _measure(name: str) -> dict[str, Any]:
             if OURS[name] != "bf16_weights":
                 model = model.float()
             stack.enter_context(tree_model.trained_in_trees(model))
-            recipe = Recipe(num_train_epochs=6, learning_rate=1e-5, per_device_train_batch_size=4,
-                            gradient_accumulation_steps=8, precision=OURS[name])
-            run = trainer.build(model, tokenizer, rows, rows[:1], recipe=recipe,
-                                config=FinetuneConfig(base="offline", output=folder), checkpoints=Path(folder))
+            recipe = Recipe(
+                num_train_epochs=6,
+                learning_rate=1e-5,
+                per_device_train_batch_size=4,
+                gradient_accumulation_steps=8,
+                precision=OURS[name],
+            )
+            run = trainer.build(
+                model,
+                tokenizer,
+                rows,
+                rows[:1],
+                recipe=recipe,
+                config=FinetuneConfig(base="offline", output=folder),
+                checkpoints=Path(folder),
+            )
             run.args.eval_strategy = "no"
         else:
             run = _stock(name, model, tokenizer, rows, Path(folder))
         run.add_callback(steps.callback())
         run.train()
-    timed = steps.seconds[1:] or steps.seconds  # the first step allocates; a stock step is too long to repeat
+    timed = (
+        steps.seconds[1:] or steps.seconds
+    )  # the first step allocates; a stock step is too long to repeat
     log = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
-    return {"seconds": round(min(timed), 2), "rows_per_second": round(ROWS / min(timed), 2),
-            "all_seconds": [round(value, 2) for value in steps.seconds],
-            "first_loss": log[0], "peak_memory_gb": subprocesses.peak_memory_gb(), **_floor(rows, model, name)}
+    return {
+        "seconds": round(min(timed), 2),
+        "rows_per_second": round(ROWS / min(timed), 2),
+        "all_seconds": [round(value, 2) for value in steps.seconds],
+        "first_loss": log[0],
+        "peak_memory_gb": subprocesses.peak_memory_gb(),
+        **_floor(rows, model, name),
+    }
 
 
 def _stock(name: str, model: Any, tokenizer: Any, rows: list, folder: Path) -> Any:
@@ -123,15 +160,35 @@ def _stock(name: str, model: Any, tokenizer: Any, rows: list, folder: Path) -> A
     weights, autocast, attention, batch, accumulation, checkpointing = STOCK[name]
     model = model.to(getattr(torch, weights))
     model.set_attn_implementation(attention)
-    labels = [[-100] * row.prompt_length + list(row.tokens[row.prompt_length:]) for row in rows]
+    labels = [[-100] * row.prompt_length + list(row.tokens[row.prompt_length :]) for row in rows]
     arguments = SFTConfig(
-        output_dir=str(folder), max_length=1024, packing=False, max_steps=1, per_device_train_batch_size=batch,
-        gradient_accumulation_steps=accumulation, learning_rate=1e-5, lr_scheduler_type="cosine", warmup_steps=0.1,
-        optim="adamw_torch_fused", bf16=autocast, use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=checkpointing, logging_steps=1, save_strategy="no", report_to="none",
-        dataset_kwargs={"skip_prepare_dataset": True}, disable_tqdm=True)
-    return SFTTrainer(model=model, args=arguments, processing_class=tokenizer, train_dataset=Dataset.from_dict(
-        {"input_ids": [list(row.tokens) for row in rows], "labels": labels}))
+        output_dir=str(folder),
+        max_length=1024,
+        packing=False,
+        max_steps=1,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=1e-5,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.1,
+        optim="adamw_torch_fused",
+        bf16=autocast,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=checkpointing,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        disable_tqdm=True,
+    )
+    return SFTTrainer(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [list(row.tokens) for row in rows], "labels": labels}
+        ),
+    )
 
 
 class _Steps:
@@ -167,19 +224,31 @@ def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
     tree, config = prefix_tree.build(rows), model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
     head = model.get_input_embeddings().weight.numel()
-    pairs = sum(tree_attention.attended_pairs(tree.positions, config.sliding_window if kind.startswith("sliding") else None)
-                for kind in config.layer_types)
-    operations = 6 * ((weights - head) * len(tree.tokens) + head * len(tree.targets)
-                      + 2 * pairs * config.num_attention_heads * config.head_dim)
+    pairs = sum(
+        tree_attention.attended_pairs(
+            tree.positions, config.sliding_window if kind.startswith("sliding") else None
+        )
+        for kind in config.layer_types
+    )
+    operations = 6 * (
+        (weights - head) * len(tree.tokens)
+        + head * len(tree.targets)
+        + 2 * pairs * config.num_attention_heads * config.head_dim
+    )
     kind = torch.bfloat16 if "bf16" in name or name == "guide" else torch.float32
     left = torch.randn(2048, 2048, device=model.device).to(kind)
     rate = 2 * 2048**3 / fastest(lambda: left @ left, times=8)
     block = torch.empty(64 * 2**20, device=model.device)
     bandwidth = 2 * block.nbytes / fastest(lambda: block.add_(1), times=8)
     multiply, move = operations / rate, 7 * 4 * weights / bandwidth
-    return {"gflops_rate": round(rate / 1e9), "gb_per_s": round(bandwidth / 1e9, 1), "tree_tokens": len(tree.tokens),
-            "row_tokens": sum(len(row.tokens) for row in rows), "floor_seconds": round(multiply + move, 2),
-            "floor_multiplications": round(multiply, 2)}
+    return {
+        "gflops_rate": round(rate / 1e9),
+        "gb_per_s": round(bandwidth / 1e9, 1),
+        "tree_tokens": len(tree.tokens),
+        "row_tokens": sum(len(row.tokens) for row in rows),
+        "floor_seconds": round(multiply + move, 2),
+        "floor_multiplications": round(multiply, 2),
+    }
 
 
 if __name__ == "__main__":

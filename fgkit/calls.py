@@ -56,7 +56,7 @@ def parse(text: str, *, end_tag_cut: bool = False) -> list[Call]:
         CallSyntaxError: the text is not a sequence of calls; it says what was expected, what was found and where.
     """
     stop = _STOP.search(text)
-    return _Parser(text[:stop.start()] if stop else text).calls(end_tag_cut)
+    return _Parser(text[: stop.start()] if stop else text).calls(end_tag_cut)
 
 
 class _Parser:
@@ -83,7 +83,9 @@ class _Parser:
 
     def value(self, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise CallSyntaxError(f"expected at most {MAX_DEPTH} nested levels, found more", self.at)
+            raise CallSyntaxError(
+                f"expected at most {MAX_DEPTH} nested levels, found more", self.at
+            )
         if self.text.startswith("{", self.at):
             return self.dict(depth)
         if self.text.startswith("[", self.at):
@@ -130,7 +132,7 @@ class _Parser:
         if half is not None:
             self.at = half.start()
             self.fail("Unicode text without halves of surrogate pairs")
-        text, self.at = self.text[self.at:token.start()], token.end()
+        text, self.at = self.text[self.at : token.start()], token.end()
         return text
 
     def bare(self) -> bool | int | float | None:
@@ -140,7 +142,9 @@ class _Parser:
             return _WORDS[word]
         number = _NUMBER.fullmatch(word)
         if number is None:
-            self.fail("a value: a number, true, false, None, {...}, [...] or a string between two <escape>")
+            self.fail(
+                "a value: a number, true, false, None, {...}, [...] or a string between two <escape>"
+            )
         try:
             found = float(word) if any(number.groups()) else int(word)
         except ValueError:  # Python reads integers of some thousand digits only
@@ -168,5 +172,7 @@ class _Parser:
             self.fail(what or repr(literal))
 
     def fail(self, expected: str) -> NoReturn:
-        rest = self.text[self.at:self.at + 30]
-        raise CallSyntaxError(f"expected {expected}, found {repr(rest) if rest else 'the end of the text'}", self.at)
+        rest = self.text[self.at : self.at + 30]
+        raise CallSyntaxError(
+            f"expected {expected}, found {repr(rest) if rest else 'the end of the text'}", self.at
+        )

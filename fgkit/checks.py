@@ -28,12 +28,23 @@ def table(checks: Iterable[Check]) -> str:
     below = " " * (15 + width)
 
     def lines(start: str, text: str) -> str:
-        return textwrap.fill(text, 110, initial_indent=start, subsequent_indent=below, break_long_words=False,
-                             break_on_hyphens=False) or start.rstrip()
+        return (
+            textwrap.fill(
+                text,
+                110,
+                initial_indent=start,
+                subsequent_indent=below,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or start.rstrip()
+        )
 
     found = []
     for check in checks:
-        found.append(lines(f"{check.number:2}. {check.status:8} {check.name:{width}}  ", check.reason))
+        found.append(
+            lines(f"{check.number:2}. {check.status:8} {check.name:{width}}  ", check.reason)
+        )
         if check.status == "fail" and check.remedy:
             found.append(lines(f"{below}-> ", check.remedy))
     return "\n".join(found)
@@ -47,9 +58,17 @@ def require(checks: Iterable[Check]) -> list[Check]:
     """
     checks = list(checks)
     if not checks:
-        raise CheckFailed("no check was run, so nothing is known to be right. Give the checks something to look at.")
+        raise CheckFailed(
+            "no check was run, so nothing is known to be right. Give the checks something to look at."
+        )
     failed = [check for check in checks if check.status == "fail"]
     if failed:
-        raise CheckFailed("\n".join([f"{len(failed)} of {len(checks)} checks failed:",
-                                     *(f"{c.number}. {c.name}: {c.reason} {c.remedy}".rstrip() for c in failed)]))
+        raise CheckFailed(
+            "\n".join(
+                [
+                    f"{len(failed)} of {len(checks)} checks failed:",
+                    *(f"{c.number}. {c.name}: {c.reason} {c.remedy}".rstrip() for c in failed),
+                ]
+            )
+        )
     return checks

@@ -26,7 +26,9 @@ def write(folder: Path) -> Path:
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != NAME)
     for name in names:
         sync(folder / name)
-    return write_text(folder / NAME, "".join(f"{sha256(folder / name)}  {name}\n" for name in names))
+    return write_text(
+        folder / NAME, "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    )
 
 
 def recorded(path: Path) -> dict[Path, str]:
@@ -56,13 +58,19 @@ def problems(path: Path) -> list[str]:
     except FgkitError as error:
         return [str(error)]
     found = []
-    with bar(total=len(wanted), desc=f"checksums of {path.name}", unit="file", delay=2, leave=False) as shown:
+    with bar(
+        total=len(wanted), desc=f"checksums of {path.name}", unit="file", delay=2, leave=False
+    ) as shown:
         for file, digest in wanted.items():
             try:
                 if sha256(file) != digest:
-                    found.append(f"{file}: has other bytes than were written (its SHA-256 is not the one written down).")
+                    found.append(
+                        f"{file}: has other bytes than were written (its SHA-256 is not the one written down)."
+                    )
             except OSError as error:
-                found.append(f"{file}: cannot be read, but its SHA-256 is written down: {error.strerror}.")
+                found.append(
+                    f"{file}: cannot be read, but its SHA-256 is written down: {error.strerror}."
+                )
             shown.update()
     return found
 
@@ -83,20 +91,26 @@ def require(path: Path) -> None:
 def remedy(path: Path) -> str:
     """What to do about changed bytes."""
     where = path / NAME if path.is_dir() else path.with_name(f"{path.name}.json")
-    return ("Disk or copy may have damaged it: copy or make it again. If you changed it on purpose, "
-            f"{'delete' if path.is_dir() else 'put the new hash into'} {where}.")
+    return (
+        "Disk or copy may have damaged it: copy or make it again. If you changed it on purpose, "
+        f"{'delete' if path.is_dir() else 'put the new hash into'} {where}."
+    )
 
 
 def _of_folder(sums: Path) -> dict[Path, str]:
     try:
         lines = sums.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{sums}: cannot be read: {error}. Delete it, or get the folder again.") from error
+        raise ModelError(
+            f"{sums}: cannot be read: {error}. Delete it, or get the folder again."
+        ) from error
     found = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if not match:
-            raise ModelError(f"{sums}:{number}: found {line[:80]!r}, expected a SHA-256, two blanks and a file name. "
-                             "Delete the file, or get the folder again.")
+            raise ModelError(
+                f"{sums}:{number}: found {line[:80]!r}, expected a SHA-256, two blanks and a file name. "
+                "Delete the file, or get the folder again."
+            )
         found[sums.with_name(match[2])] = match[1]
     return found

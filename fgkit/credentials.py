@@ -23,8 +23,10 @@ _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@", re.IGNOREC
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST = 8  # a variable shorter than this is no token, and hiding it would spoil every text
 _NAME = re.compile(r"token|password|passwd|secret|api_?key|credential", re.IGNORECASE)
-REMEDY = ("Take it out, revoke it at https://huggingface.co/settings/tokens, and give a new one as the environment variable "
-          "HF_TOKEN (in Colab: the key icon on the left).")
+REMEDY = (
+    "Take it out, revoke it at https://huggingface.co/settings/tokens, and give a new one as the environment variable "
+    "HF_TOKEN (in Colab: the key icon on the left)."
+)
 
 
 def kind(text: str) -> str | None:
@@ -50,7 +52,11 @@ def scrub(error: BaseException) -> BaseException:
     """Hide tokens and passwords in an error and in all that led to it, which a notebook shows with it; gives it back."""
     for each in _chain(error):
         each.args = tuple(hidden(part) if isinstance(part, str) else part for part in each.args)
-        for name in ("strerror", "filename", "filename2"):  # what an OSError shows instead of its args
+        for name in (
+            "strerror",
+            "filename",
+            "filename2",
+        ):  # what an OSError shows instead of its args
             if isinstance(part := getattr(each, name, None), str):
                 setattr(each, name, hidden(part))
     return error
@@ -64,11 +70,16 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: with the places and the remedy.
     """
-    found = [f"argument {place}{f' (after {before})' if before.startswith('-') and not kind(before) else ''} holds {what}"
-             for place, (before, argument) in enumerate(zip(["", *arguments], arguments), 1) if (what := kind(argument))]
+    found = [
+        f"argument {place}{f' (after {before})' if before.startswith('-') and not kind(before) else ''} holds {what}"
+        for place, (before, argument) in enumerate(zip(["", *arguments], arguments), 1)
+        if (what := kind(argument))
+    ]
     if found:
-        raise ConfigError(f"{'; '.join(found)}. A command line is seen by everybody on this machine and stays in the "
-                          f"shell's history. {REMEDY}")
+        raise ConfigError(
+            f"{'; '.join(found)}. A command line is seen by everybody on this machine and stays in the "
+            f"shell's history. {REMEDY}"
+        )
 
 
 def refuse_endpoint() -> None:
@@ -80,13 +91,17 @@ def refuse_endpoint() -> None:
     from huggingface_hub import constants
 
     if what := kind(constants.ENDPOINT):
-        raise ConfigError(f"HF_ENDPOINT holds {what}, which errors and logs would show. Set it to the address alone; the "
-                          "token goes into HF_TOKEN.")
+        raise ConfigError(
+            f"HF_ENDPOINT holds {what}, which errors and logs would show. Set it to the address alone; the "
+            "token goes into HF_TOKEN."
+        )
 
 
 def _own() -> list[str]:
     """The tokens of this process's environment, whatever they look like."""
-    return [token for name in _VARIABLES if len(token := os.environ.get(name, "").strip()) >= _SHORTEST]
+    return [
+        token for name in _VARIABLES if len(token := os.environ.get(name, "").strip()) >= _SHORTEST
+    ]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -26,7 +26,10 @@ def default_precision() -> str:
 
     if torch.cuda.is_available():
         return "bf16" if _gpu_has_bf16() else "fp32"
-    found = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    found = (
+        getattr(torch.cpu, name, None)
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
     return "bf16" if any(has() for has in found if has) else "fp32"
 
 
@@ -39,8 +42,10 @@ def require_precision(precision: str) -> None:
     import torch
 
     if precision != "fp32" and torch.cuda.is_available() and not _gpu_has_bf16():
-        raise ConfigError(f"precision is {precision!r}, which {torch.cuda.get_device_name()} does not have. Leave it at "
-                          "None or use 'fp32' (slower; fp16 overflows in this model).")
+        raise ConfigError(
+            f"precision is {precision!r}, which {torch.cuda.get_device_name()} does not have. Leave it at "
+            "None or use 'fp32' (slower; fp16 overflows in this model)."
+        )
 
 
 def main_process() -> bool:

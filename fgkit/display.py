@@ -37,9 +37,17 @@ def show_text(lines: Iterable[str]) -> None:
     if _in_notebook():
         from IPython.display import display
 
-        body = "".join(f'<div style="padding-left: 1.5em; text-indent: -1.5em; overflow-wrap: anywhere">{escape(line)}</div>'
-                       for line in text.splitlines())
-        display({"text/plain": text, "text/html": f'<div style="line-height: 1.45; text-align: left">{body}</div>'}, raw=True)
+        body = "".join(
+            f'<div style="padding-left: 1.5em; text-indent: -1.5em; overflow-wrap: anywhere">{escape(line)}</div>'
+            for line in text.splitlines()
+        )
+        display(
+            {
+                "text/plain": text,
+                "text/html": f'<div style="line-height: 1.45; text-align: left">{body}</div>',
+            },
+            raw=True,
+        )
     else:
         print(text)
 
@@ -51,7 +59,9 @@ def show_picture(path: Path) -> None:
 
         content = path.read_bytes()
         pixels = int.from_bytes(content[16:20], "big")  # a PNG file's first block is its size
-        display(Image(content, format="png", width=round(pixels * 96 / DPI)))  # 96 pixels of a page are an inch
+        display(
+            Image(content, format="png", width=round(pixels * 96 / DPI))
+        )  # 96 pixels of a page are an inch
     else:
         print(f"picture: {path}")
 

@@ -24,7 +24,9 @@ PACKAGE = Path(__file__).parent
 
 # `replacing`'s names, those with further endings that bundle.py and litertlm_archive.py give their bundlers' files, and
 # tflite.py's working folder.
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)*|\.tflite-\w+", re.DOTALL)
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<ending>part|old)(\.\w+)*|\.tflite-\w+", re.DOTALL
+)
 
 
 @contextlib.contextmanager
@@ -39,7 +41,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         FgkitError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    part, aside = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("part", "old"))
+    part, aside = (
+        path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("part", "old")
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _put_in_order(path.parent.glob(f".{glob.escape(path.name)}.*"), of_the_living=False)
@@ -51,8 +55,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
         sync(path.parent)
     except OSError as error:
-        raise FgkitError(f"{path}: cannot be written: {error.strerror or error}. "
-                         "Choose a folder you may write to, with space left.") from error
+        raise FgkitError(
+            f"{path}: cannot be written: {error.strerror or error}. "
+            "Choose a folder you may write to, with space left."
+        ) from error
     finally:
         _put_in_order([aside, part], of_the_living=True)
 
@@ -97,7 +103,9 @@ def read_json(path: str | Path) -> Any:
     except OSError as error:
         raise FgkitError(f"{path}: cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise FgkitError(f"{path}: is not JSON: {error}. Restore the file or make it again.") from error
+        raise FgkitError(
+            f"{path}: is not JSON: {error}. Restore the file or make it again."
+        ) from error
 
 
 def sha256(path: str | Path) -> str:
@@ -121,8 +129,10 @@ def require_space(folder: str | Path, needed_bytes: int, purpose: str) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
-        raise FgkitError(f"{folder}: {needed_bytes / 1e9:.1f} GB are needed for {purpose}, {free / 1e9:.1f} GB are free. "
-                         "Free some space or choose another output folder.")
+        raise FgkitError(
+            f"{folder}: {needed_bytes / 1e9:.1f} GB are needed for {purpose}, {free / 1e9:.1f} GB are free. "
+            "Free some space or choose another output folder."
+        )
 
 
 def cache_dir(*parts: str) -> Path:
@@ -131,13 +141,18 @@ def cache_dir(*parts: str) -> Path:
     Raises:
         FgkitError: it cannot be made.
     """
-    home = os.environ.get("FGKIT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fgkit"
+    home = (
+        os.environ.get("FGKIT_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fgkit"
+    )
     folder = Path(home).expanduser().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FgkitError(f"{folder}: the cache folder cannot be made: {error.strerror or error}. "
-                         "Set FGKIT_CACHE to a folder you may write to.") from error
+        raise FgkitError(
+            f"{folder}: the cache folder cannot be made: {error.strerror or error}. "
+            "Set FGKIT_CACHE to a folder you may write to."
+        ) from error
     return folder
 
 
@@ -152,7 +167,11 @@ def _put_in_order(paths: Iterable[Path], *, of_the_living: bool) -> None:
         found = _TEMPORARY.fullmatch(path.name)
         if not found or not (of_the_living or _is_dead(found["process"])):
             continue
-        if found["ending"] == "old" and os.path.lexists(path) and not os.path.lexists(path.with_name(found["name"])):
+        if (
+            found["ending"] == "old"
+            and os.path.lexists(path)
+            and not os.path.lexists(path.with_name(found["name"]))
+        ):
             os.replace(path, path.with_name(found["name"]))
         else:
             _remove(path)
@@ -179,7 +198,10 @@ def sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks do not know the call
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # some network disks do not know the call
             raise
     finally:
         os.close(handle)

@@ -25,5 +25,7 @@ def notice_text() -> str:
                 return file.read_text(encoding="utf-8")
     except (importlib.metadata.PackageNotFoundError, OSError):
         pass  # reported below, with the place it was looked for
-    raise BundleError(f"{checkout}: missing, and the installed fgkit carries none. A bundle must not be made without "
-                      "the Gemma notice: install fgkit again.")
+    raise BundleError(
+        f"{checkout}: missing, and the installed fgkit carries none. A bundle must not be made without "
+        "the Gemma notice: install fgkit again."
+    )

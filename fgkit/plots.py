@@ -22,7 +22,9 @@ CARD, INK, GRID = "#ffffff", "#222222", "#dddddd"
 DPI = 144
 
 
-def new(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+def new(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Any, Any]:
     """A figure and its axes, both dressed.
 
     Args:

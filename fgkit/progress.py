@@ -22,7 +22,9 @@ from typing import Any
 from fgkit.display import RELAY, unattended
 
 VARIABLE = RELAY
-_panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar("panel", default=None)
+_panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.ContextVar(
+    "panel", default=None
+)
 
 
 def bar(iterable: Any = None, **options: Any) -> Any:
@@ -108,7 +110,9 @@ def relayed() -> Iterator[None]:
 
 
 def _copy(path: Path, done: threading.Event) -> None:
-    decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # half a bar character may be there already
+    decode = codecs.getincrementaldecoder("utf-8")(
+        "replace"
+    ).decode  # half a bar character may be there already
     with open(path, "rb") as handle:
         while True:
             last_look = done.wait(0.3)

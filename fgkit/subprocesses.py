@@ -29,7 +29,9 @@ def end_with_parent() -> None:
 
 def python_path() -> str:
     """`PYTHONPATH` with which a child process imports this very fgkit, installed or not, and what this process could import."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(
+        filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])
+    )
 
 
 def peak_memory_bytes() -> int | None:

@@ -14,7 +14,16 @@ def markdown(rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """
     header, *body = [list(row) for row in rows]
     widths = [max(3, *map(len, column)) for column in zip(header, *body, strict=True)]
-    rule = ["-" * width if place < left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    return "\n".join("| " + " | ".join(cell.ljust(width) if place < left else cell.rjust(width)
-                                       for place, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |"
-                     for row in (header, rule, *body))
+    rule = [
+        "-" * width if place < left else "-" * (width - 1) + ":"
+        for place, width in enumerate(widths)
+    ]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + " |"
+        for row in (header, rule, *body)
+    )

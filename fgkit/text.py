@@ -15,8 +15,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(names), n=1)
     if not close:
         return "."
-    odd = ", ".join(f"{char!r} is U+{ord(char):04X}" for char in dict.fromkeys(name) if char not in close[0]
-                    and not char.isascii() and char.isprintable())
+    odd = ", ".join(
+        f"{char!r} is U+{ord(char):04X}"
+        for char in dict.fromkeys(name)
+        if char not in close[0] and not char.isascii() and char.isprintable()
+    )
     return f"; did you mean {shown(close[0])}?" + (f" ({odd}.)" if odd else "")
 
 
@@ -24,11 +27,16 @@ def shown(item: Any) -> str:
     """A value as error messages show it: short, and never longer to make than to read."""
     if isinstance(item, str):
         return repr(item if len(item) <= 40 else item[:37] + "...")
-    if item is None or isinstance(item, (bool, float)) or isinstance(item, int) and abs(item) < 10**18:
+    if (
+        item is None
+        or isinstance(item, (bool, float))
+        or isinstance(item, int)
+        and abs(item) < 10**18
+    ):
         return repr(item)
     return f"of type {type(item).__name__}"
 
 
 def short(text: str, width: int = 60) -> str:
     """The text, or its beginning and `...` where it is longer than `width` characters."""
-    return text if len(text) <= width else text[:width - 3] + "..."
+    return text if len(text) <= width else text[: width - 3] + "..."

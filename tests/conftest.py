@@ -12,13 +12,25 @@ import pytest
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
-REPORTED = ("torch", "transformers", "trl", "datasets", "litert-torch", "ai-edge-litert", "mediapipe", "litert-lm",
-            "numpy")
+REPORTED = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "litert-torch",
+    "ai-edge-litert",
+    "mediapipe",
+    "litert-lm",
+    "numpy",
+)
 
 
 def pytest_report_header() -> str:
     """One line of versions at the top of every test run."""
-    found = {dist.name.lower().replace("_", "-"): dist.version for dist in importlib.metadata.distributions()}
+    found = {
+        dist.name.lower().replace("_", "-"): dist.version
+        for dist in importlib.metadata.distributions()
+    }
     return "stack: " + ", ".join(f"{name} {found.get(name, 'missing')}" for name in REPORTED)
 
 

@@ -12,10 +12,21 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 
-_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
+_CHANGES = {
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "shutil.rmtree",
+}
 
 
-def crash_points(work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Iterator[int]:
+def crash_points(
+    work: Callable[[], object], prepare: Callable[[], object] = lambda: None
+) -> Iterator[int]:
     """Give 1, 2, ... after the work was killed before its first, second, ... change of the disk, until it got to its end.
 
     Args:
@@ -33,7 +44,9 @@ def crash_points(work: Callable[[], object], prepare: Callable[[], object] = lam
                 os._exit(3)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        assert status in (0, -signal.SIGKILL), f"change {number}: the work failed instead of being killed"
+        assert status in (0, -signal.SIGKILL), (
+            f"change {number}: the work failed instead of being killed"
+        )
         if status == 0:
             assert number > 1, "the work changed nothing on the disk"
             return
@@ -45,7 +58,11 @@ def _kill_before(number: int) -> None:
 
     def hook(event: str, arguments: tuple) -> None:
         nonlocal left
-        writes = event == "open" and len(arguments) > 2 and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        writes = (
+            event == "open"
+            and len(arguments) > 2
+            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
         if writes or event in _CHANGES:
             left -= 1
             if left == 0:

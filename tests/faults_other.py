@@ -19,7 +19,9 @@ from pathlib import Path
 from faults_job import NAME, PATIENCE, STAGES, Job, Result
 
 NO_ROOM = "no checkpoint could be written, which it said; the training ended well"
-FIND_BASE = "import sys\nfrom fgkit.models.base import find_base\nprint(find_base(sys.argv[1]).folder)"
+FIND_BASE = (
+    "import sys\nfrom fgkit.models.base import find_base\nprint(find_base(sys.argv[1]).folder)"
+)
 
 
 def told(said: str, *words: str) -> list[str]:
@@ -31,22 +33,26 @@ def told(said: str, *words: str) -> list[str]:
 
 def last(said: str) -> str:
     """The message, as far as it fits into a table."""
-    lines = said[max(said.rfind("\nfgkit: "), said.rfind("Error: "), 0):].split("\n")
+    lines = said[max(said.rfind("\nfgkit: "), said.rfind("Error: "), 0) :].split("\n")
     return " ".join(line.strip() for line in lines if line.strip())[:200].replace("|", "/")
 
 
 def whole(job: Job) -> list[str]:
     """Files with a final name that are not what an undisturbed run leaves."""
-    return [f"{name} is there, but differs" for name, digest in job.hashes().items() if job.wanted.get(name) != digest]
+    return [
+        f"{name} is there, but differs"
+        for name, digest in job.hashes().items()
+        if job.wanted.get(name) != digest
+    ]
 
 
 def again(job: Job, first: str, last: str = STAGES[-1]) -> list[str]:
     """Do the stages from one to another, which must succeed now; what is wrong with the files up to there."""
-    for stage in STAGES[STAGES.index(first):STAGES.index(last) + 1]:
+    for stage in STAGES[STAGES.index(first) : STAGES.index(last) + 1]:
         code, said = job.step(stage)
         if code:
             return [f"the next {stage}: exit code {code}: {said[-600:]}"]
-    return job.differences(STAGES[:STAGES.index(last) + 1])
+    return job.differences(STAGES[: STAGES.index(last) + 1])
 
 
 def run_again(job: Job, **environment: str) -> list[str]:
@@ -59,7 +65,11 @@ def run_again(job: Job, **environment: str) -> list[str]:
 def mounted(folder: Path, options: str) -> Iterator[None]:
     """A disk in memory, mounted on a folder; PermissionError where this process may not."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise PermissionError(done.stderr.strip())
     try:
@@ -91,8 +101,15 @@ def output_on(job: Job, stage: str, room: int) -> Iterator[None]:
 def disk(job: Job) -> Iterator[Result]:
     """A disk that fills in each stage, with ever more room."""
     for stage, room, seems_empty in (
-            ("finetune", 1000, ""), ("finetune", 100, "1"), ("finetune", 250, "1"), ("finetune", 500, "1"),
-            ("to_tflite", 30, ""), ("to_tflite", 60, "1"), ("to_task", 100, "1"), ("to_task", 300, "1")):
+        ("finetune", 1000, ""),
+        ("finetune", 100, "1"),
+        ("finetune", 250, "1"),
+        ("finetune", 500, "1"),
+        ("to_tflite", 30, ""),
+        ("to_tflite", 60, "1"),
+        ("to_task", 100, "1"),
+        ("to_task", 300, "1"),
+    ):
         try:
             with output_on(job, stage, room):
                 code, said = job.step(stage, FGKIT_TEST_FILLED=seems_empty)
@@ -103,8 +120,11 @@ def disk(job: Job) -> Iterator[Result]:
             yield Result("disk full", f"not tried: {error}", True)
             return
         fitted = NO_ROOM if "no checkpoint could" in said else "it fitted"
-        yield Result(f"disk {'that fills' if seems_empty else 'full'} in {stage}, {room} kB free",
-                     "; ".join(wrong) or (last(said) if code else fitted), not wrong)
+        yield Result(
+            f"disk {'that fills' if seems_empty else 'full'} in {stage}, {room} kB free",
+            "; ".join(wrong) or (last(said) if code else fitted),
+            not wrong,
+        )
 
 
 def read_only(job: Job) -> Iterator[Result]:
@@ -115,7 +135,11 @@ def read_only(job: Job) -> Iterator[Result]:
                 remount(job.output, "ro")
                 wrong = []
                 for code, said in (job.finish(job.run()), job.step(stage)):
-                    wrong += whole(job) + told(said, "Read-only file system") + ([] if code else ["exit code 0"])
+                    wrong += (
+                        whole(job)
+                        + told(said, "Read-only file system")
+                        + ([] if code else ["exit code 0"])
+                    )
                 remount(job.output, "rw")
                 wrong += again(job, stage, stage)
         except PermissionError as error:
@@ -131,8 +155,11 @@ def memory(job: Job) -> Iterator[Result]:
         code, said = job.step("to_tflite", FGKIT_TEST_MEMORY=str(megabytes))
         wrong = whole(job) + (told(said, "lack of memory") if code else [])
         wrong += again(job, "to_tflite", "to_tflite")
-        yield Result(f"conversion with {megabytes} MB of memory", "; ".join(wrong) or (last(said) if code else "it fitted"),
-                     not wrong)
+        yield Result(
+            f"conversion with {megabytes} MB of memory",
+            "; ".join(wrong) or (last(said) if code else "it fitted"),
+            not wrong,
+        )
 
 
 def hub(job: Job) -> Iterator[Result]:
@@ -144,15 +171,35 @@ def hub(job: Job) -> Iterator[Result]:
         server.accept("hf_token")
         command = [*job.finetune(), "--base", "google/tiny"]
         faults: list[tuple[str, Callable[[], object], str]] = [
-            (f"the Hub answers {status}", lambda status=status: setattr(server, "refuse", lambda path: (status, {})), word)
-            for status, word in ((401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "no such model"), (429, "wait"),
-                                 (500, "answered 500"))]
-        faults += [("the Hub breaks off in model.safetensors", lambda: server.cut.add("model.safetensors"), "broke off"),
-                   ("the Hub answers slowly", lambda: setattr(server, "pause", 0.2), ""),
-                   ("nobody listens where the Hub was", lambda: None, "cannot be reached")]
+            (
+                f"the Hub answers {status}",
+                lambda status=status: setattr(server, "refuse", lambda path: (status, {})),
+                word,
+            )
+            for status, word in (
+                (401, "HF_TOKEN"),
+                (403, "HF_TOKEN"),
+                (404, "no such model"),
+                (429, "wait"),
+                (500, "answered 500"),
+            )
+        ]
+        faults += [
+            (
+                "the Hub breaks off in model.safetensors",
+                lambda: server.cut.add("model.safetensors"),
+                "broke off",
+            ),
+            ("the Hub answers slowly", lambda: setattr(server, "pause", 0.2), ""),
+            ("nobody listens where the Hub was", lambda: None, "cannot be reached"),
+        ]
         for number, (name, begin, word) in enumerate(faults):
-            environment = server.environment("hf_token") | {"HF_HOME": str(job.folder / f"hub-{number}")}
-            broken = environment | ({"HF_ENDPOINT": "http://127.0.0.1:9"} if "nobody" in name else {})
+            environment = server.environment("hf_token") | {
+                "HF_HOME": str(job.folder / f"hub-{number}")
+            }
+            broken = environment | (
+                {"HF_ENDPOINT": "http://127.0.0.1:9"} if "nobody" in name else {}
+            )
             job.before("finetune")
             begin()
             if word:
@@ -164,12 +211,21 @@ def hub(job: Job) -> Iterator[Result]:
             wrong += ["the token is shown"] if "hf_token" in said else []
             server.refuse, server.pause = lambda path: None, 0.0
             server.cut.clear()
-            code, found = job.finish([sys.executable, "-c", FIND_BASE, "google/tiny"], **environment)
+            code, found = job.finish(
+                [sys.executable, "-c", FIND_BASE, "google/tiny"], **environment
+            )
             folder = Path(found.strip().splitlines()[-1]) if found.strip() else Path()
-            wrong += [f"{file} differs" for file, content in files.items()
-                      if file != "special_tokens_map.json" and (not (folder / file).is_file()
-                                                                or (folder / file).read_bytes() != content)]
-            yield Result(name, "; ".join(wrong) or (last(said) if word else "it waited and got everything"), not wrong)
+            wrong += [
+                f"{file} differs"
+                for file, content in files.items()
+                if file != "special_tokens_map.json"
+                and (not (folder / file).is_file() or (folder / file).read_bytes() != content)
+            ]
+            yield Result(
+                name,
+                "; ".join(wrong) or (last(said) if word else "it waited and got everything"),
+                not wrong,
+            )
 
 
 def clock(job: Job) -> Iterator[Result]:
@@ -184,8 +240,14 @@ def clock(job: Job) -> Iterator[Result]:
             os.utime(path, (when, when))
     wrong += job.differences()
     code, said = job.finish(job.run())
-    wrong += job.differences() + ([f"the run after it: exit code {code}: {said[-600:]}"] if code else [])
-    yield Result("clock jumps by days at every look, through each stage, then a run", "; ".join(wrong) or "the same files", not wrong)
+    wrong += job.differences() + (
+        [f"the run after it: exit code {code}: {said[-600:]}"] if code else []
+    )
+    yield Result(
+        "clock jumps by days at every look, through each stage, then a run",
+        "; ".join(wrong) or "the same files",
+        not wrong,
+    )
 
 
 def interrupt(job: Job) -> Iterator[Result]:
@@ -209,8 +271,11 @@ def interrupt(job: Job) -> Iterator[Result]:
             wrong += [] if process.returncode else ["it had ended"]
             wrong += again(job, stage)
             wrong += [f"process {pid} is left over" for pid in found if psutil.pid_exists(pid)]
-            yield Result(f"Ctrl-C {'once' if times == 1 else 'twice'} in {stage}",
-                         "; ".join(wrong) or f"exit code {process.returncode}: {last(said)[-90:]}", not wrong)
+            yield Result(
+                f"Ctrl-C {'once' if times == 1 else 'twice'} in {stage}",
+                "; ".join(wrong) or f"exit code {process.returncode}: {last(said)[-90:]}",
+                not wrong,
+            )
 
 
 def temporary(job: Job) -> Iterator[Result]:
@@ -222,33 +287,63 @@ def temporary(job: Job) -> Iterator[Result]:
                 with contextlib.suppress(OSError):
                     (small / "full").write_bytes(b"\0" * (room - 4) * 1024)
                 job.before("finetune")
-                code, said = job.finish(job.run(), TMPDIR=str(small), TMP=str(small), TEMP=str(small))
+                code, said = job.finish(
+                    job.run(), TMPDIR=str(small), TMP=str(small), TEMP=str(small)
+                )
             wrong = whole(job) + (told(said, "space", "temporary") if code else [])
             wrong += run_again(job) if code else job.differences()
-            yield Result(f"temporary folder with {room - 4} of {room} kB used", "; ".join(wrong) or
-                         (last(said) if code else "the same files"), not wrong)
+            yield Result(
+                f"temporary folder with {room - 4} of {room} kB used",
+                "; ".join(wrong) or (last(said) if code else "the same files"),
+                not wrong,
+            )
     except PermissionError as error:
         yield Result("full /tmp", f"not tried: {error}", True)
 
 
 def bits(job: Job) -> Iterator[Result]:
     """One flipped bit in each artifact: named by the next step by hand, made again by `run`."""
-    for name, stage in (("model/model.safetensors", "to_tflite"), ("model/tokenizer.model", "to_task"),
-                        (f"{NAME}_q8_ekv512.tflite", "to_task"), (f"{NAME}.task", ""), (f"{NAME}.litertlm", "")):
+    for name, stage in (
+        ("model/model.safetensors", "to_tflite"),
+        ("model/tokenizer.model", "to_task"),
+        (f"{NAME}_q8_ekv512.tflite", "to_task"),
+        (f"{NAME}.task", ""),
+        (f"{NAME}.litertlm", ""),
+    ):
         job.before(stage or "finetune")
         if not stage:
             subprocess.run(["cp", "-a", str(job.folder / "whole"), str(job.output)], check=True)
         data = bytearray((job.output / name).read_bytes())
         data[-len(data) // 3] ^= 4
         (job.output / name).write_bytes(data)
-        code, said = job.step(stage) if stage else job.finish([
-            sys.executable, "-m", "fgkit", "evaluate", str(job.output / name), "--data", job.parameters["eval_data"],
-            "--tools", job.parameters["tools"]])
-        named = any(word in said for word in ("has other bytes", "is damaged", "sha256 differs")) and Path(name).name in said
+        code, said = (
+            job.step(stage)
+            if stage
+            else job.finish(
+                [
+                    sys.executable,
+                    "-m",
+                    "fgkit",
+                    "evaluate",
+                    str(job.output / name),
+                    "--data",
+                    job.parameters["eval_data"],
+                    "--tools",
+                    job.parameters["tools"],
+                ]
+            )
+        )
+        named = (
+            any(word in said for word in ("has other bytes", "is damaged", "sha256 differs"))
+            and Path(name).name in said
+        )
         wrong = [] if code and named else [f"not named: exit code {code}: {last(said)}"]
         wrong += run_again(job)
-        yield Result(f"a flipped bit in {name}, then {stage or 'evaluate'}", "; ".join(wrong) or
-                     "named; `run` made it again", not wrong)
+        yield Result(
+            f"a flipped bit in {name}, then {stage or 'evaluate'}",
+            "; ".join(wrong) or "named; `run` made it again",
+            not wrong,
+        )
 
 
 def second(job: Job) -> Iterator[Result]:
@@ -266,10 +361,21 @@ def second(job: Job) -> Iterator[Result]:
     wrong += ["the first had ended before the others asked"] if first.poll() is not None else []
     said = first.communicate(timeout=PATIENCE)[0]
     wrong += job.differences() + ([said[-500:]] if first.returncode else [])
-    yield Result("run, finetune and a step by hand in the folder of a run", "; ".join(wrong) or
-                 "all three refused; the first run ended well", not wrong)
+    yield Result(
+        "run, finetune and a step by hand in the folder of a run",
+        "; ".join(wrong) or "all three refused; the first run ended well",
+        not wrong,
+    )
 
 
 FAULTS: dict[str, Callable[[Job], Iterator[Result]]] = {
-    "disk": disk, "read-only": read_only, "memory": memory, "hub": hub, "clock": clock, "interrupt": interrupt,
-    "temporary": temporary, "bits": bits, "second": second}
+    "disk": disk,
+    "read-only": read_only,
+    "memory": memory,
+    "hub": hub,
+    "clock": clock,
+    "interrupt": interrupt,
+    "temporary": temporary,
+    "bits": bits,
+    "second": second,
+}

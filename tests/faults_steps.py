@@ -1,6 +1,6 @@
 """What the cells of one notebook do, without a notebook, for `faults_job`.
 
-    python faults_steps.py to_task '{"output": "run"}'
+python faults_steps.py to_task '{"output": "run"}'
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def cells(name: str, parameters: dict[str, Any]) -> None:
         sys.exit(f"fgkit: {error}")
 
 
-def forked(said: str, folder: str, environment: dict[str, str], name: str, parameters: dict[str, Any]) -> None:
+def forked(
+    said: str, folder: str, environment: dict[str, str], name: str, parameters: dict[str, Any]
+) -> None:
     """The same in a process that was forked for it: what it says goes into a file."""
     with open(said, "wb") as file:
         os.dup2(file.fileno(), 1)

@@ -24,13 +24,85 @@ from fgkit.prompts import CONTROL_TOKENS, completion
 
 SLOW = 0.5  # seconds of this process for one text; the longest have some 100,000 characters
 NAMES = ["f", "a", "_", "x.y-z", "call", "true", "None", "null", "_9", "B", "b"]
-SCALARS = ["0", "-0", "1", "-7", "1.5", "-0.0", "1e5", "1e-05", "1.5e-07", "1E+40", "9" * 25, "5e-324",
-           "true", "false", "None", "null"]
-STRINGS = ["", "x", " ", "\n", "{a:1}", "],", "<", "<escape", "escape>", "\x00", "\u2028", "🎌", "é" * 40, '<|"|>']
-ODD = ["é", "ключ", "1a", "01", "1.", ".5", "1E+400", "-", "--1", "1_0", "٣", "0x1f", "inf", "nan", "True", "none",
-       "\ud800", " ", "9" * 309, "9" * 4300, "9" * 4301, "1" + "0" * 400 + ".0"]
-PARTS = [*CONTROL_TOKENS, *NAMES, *SCALARS, *ODD[:-4], *STRINGS, "call:", "{", "}", "[", "]", ":", ",",
-         "<start_of_image>", "<start_function_call>call:f{", "}<end_function_call>", "a:<escape>", "[[", "]]", "{a:{a:"]
+SCALARS = [
+    "0",
+    "-0",
+    "1",
+    "-7",
+    "1.5",
+    "-0.0",
+    "1e5",
+    "1e-05",
+    "1.5e-07",
+    "1E+40",
+    "9" * 25,
+    "5e-324",
+    "true",
+    "false",
+    "None",
+    "null",
+]
+STRINGS = [
+    "",
+    "x",
+    " ",
+    "\n",
+    "{a:1}",
+    "],",
+    "<",
+    "<escape",
+    "escape>",
+    "\x00",
+    "\u2028",
+    "🎌",
+    "é" * 40,
+    '<|"|>',
+]
+ODD = [
+    "é",
+    "ключ",
+    "1a",
+    "01",
+    "1.",
+    ".5",
+    "1E+400",
+    "-",
+    "--1",
+    "1_0",
+    "٣",
+    "0x1f",
+    "inf",
+    "nan",
+    "True",
+    "none",
+    "\ud800",
+    " ",
+    "9" * 309,
+    "9" * 4300,
+    "9" * 4301,
+    "1" + "0" * 400 + ".0",
+]
+PARTS = [
+    *CONTROL_TOKENS,
+    *NAMES,
+    *SCALARS,
+    *ODD[:-4],
+    *STRINGS,
+    "call:",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "<start_of_image>",
+    "<start_function_call>call:f{",
+    "}<end_function_call>",
+    "a:<escape>",
+    "[[",
+    "]]",
+    "{a:{a:",
+]
 MUTATIONS = ("drop", "double", "swap", "put", "cut", "case", "space")
 
 
@@ -89,20 +161,30 @@ class Source:
             return self.bomb()
         if kind < 30:
             return "".join(self.of(PARTS) for _ in range(self.pick(16)))
-        text = self.of(["", "", "Sure. ", "\n"]) + "".join(self.call() for _ in range(1 + self.pick(3)))
+        text = self.of(["", "", "Sure. ", "\n"]) + "".join(
+            self.call() for _ in range(1 + self.pick(3))
+        )
         for _ in range(max(0, self.pick(5) - 1)):
             text = self.damaged(text)
         return text + self.of(["", "<start_function_response>", "<end_of_turn>", "<eos>", " "])
 
     def of(self, options):
         """One of the options, or now and then something that belongs nowhere."""
-        return options[self.pick(len(options))] if options is MUTATIONS or self.pick(60) else ODD[self.pick(len(ODD))]
+        return (
+            options[self.pick(len(options))]
+            if options is MUTATIONS or self.pick(60)
+            else ODD[self.pick(len(ODD))]
+        )
 
     def call(self) -> str:
         return f"<start_function_call>call:{self.of(NAMES)}{self.dict(0)}<end_function_call>"
 
     def dict(self, depth: int) -> str:
-        return "{" + ",".join(f"{self.of(NAMES)}:{self.value(depth + 1)}" for _ in range(self.pick(4))) + "}"
+        return (
+            "{"
+            + ",".join(f"{self.of(NAMES)}:{self.value(depth + 1)}" for _ in range(self.pick(4)))
+            + "}"
+        )
 
     def value(self, depth: int) -> str:
         kind = self.pick(6 if depth < 5 else 4)
@@ -136,9 +218,14 @@ class Source:
         opening, closing = [("[", "]"), ("{a:", "}"), ("[{a:", "}]"), ("{a:[", "")][self.pick(4)]
         inside = self.of(["1", "", "<escape>", "9" * size, "<" * size, "a:" * size, ",1" * size])
         body = opening * size + inside + closing * size
-        return self.of([f"<start_function_call>call:f{{a:{body}}}<end_function_call>", body,
-                        f"<start_function_call>call:f{{}}<end_function_call>" * size,
-                        f"<start_function_call>call:f{{{','.join(f'k{i}:1' for i in range(size))}}}<end_function_call>"])
+        return self.of(
+            [
+                f"<start_function_call>call:f{{a:{body}}}<end_function_call>",
+                body,
+                f"<start_function_call>call:f{{}}<end_function_call>" * size,
+                f"<start_function_call>call:f{{{','.join(f'k{i}:1' for i in range(size))}}}<end_function_call>",
+            ]
+        )
 
 
 def run(count: int, seed: int) -> Counter:
@@ -170,22 +257,30 @@ def run_guided(count: int, seed: int) -> None:
         check(Source(lambda n: provider.ConsumeIntInRange(0, n - 1)).text())
         check(data.decode("utf-8", "surrogateescape"))
 
-    atheris.Setup([sys.argv[0], f"-runs={count}", f"-seed={seed}", "-max_len=400", "-len_control=0"], one)
+    atheris.Setup(
+        [sys.argv[0], f"-runs={count}", f"-seed={seed}", "-max_len=400", "-len_control=0"], one
+    )
     atheris.Fuzz()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1_000_000, help="texts to try (default: a million)")
+    parser.add_argument(
+        "--count", type=int, default=1_000_000, help="texts to try (default: a million)"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--atheris", action="store_true", help="let atheris choose, by the code reached")
+    parser.add_argument(
+        "--atheris", action="store_true", help="let atheris choose, by the code reached"
+    )
     options = parser.parse_args()
     start = time.perf_counter()
     if options.atheris:
         return run_guided(options.count, options.seed)
     outcomes = run(options.count, options.seed)
-    print(f"{options.count:,} texts, seed {options.seed}: {time.perf_counter() - start:.0f} s; " + ", ".join(
-        f"{name} {number:,}" for name, number in outcomes.most_common()))
+    print(
+        f"{options.count:,} texts, seed {options.seed}: {time.perf_counter() - start:.0f} s; "
+        + ", ".join(f"{name} {number:,}" for name, number in outcomes.most_common())
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LARGE = (".safetensors", ".task", ".litertlm", ".model", ".bin", ".tflite")  # kept in large-file storage, as any file over
+LARGE = (
+    ".safetensors",
+    ".task",
+    ".litertlm",
+    ".model",
+    ".bin",
+    ".tflite",
+)  # kept in large-file storage, as any file over
 LARGE_BYTES = 1 << 20  # this many bytes
 
 
@@ -59,7 +66,9 @@ class Hub(http.server.ThreadingHTTPServer):
         files: of a first, public repository under any name, for tests that only download.
     """
 
-    request_queue_size = 64  # the client connects eight times at once, and a full queue costs a second
+    request_queue_size = (
+        64  # the client connects eight times at once, and a full queue costs a second
+    )
     daemon_threads = True
 
     def __init__(self, files: dict[str, bytes] | None = None):
@@ -83,11 +92,23 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def environment(self, token: str | None = None) -> dict[str, str]:
         """Variables that lead a process's huggingface_hub here and nowhere else."""
-        return {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "HF_HUB_OFFLINE": "0",
-                "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"} | ({"HF_TOKEN": token} if token else {})
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "NO_PROXY": "*",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
+        } | ({"HF_TOKEN": token} if token else {})
 
-    def accept(self, token: str, *, name: str = "ada", role: str = "write", orgs: dict[str, str] | None = None,
-               scoped: dict[str, list[str]] | None = None) -> None:
+    def accept(
+        self,
+        token: str,
+        *,
+        name: str = "ada",
+        role: str = "write",
+        orgs: dict[str, str] | None = None,
+        scoped: dict[str, list[str]] | None = None,
+    ) -> None:
         """Know a token.
 
         Args:
@@ -99,14 +120,41 @@ class Hub(http.server.ThreadingHTTPServer):
         """
         access: dict[str, Any] = {"displayName": "a test's", "role": role}
         if role == "fineGrained":
-            access["fineGrained"] = {"canReadGatedRepos": False, "global": ["discussion.write"], "scoped": [
-                {"entity": {"_id": "0", "type": "model" if "/" in each else "org" if each in (orgs or {}) else "user",
-                            "name": each}, "permissions": permissions} for each, permissions in (scoped or {}).items()]}
-        self.users[token] = {"type": "user", "id": "0", "name": name, "fullname": name.title(), "email": f"{name}@example",
-                             "orgs": [{"type": "org", "name": org, "roleInOrg": held} for org, held in (orgs or {}).items()],
-                             "auth": {"type": "access_token", "accessToken": access}}
+            access["fineGrained"] = {
+                "canReadGatedRepos": False,
+                "global": ["discussion.write"],
+                "scoped": [
+                    {
+                        "entity": {
+                            "_id": "0",
+                            "type": "model"
+                            if "/" in each
+                            else "org"
+                            if each in (orgs or {})
+                            else "user",
+                            "name": each,
+                        },
+                        "permissions": permissions,
+                    }
+                    for each, permissions in (scoped or {}).items()
+                ],
+            }
+        self.users[token] = {
+            "type": "user",
+            "id": "0",
+            "name": name,
+            "fullname": name.title(),
+            "email": f"{name}@example",
+            "orgs": [
+                {"type": "org", "name": org, "roleInOrg": held}
+                for org, held in (orgs or {}).items()
+            ],
+            "auth": {"type": "access_token", "accessToken": access},
+        }
 
-    def add(self, name: str, files: dict[str, bytes] | None = None, *, private: bool = False) -> Repo:
+    def add(
+        self, name: str, files: dict[str, bytes] | None = None, *, private: bool = False
+    ) -> Repo:
         """Have a repository."""
         self.repos[name] = Repo(dict(files or {}), private)
         return self.repos[name]
@@ -118,12 +166,17 @@ class Hub(http.server.ThreadingHTTPServer):
     def may_write(self, token: str, name: str) -> bool:
         """Whether the Hub would let this token write to this repository."""
         user, owner = self.users.get(token), name.partition("/")[0]
-        if user is None or owner not in (user["name"], *(org["name"] for org in user["orgs"] if org["roleInOrg"] != "read")):
+        if user is None or owner not in (
+            user["name"],
+            *(org["name"] for org in user["orgs"] if org["roleInOrg"] != "read"),
+        ):
             return False
         access = user["auth"]["accessToken"]
         scopes = access.get("fineGrained", {}).get("scoped", [])
-        return access["role"] == "write" or any("repo.write" in scope["permissions"] and
-                                                scope["entity"]["name"] in (owner, name) for scope in scopes)
+        return access["role"] == "write" or any(
+            "repo.write" in scope["permissions"] and scope["entity"]["name"] in (owner, name)
+            for scope in scopes
+        )
 
     def wait(self) -> None:
         """Be as slow as asked; `time.sleep` may be patched by the test."""
@@ -132,7 +185,9 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def start(self) -> Hub:
         """Serve from a thread of its own."""
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def stop(self) -> None:
@@ -173,10 +228,15 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             self._create(token, json.loads(body))
         elif path == "/api/validate-yaml":
             errors = _card_errors(json.loads(body)["content"])
-            self._json({"errors": [{"message": error} for error in errors], "warnings": []}, 400 if errors else 200)
+            self._json(
+                {"errors": [{"message": error} for error in errors], "warnings": []},
+                400 if errors else 200,
+            )
         elif found := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
             self._keep(found[1], body)
-        elif found := re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+?)(?:\.git)?(?:/(info/lfs|[a-z-]+)(?:/(.*))?)?", path):
+        elif found := re.fullmatch(
+            r"/(?:api/models/)?([^/]+/[^/]+?)(?:\.git)?(?:/(info/lfs|[a-z-]+)(?:/(.*))?)?", path
+        ):
             self._in_repo(token, found[1], found[2], found[3] or "", body)
         else:
             self._error(404, {})
@@ -206,34 +266,68 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         owner = asked.get("organization") or self.server.users.get(token, {}).get("name")
         name = f"{owner}/{asked['name']}"
         if not self.server.may_write(token, name):
-            self._error(403, {"X-Error-Message": "You don't have the rights to create a model under the namespace"})
+            self._error(
+                403,
+                {
+                    "X-Error-Message": "You don't have the rights to create a model under the namespace"
+                },
+            )
         elif name in self.server.repos:
             self._error(409, {"X-Error-Message": "You already created this model repo"})
         else:
-            self.server.add(name, private=asked.get("visibility") == "private" or bool(asked.get("private")))
+            self.server.add(
+                name, private=asked.get("visibility") == "private" or bool(asked.get("private"))
+            )
             self._json({"url": f"{self.server.url}/{name}"})
 
     def _in_repo(self, token: str, name: str, verb: str | None, rest: str, body: bytes) -> None:
         repo = self.server.repo(name)
         if repo is None or repo.private and not self._may_read(token, name):
-            self._error(404 if token in self.server.users else 401, {"X-Error-Code": "RepoNotFound"})
+            self._error(
+                404 if token in self.server.users else 401, {"X-Error-Code": "RepoNotFound"}
+            )
         elif verb in ("preupload", "commit", "info/lfs") and not self.server.may_write(token, name):
             self._error(403, {"X-Error-Message": "Forbidden: pass a token with write access"})
         elif verb in (None, "revision"):
-            self._json({"id": name, "modelId": name, "sha": repo.sha, "private": repo.private, "tags": [],
-                        "siblings": [{"rfilename": path} for path in repo.files]})
+            self._json(
+                {
+                    "id": name,
+                    "modelId": name,
+                    "sha": repo.sha,
+                    "private": repo.private,
+                    "tags": [],
+                    "siblings": [{"rfilename": path} for path in repo.files],
+                }
+            )
         elif verb == "tree":
-            self._json([{"type": "file", "path": path, "size": len(content), "oid": _git_hash(content)}
-                        | ({"lfs": {"oid": _sha256(content), "size": len(content), "pointerSize": 130}}
-                           if _is_large(path, len(content)) else {}) for path, content in repo.files.items()])
+            self._json(
+                [
+                    {"type": "file", "path": path, "size": len(content), "oid": _git_hash(content)}
+                    | (
+                        {"lfs": {"oid": _sha256(content), "size": len(content), "pointerSize": 130}}
+                        if _is_large(path, len(content))
+                        else {}
+                    )
+                    for path, content in repo.files.items()
+                ]
+            )
         elif verb == "resolve":
             self._resolve(repo, rest.partition("/")[2])
         elif verb == "preupload":
-            self._json({"files": [self._mode(repo, one["path"], one["size"]) for one in json.loads(body)["files"]]})
+            self._json(
+                {
+                    "files": [
+                        self._mode(repo, one["path"], one["size"])
+                        for one in json.loads(body)["files"]
+                    ]
+                }
+            )
         elif verb == "info/lfs":
             self._batch(json.loads(body)["objects"])
         elif verb == "commit":
-            self._commit(name, repo, [json.loads(line) for line in body.splitlines() if line.strip()])
+            self._commit(
+                name, repo, [json.loads(line) for line in body.splitlines() if line.strip()]
+            )
         else:
             self._error(404, {})
 
@@ -244,11 +338,26 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     def _mode(self, repo: Repo, path: str, size: int) -> dict[str, Any]:
         large, there = _is_large(path, size), repo.files.get(path)
         known = {} if there is None else {"oid": _sha256(there) if large else _git_hash(there)}
-        return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, **known}
+        return {
+            "path": path,
+            "uploadMode": "lfs" if large else "regular",
+            "shouldIgnore": False,
+            **known,
+        }
 
     def _batch(self, wanted: list[dict[str, Any]]) -> None:
-        self._json({"transfer": "basic", "objects": [one if one["oid"] in self.server.objects else one | {
-            "actions": {"upload": {"href": f"{self.server.url}/lfs/{one['oid']}"}}} for one in wanted]})
+        self._json(
+            {
+                "transfer": "basic",
+                "objects": [
+                    one
+                    if one["oid"] in self.server.objects
+                    else one
+                    | {"actions": {"upload": {"href": f"{self.server.url}/lfs/{one['oid']}"}}}
+                    for one in wanted
+                ],
+            }
+        )
 
     def _keep(self, oid: str, content: bytes) -> None:
         if _sha256(content) != oid:
@@ -265,16 +374,25 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             if line["key"] == "lfsFile" and value["oid"] not in self.server.objects:
                 self._error(400, {"X-Error-Message": f"{value['path']} was never uploaded"})
                 return
-            changed[value["path"]] = {"lfsFile": lambda: self.server.objects[value["oid"]], "deletedFile": lambda: None,
-                                      "file": lambda: base64.b64decode(value["content"])}[line["key"]]()
+            changed[value["path"]] = {
+                "lfsFile": lambda: self.server.objects[value["oid"]],
+                "deletedFile": lambda: None,
+                "file": lambda: base64.b64decode(value["content"]),
+            }[line["key"]]()
         for path, content in changed.items():
             repo.files.pop(path, None)
             if content is not None:
                 repo.files[path] = content
         commit = hashlib.sha1(f"{name} {len(repo.commits)}".encode()).hexdigest()
         repo.commits.append((commit, lines[0]["value"]["summary"], list(changed)))
-        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.server.url}/{name}/commit/{commit}",
-                    "hookOutput": ""})
+        self._json(
+            {
+                "success": True,
+                "commitOid": commit,
+                "commitUrl": f"{self.server.url}/{name}/commit/{commit}",
+                "hookOutput": "",
+            }
+        )
 
     def _resolve(self, repo: Repo, path: str) -> None:
         content = repo.files.get(path)
@@ -297,9 +415,15 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         if self.server.echo:
             text += f" (request had Authorization: {self.headers.get('Authorization')})"
             headers = headers | {"X-Error-Message": text}
-        self._send(status, json.dumps({"error": text}).encode(), {"Content-Type": "application/json"} | headers)
+        self._send(
+            status,
+            json.dumps({"error": text}).encode(),
+            {"Content-Type": "application/json"} | headers,
+        )
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False
+    ) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -310,7 +434,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         for place in range(0, end, self.server.chunk):
             if place:
                 self.server.wait()
-            self.wfile.write(body[place:min(end, place + self.server.chunk)])
+            self.wfile.write(body[place : min(end, place + self.server.chunk)])
 
     def log_message(self, *args: object) -> None:
         pass
@@ -321,7 +445,9 @@ def point_at(monkeypatch: Any, url: str) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("NO_PROXY", "*")
 
@@ -368,10 +494,26 @@ def _card_errors(text: str) -> list[str]:
         data = yaml.safe_load(found[1])
     except yaml.YAMLError as error:
         return [f"no YAML: {error}"]
-    kinds = {"license": str, "license_link": str, "language": (str, list), "tags": list, "base_model": (str, list),
-             "library_name": str, "pipeline_tag": str, "model-index": list}
-    errors = [f"{key} is {data[key]!r}" for key, kind in kinds.items() if key in data and not isinstance(data[key], kind)]
+    kinds = {
+        "license": str,
+        "license_link": str,
+        "language": (str, list),
+        "tags": list,
+        "base_model": (str, list),
+        "library_name": str,
+        "pipeline_tag": str,
+        "model-index": list,
+    }
+    errors = [
+        f"{key} is {data[key]!r}"
+        for key, kind in kinds.items()
+        if key in data and not isinstance(data[key], kind)
+    ]
     for model in data.get("model-index") or []:
         for result in model["results"]:
-            errors += [f"{result} has no {key}" for key in ("task", "dataset", "metrics") if key not in result]
+            errors += [
+                f"{result} has no {key}"
+                for key in ("task", "dataset", "metrics")
+                if key not in result
+            ]
     return errors + ([] if "license" in data else ["no license"])

@@ -25,10 +25,24 @@ def perfect() -> list[str]:
     return [answer(*record.calls) for record in RECORDS]
 
 
-calls = st.lists(st.builds(Call, st.sampled_from("fgh"), st.dictionaries(
-    st.sampled_from("abc"), st.one_of(st.integers(0, 2), st.booleans(), st.sampled_from(["0", "1"])), max_size=2)),
-    max_size=3)
-answers = st.one_of(calls.map(lambda some: answer(*some) if some else "Any text."), st.just(UNPARSED))
+calls = st.lists(
+    st.builds(
+        Call,
+        st.sampled_from("fgh"),
+        st.dictionaries(
+            st.sampled_from("abc"),
+            st.one_of(st.integers(0, 2), st.booleans(), st.sampled_from(["0", "1"])),
+            max_size=2,
+        ),
+    ),
+    max_size=3,
+)
+answers = st.one_of(
+    calls.map(lambda some: answer(*some) if some else "Any text."), st.just(UNPARSED)
+)
 asked = st.lists(st.tuples(calls, answers), min_size=1, max_size=8).map(
-    lambda pairs: ([request(line, f"text {line // 2}", some) for line, (some, _) in enumerate(pairs)],
-                   [text for _, text in pairs]))
+    lambda pairs: (
+        [request(line, f"text {line // 2}", some) for line, (some, _) in enumerate(pairs)],
+        [text for _, text in pairs],
+    )
+)

@@ -19,8 +19,8 @@ def separate_loss(model: Any, rows: list[Row]) -> Any:
 
     total = torch.zeros((), dtype=torch.float64)
     for row in rows:
-        logits = model(input_ids=torch.tensor([row.tokens[:-1]])).logits[0, row.prompt_length - 1:]
-        answer = torch.tensor(row.tokens[row.prompt_length:])
+        logits = model(input_ids=torch.tensor([row.tokens[:-1]])).logits[0, row.prompt_length - 1 :]
+        answer = torch.tensor(row.tokens[row.prompt_length :])
         total = total + torch.nn.functional.cross_entropy(logits.double(), answer, reduction="sum")
     return total
 

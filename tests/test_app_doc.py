@@ -32,7 +32,11 @@ def test_the_code_parses(language):
 def test_the_files_are_those_that_are_written(tmp_path):
     paths = codegen.make(codegen.read_source(ROOT / "data" / "tools.py"), tmp_path)
     written = {str(path.relative_to(tmp_path)) for path in paths}
-    named = {name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall(r"`([^` ]+\.\w+)`",
-             line.split("|")[1])}
+    named = {
+        name
+        for line in PAGE.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([^` ]+\.\w+)`", line.split("|")[1])
+    }
     named |= {"dart/test/golden.json", "kotlin/src/test/resources/golden.json"}
     assert named - {"src/test/resources/golden.json"} == written

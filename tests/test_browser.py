@@ -15,8 +15,13 @@ import tiny_conversion
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-    pytest.mark.skipif(lab.CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)")]
+    pytest.mark.skipif(
+        importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
+    ),
+    pytest.mark.skipif(
+        lab.CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)"
+    ),
+]
 NAMES = ("finetune", "to_tflite", "to_task")
 
 
@@ -35,8 +40,14 @@ def where(folder) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(folder, where):
-    with lab.running(folder, startup=tiny_conversion.KERNEL, environment={
-            "OMP_NUM_THREADS": "1", "FGKIT_CACHE": str(folder / "cache")}) as address, lab.browser() as page:
+    with (
+        lab.running(
+            folder,
+            startup=tiny_conversion.KERNEL,
+            environment={"OMP_NUM_THREADS": "1", "FGKIT_CACHE": str(folder / "cache")},
+        ) as address,
+        lab.browser() as page,
+    ):
         page.address = address
         yield page
 
@@ -57,24 +68,33 @@ def test_finetune_by_hand(page, folder, where):
     lab.open_notebook(page, page.address, "finetune.ipynb")
     lab.set_parameters(page, where | tiny_conversion.TRAINING)
     finished(page, 300)
-    shutil.copytree(folder / "run", folder / "done")  # for the next notebook: what Stop leaves below is not trained enough
+    shutil.copytree(
+        folder / "run", folder / "done"
+    )  # for the next notebook: what Stop leaves below is not trained enough
     explorer, training, results, playground = page.locator(".fgkit-panel").all()
 
     # The explorer: filter, then the three views
     note = explorer.locator(".fgkit-note").first
     assert note.inner_text() == "36 of 36 rows"
     lab.choose(explorer, "tool", "pong")
-    page.wait_for_function("document.querySelector('.fgkit-panel .fgkit-note').innerText == '12 of 36 rows'")
+    page.wait_for_function(
+        "document.querySelector('.fgkit-panel .fgkit-note').innerText == '12 of 36 rows'"
+    )
     explorer.locator("input[type=text]").fill("hush c")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('.fgkit-panel .fgkit-note').innerText == '1 of 36 rows'")
+    page.wait_for_function(
+        "document.querySelector('.fgkit-panel .fgkit-note').innerText == '1 of 36 rows'"
+    )
     explorer.locator("button", has_text="prompt").click()
     explorer.locator(".fgkit-trained .fgkit-start", has_text="<start_function_call>").wait_for()
     assert explorer.locator(".fgkit-trained").inner_text() == (
-        "<start_function_call>call:pong{}<end_function_call><start_function_response>")
+        "<start_function_call>call:pong{}<end_function_call><start_function_response>"
+    )
     explorer.locator("button", has_text="tokens").click()
     explorer.locator(".fgkit-token.fgkit-trained").first.wait_for()
-    assert "".join(explorer.locator(".fgkit-token.fgkit-trained").all_inner_texts()).startswith("<start_function_call>call:")
+    assert "".join(explorer.locator(".fgkit-token.fgkit-trained").all_inner_texts()).startswith(
+        "<start_function_call>call:"
+    )
 
     keep(explorer, "explorer")
 
@@ -117,7 +137,10 @@ def test_finetune_by_hand(page, folder, where):
     playground.locator("input[type=text]").fill("ring <b id=evil>now</b>")
     playground.locator("button", has_text="Ask").click()
     playground.locator(".fgkit-good, .fgkit-bad").first.wait_for()
-    assert "call: " in playground.inner_text() and " s" in playground.locator(".fgkit-who").inner_text()
+    assert (
+        "call: " in playground.inner_text()
+        and " s" in playground.locator(".fgkit-who").inner_text()
+    )
     playground.locator("input[type=text]").fill("ring <end_of_turn>")
     playground.locator("button", has_text="Ask").click()
     playground.locator(".fgkit-bad", has_text="<end_of_turn>").wait_for()
@@ -133,12 +156,24 @@ def test_to_tflite_by_hand(page, folder, where):
 
 def test_to_task_by_hand(page, folder, where):
     lab.open_notebook(page, page.address, "to_task.ipynb")
-    lab.set_parameters(page, where | {"output": "done", "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0})
+    lab.set_parameters(
+        page,
+        where | {"output": "done", "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0},
+    )
     finished(page, 300)
     results, playground = page.locator(".fgkit-panel").all()
-    assert [text for text in results.locator("th").all_inner_texts() if text] == ["base", "tuned", "task", "litertlm"]
+    assert [text for text in results.locator("th").all_inner_texts() if text] == [
+        "base",
+        "tuned",
+        "task",
+        "litertlm",
+    ]
     playground.locator("button", has_text="Ask").click()
     playground.locator(".fgkit-column").nth(1).locator(".fgkit-good, .fgkit-bad").wait_for()
-    assert playground.locator(".fgkit-who").all_inner_texts()[1].startswith("functiongemma-flutter.task")
+    assert (
+        playground.locator(".fgkit-who")
+        .all_inner_texts()[1]
+        .startswith("functiongemma-flutter.task")
+    )
     assert playground.inner_text().count("call: ") == 2
     keep(playground, "playground")

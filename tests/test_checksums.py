@@ -29,9 +29,16 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs coreutils")
 def test_sha256sum_agrees(folder: Path) -> None:
-    subprocess.run(["sha256sum", "--check", "--strict", checksums.NAME], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", checksums.NAME],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     ours = checksums.recorded(folder)
-    theirs = subprocess.run(["sha256sum", *NAMES], cwd=folder, check=True, capture_output=True, text=True).stdout
+    theirs = subprocess.run(
+        ["sha256sum", *NAMES], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
     (folder / checksums.NAME).write_text(theirs, encoding="utf-8")
     assert checksums.recorded(folder) == ours and set(ours) == {folder / name for name in NAMES}
 
@@ -51,7 +58,9 @@ def test_one_flipped_bit_names_its_file_and_no_other(folder: Path, name: str) ->
     (folder / name).write_bytes(data)
     (found,) = checksums.problems(folder)
     assert found.startswith(f"{folder / name}: has other bytes than were written")
-    with pytest.raises(ModelError, match="copy or make it again. If you changed it on purpose, delete .*SHA256SUMS"):
+    with pytest.raises(
+        ModelError, match="copy or make it again. If you changed it on purpose, delete .*SHA256SUMS"
+    ):
         checksums.require(folder)
 
 
@@ -60,11 +69,23 @@ def test_every_problem_is_named_at_once(folder: Path) -> None:
     (folder / NAMES[1]).write_text("x")
     with pytest.raises(ModelError) as caught:
         checksums.require(folder)
-    assert "model.safetensors: cannot be read" in str(caught.value) and "tokenizer.model: has other" in str(caught.value)
+    assert "model.safetensors: cannot be read" in str(
+        caught.value
+    ) and "tokenizer.model: has other" in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["", "x  a", "0" * 63 + "  a", "0" * 64 + "  ../../etc/passwd", "0" * 64 + "  ",
-                                  "0" * 64 + "  a\\b", "\ufeff" + "0" * 64 + "  a"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "x  a",
+        "0" * 63 + "  a",
+        "0" * 64 + "  ../../etc/passwd",
+        "0" * 64 + "  ",
+        "0" * 64 + "  a\\b",
+        "\ufeff" + "0" * 64 + "  a",
+    ],
+)
 def test_a_record_that_is_no_record_is_one_message(folder: Path, line: str) -> None:
     (folder / checksums.NAME).write_text(f"{line}\n", encoding="utf-8")
     with pytest.raises(ModelError, match=r"SHA256SUMS:1: found .*, expected a SHA-256"):
@@ -82,7 +103,10 @@ def test_a_file_is_compared_with_the_json_beside_it(tmp_path: Path) -> None:
     files.write_json(f"{path}.json", {"sha256": files.sha256(path)})
     checksums.require(path)
     path.write_text("netwerk")
-    with pytest.raises(BundleError, match=r"a\.tflite: has other bytes .*\n.*put the new hash into .*a\.tflite\.json"):
+    with pytest.raises(
+        BundleError,
+        match=r"a\.tflite: has other bytes .*\n.*put the new hash into .*a\.tflite\.json",
+    ):
         checksums.require(path)
     for odd in ("[]", "{}", '{"sha256": 1}'):
         Path(f"{path}.json").write_text(odd)
@@ -92,10 +116,14 @@ def test_a_file_is_compared_with_the_json_beside_it(tmp_path: Path) -> None:
         checksums.require(path)
 
 
-def test_a_base_with_a_flipped_bit_is_refused_before_anything_is_trained_from_it(tmp_path: Path) -> None:
+def test_a_base_with_a_flipped_bit_is_refused_before_anything_is_trained_from_it(
+    tmp_path: Path,
+) -> None:
     for name in base_model._FILES:
         (tmp_path / name).write_text("{}")
-    header = b'{"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}'
+    header = (
+        b'{"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}'
+    )
     whole = len(header).to_bytes(8, "little") + header + bytes(8)
     (tmp_path / "model.safetensors").write_bytes(whole)
     checksums.write(tmp_path)

@@ -30,10 +30,20 @@ FREEZE = Path(__file__).with_name("colab_2026_08.txt")
 pytestmark = pytest.mark.slow
 
 
-def pip(*arguments: object, python: Path | str = sys.executable, path: Path | None = None, timeout: int = 600) -> str:
+def pip(
+    *arguments: object,
+    python: Path | str = sys.executable,
+    path: Path | None = None,
+    timeout: int = 600,
+) -> str:
     """Run a Python's pip, or the one in `path`."""
-    done = subprocess.run([str(python), "-m", "pip", *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-                          env=os.environ | ({"PYTHONPATH": str(path)} if path else {}))
+    done = subprocess.run(
+        [str(python), "-m", "pip", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | ({"PYTHONPATH": str(path)} if path else {}),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -47,8 +57,13 @@ def stub_of_torch(folder: Path, version: str) -> None:
     """A wheel that stands for torch, so that no CUDA libraries are looked at."""
     info = f"torch-{version}.dist-info"
     with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         wheel.writestr(f"{info}/RECORD", "")
 
 
@@ -58,16 +73,37 @@ def test_every_requirements_file_resolves_to_wheels(tmp_path):
     stub_of_torch(tmp_path, f"{pinned}+stub")
     colab = sorted((ROOT / "requirements").glob("colab-*.txt"))
     assert len(colab) == 3
-    pip("install", "--quiet", "--target", tmp_path / "pip", "pip>=25.1")  # before that a dry run downloads every wheel
+    pip(
+        "install", "--quiet", "--target", tmp_path / "pip", "pip>=25.1"
+    )  # before that a dry run downloads every wheel
 
     def resolve(version: str, files: list[Path]) -> list[str]:
         report = tmp_path / f"{version}-{len(files)}.json"
-        pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", report, "--target", tmp_path / "none",
-            "--python-version", version, "--only-binary=:all:", "--find-links", tmp_path, "torch==" + pinned + "+stub",
-            *(part for file in files for part in ("-r", file)), path=tmp_path / "pip")
+        pip(
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--quiet",
+            "--report",
+            report,
+            "--target",
+            tmp_path / "none",
+            "--python-version",
+            version,
+            "--only-binary=:all:",
+            "--find-links",
+            tmp_path,
+            "torch==" + pinned + "+stub",
+            *(part for file in files for part in ("-r", file)),
+            path=tmp_path / "pip",
+        )
         return [item["download_info"]["url"] for item in json.loads(report.read_text())["install"]]
 
-    asked = [(version, files) for version in ("3.11", "3.12", "3.13") for files in ([ROOT / "requirements/test.txt"], colab)]
+    asked = [
+        (version, files)
+        for version in ("3.11", "3.12", "3.13")
+        for files in ([ROOT / "requirements/test.txt"], colab)
+    ]
     with ThreadPoolExecutor(len(asked)) as pool:  # each waits for the index
         for urls in pool.map(resolve, *zip(*asked)):
             assert len(urls) > 20 and all(url.endswith(".whl") for url in urls)
@@ -76,7 +112,9 @@ def test_every_requirements_file_resolves_to_wheels(tmp_path):
 def install_as(name: str, folder: Path, python: Path) -> None:
     """Do what the `%pip` lines of a notebook's install cell do, with fgkit from its wheel in `folder`."""
     cells = read_json(pipeline.notebook_path(name))["cells"]
-    lines = re.findall(r"^ +%pip (install .*)$", "\n".join("".join(cell["source"]) for cell in cells), re.M)
+    lines = re.findall(
+        r"^ +%pip (install .*)$", "\n".join("".join(cell["source"]) for cell in cells), re.M
+    )
     assert lines
     (wheel,) = folder.glob("fgkit-*.whl")
     for line in lines:
@@ -91,14 +129,19 @@ def runtime(tmp_path_factory) -> Iterator[Path]:
     python = folder / "env" / "bin" / "python"
     (site,) = (folder / "env" / "lib").glob("python3*/site-packages")
     torch = Path(importlib.util.find_spec("torch").origin).parents[1]
-    for path in (*(torch / name for name in ("torch", "torchgen", "functorch")), *torch.glob("torch-*.dist-info")):
+    for path in (
+        *(torch / name for name in ("torch", "torchgen", "functorch")),
+        *torch.glob("torch-*.dist-info"),
+    ):
         (site / path.name).symlink_to(path)
     pip("install", "--quiet", "--no-deps", "-r", FREEZE, python=python)
     (folder / "before.json").write_text(pip("list", "--format", "json", python=python))
     own_wheel.build(folder)
     install_as("finetune", folder, python)
     yield python
-    subprocess.Popen(["rm", "-rf", str(folder)])  # gigabytes, which later tests may need; minutes, which nobody waits for
+    subprocess.Popen(
+        ["rm", "-rf", str(folder)]
+    )  # gigabytes, which later tests may need; minutes, which nobody waits for
 
 
 def test_the_install_cell_keeps_what_colab_keeps(runtime):
@@ -106,14 +149,29 @@ def test_the_install_cell_keeps_what_colab_keeps(runtime):
     after = versions(pip("list", "--format", "json", python=runtime))
     moved = {name for name, version in before.items() if after[name] != version}
     assert {"protobuf", "pyarrow", "datasets", "torchao"} <= moved
-    assert not moved & {"torch", "numpy", "ipywidgets", "ipykernel", "ipython", "traitlets", "transformers", "pandas",
-                        "matplotlib", "accelerate"}
+    assert not moved & {
+        "torch",
+        "numpy",
+        "ipywidgets",
+        "ipykernel",
+        "ipython",
+        "traitlets",
+        "transformers",
+        "pandas",
+        "matplotlib",
+        "accelerate",
+    }
     assert after["ipywidgets"] == "7.7.1"
 
 
 def test_the_panels_work_there(runtime, tmp_path):
-    done = subprocess.run([str(runtime), str(ROOT / "tests/panel_clicks.py"), str(tmp_path)], capture_output=True, text=True,
-                          timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [str(runtime), str(ROOT / "tests/panel_clicks.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == "ipywidgets 7.7.1 all panels"
 
@@ -124,13 +182,30 @@ def execute(runtime, tmp_path_factory) -> Callable[[str], Path]:
     import papermill
 
     folder = tmp_path_factory.mktemp("notebooks")
-    parameters = tiny_conversion.inputs(folder) | tiny_conversion.TRAINING | {
-        "max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0}
+    parameters = (
+        tiny_conversion.inputs(folder)
+        | tiny_conversion.TRAINING
+        | {"max_exact_match_loss": 100.0, "max_tool_accuracy_loss": 100.0}
+    )
     (folder / "first.py").write_text(tiny_conversion.KERNEL, encoding="utf-8")
     spec = folder / "data" / "kernels" / "colab" / "kernel.json"
     spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"display_name": "Colab", "language": "python", "argv": [
-        str(runtime), "-m", "ipykernel_launcher", "-f", "{connection_file}", f"--IPKernelApp.exec_files={folder}/first.py"]}))
+    spec.write_text(
+        json.dumps(
+            {
+                "display_name": "Colab",
+                "language": "python",
+                "argv": [
+                    str(runtime),
+                    "-m",
+                    "ipykernel_launcher",
+                    "-f",
+                    "{connection_file}",
+                    f"--IPKernelApp.exec_files={folder}/first.py",
+                ],
+            }
+        )
+    )
 
     def execute(name: str) -> Path:
         known = pipeline.declared_parameters(name)
@@ -139,8 +214,13 @@ def execute(runtime, tmp_path_factory) -> Callable[[str], Path]:
             patch.setenv("OMP_NUM_THREADS", "1")
             patch.delenv("PYTHONPATH", raising=False)
             papermill.execute_notebook(
-                str(pipeline.notebook_path(name)), str(folder / f"{name}.ipynb"), kernel_name="colab", cwd=str(folder),
-                progress_bar=False, parameters={key: value for key, value in parameters.items() if key in known})
+                str(pipeline.notebook_path(name)),
+                str(folder / f"{name}.ipynb"),
+                kernel_name="colab",
+                cwd=str(folder),
+                progress_bar=False,
+                parameters={key: value for key, value in parameters.items() if key in known},
+            )
         return folder / "run"
 
     return execute
@@ -159,7 +239,12 @@ def test_the_other_notebooks_run_there_too(runtime, execute):
     install_as("to_task", runtime.parents[2], runtime)
     after = versions(pip("list", "--format", "json", python=runtime))
     assert {name for name, version in before.items() if after[name] != version} <= {"certifi"}
-    subprocess.run([str(runtime), "-c", "import pydantic; pydantic.BaseModel"], check=True, timeout=120)
+    subprocess.run(
+        [str(runtime), "-c", "import pydantic; pydantic.BaseModel"], check=True, timeout=120
+    )
     summary = read_json(execute("to_task") / "summary.json")
     assert summary["task"]["n"] == summary["litertlm"]["n"] == 6 and summary["gate"]["passed"]
-    assert summary["versions"]["transformers"] == "5.15.0" and summary["versions"]["litert-lm"] == after["litert-lm"]
+    assert (
+        summary["versions"]["transformers"] == "5.15.0"
+        and summary["versions"]["litert-lm"] == after["litert-lm"]
+    )

@@ -39,6 +39,7 @@ def recipe(*values: object) -> Recipe:
 
 # ---- values ----
 
+
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_defaults_are_fine_and_frozen(kind) -> None:
     config = kind()
@@ -51,11 +52,20 @@ def test_defaults_are_fine_and_frozen(kind) -> None:
 
 
 def test_the_guides_table() -> None:
-    assert FinetuneConfig().recipe(offline=False) == recipe(3, 1e-5, 4, 8, devices.default_precision())
+    assert FinetuneConfig().recipe(offline=False) == recipe(
+        3, 1e-5, 4, 8, devices.default_precision()
+    )
     config = FinetuneConfig()
-    assert (config.max_length, config.lr_scheduler_type, config.warmup_ratio) == (1024, "cosine", 0.1)
+    assert (config.max_length, config.lr_scheduler_type, config.warmup_ratio) == (
+        1024,
+        "cosine",
+        0.1,
+    )
     assert (TfliteConfig().prefill_seq_len, TfliteConfig().kv_cache_max_len) == (256, 1024)
-    assert (TfliteConfig().quantize, TfliteConfig().name) == ("dynamic_int8", "functiongemma-flutter")
+    assert (TfliteConfig().quantize, TfliteConfig().name) == (
+        "dynamic_int8",
+        "functiongemma-flutter",
+    )
     task = TaskConfig()
     assert (task.profile, task.max_exact_match_loss, task.max_tool_accuracy_loss) == ("", 3.0, 2.0)
 
@@ -63,28 +73,71 @@ def test_the_guides_table() -> None:
 def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:
     config = FinetuneConfig(num_train_epochs=1, precision="fp32")
     assert config.recipe(offline=False) == recipe(1, 1e-5, 4, 8, "fp32")
-    assert FinetuneConfig(precision="fp32").recipe(offline=True) == replace(OFFLINE_RECIPE, precision="fp32")
-    own = {"num_train_epochs": 7, "learning_rate": 3e-4, "per_device_train_batch_size": 2,
-           "gradient_accumulation_steps": 3, "precision": "bf16"}
-    assert FinetuneConfig(**own).recipe(True) == FinetuneConfig(**own).recipe(False) == Recipe(**own)
+    assert FinetuneConfig(precision="fp32").recipe(offline=True) == replace(
+        OFFLINE_RECIPE, precision="fp32"
+    )
+    own = {
+        "num_train_epochs": 7,
+        "learning_rate": 3e-4,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+        "precision": "bf16",
+    }
+    assert (
+        FinetuneConfig(**own).recipe(True) == FinetuneConfig(**own).recipe(False) == Recipe(**own)
+    )
 
 
 def test_all_range_problems_come_together(tmp_path) -> None:
-    lines = problems(FinetuneConfig, num_train_epochs=0, learning_rate=1.0, per_device_train_batch_size=0,
-                     gradient_accumulation_steps=-1, max_length=1, warmup_ratio=1.5, lr_scheduler_type="cosin",
-                     precision="fp16", seed=-1, data="no.jsonl", eval_data=str(tmp_path), tools="no.py", output="")
+    lines = problems(
+        FinetuneConfig,
+        num_train_epochs=0,
+        learning_rate=1.0,
+        per_device_train_batch_size=0,
+        gradient_accumulation_steps=-1,
+        max_length=1,
+        warmup_ratio=1.5,
+        lr_scheduler_type="cosin",
+        precision="fp16",
+        seed=-1,
+        data="no.jsonl",
+        eval_data=str(tmp_path),
+        tools="no.py",
+        output="",
+    )
     found = [line.split()[0] for line in lines]
-    assert sorted(found) == sorted(["num_train_epochs", "learning_rate", "per_device_train_batch_size", "max_length",
-                                    "gradient_accumulation_steps", "warmup_ratio", "lr_scheduler_type", "precision",
-                                    "seed", "data", "eval_data", "tools", "output"])
+    assert sorted(found) == sorted(
+        [
+            "num_train_epochs",
+            "learning_rate",
+            "per_device_train_batch_size",
+            "max_length",
+            "gradient_accumulation_steps",
+            "warmup_ratio",
+            "lr_scheduler_type",
+            "precision",
+            "seed",
+            "data",
+            "eval_data",
+            "tools",
+            "output",
+        ]
+    )
 
 
-@pytest.mark.parametrize(("name", "low", "high", "below", "above"), [
-    ("num_train_epochs", 1, 1000, 0, 1001), ("learning_rate", 1e-8, 1e-2, 9e-9, 1.1e-2),
-    ("per_device_train_batch_size", 1, 4096, 0, 4097), ("gradient_accumulation_steps", 1, 4096, 0, 4097),
-    ("max_length", 16, 32768, 15, 32769), ("vocab_size", 0, 262_143, -1, 262_144), ("warmup_ratio", 0.0, 1.0, -0.1, 1.1),
-    ("seed", 0, 2**32 - 1, -1, 2**32),
-])
+@pytest.mark.parametrize(
+    ("name", "low", "high", "below", "above"),
+    [
+        ("num_train_epochs", 1, 1000, 0, 1001),
+        ("learning_rate", 1e-8, 1e-2, 9e-9, 1.1e-2),
+        ("per_device_train_batch_size", 1, 4096, 0, 4097),
+        ("gradient_accumulation_steps", 1, 4096, 0, 4097),
+        ("max_length", 16, 32768, 15, 32769),
+        ("vocab_size", 0, 262_143, -1, 262_144),
+        ("warmup_ratio", 0.0, 1.0, -0.1, 1.1),
+        ("seed", 0, 2**32 - 1, -1, 2**32),
+    ],
+)
 def test_ends_of_ranges(name, low, high, below, above) -> None:
     for good in (low, high):
         assert getattr(FinetuneConfig(**{name: good}), name) == good
@@ -116,13 +169,21 @@ def test_a_choice_names_the_nearest() -> None:
     assert line.startswith("precision is 'bfloat16', expected one of fp32, bf16, bf16_weights")
 
 
-@pytest.mark.parametrize(("name", "value", "kind"), [
-    ("num_train_epochs", "3", "int | None"), ("num_train_epochs", 3.0, "int | None"),
-    ("num_train_epochs", True, "int | None"),
-    ("learning_rate", "1e-5", "float | None"), ("max_length", None, "int"), ("seed", True, "int"),
-    ("base", None, "str"),
-    ("warmup_ratio", False, "float"), ("output", Path("run"), "str"), ("precision", 16, "str | None"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("num_train_epochs", "3", "int | None"),
+        ("num_train_epochs", 3.0, "int | None"),
+        ("num_train_epochs", True, "int | None"),
+        ("learning_rate", "1e-5", "float | None"),
+        ("max_length", None, "int"),
+        ("seed", True, "int"),
+        ("base", None, "str"),
+        ("warmup_ratio", False, "float"),
+        ("output", Path("run"), "str"),
+        ("precision", 16, "str | None"),
+    ],
+)
 def test_a_wrong_type_is_explained(name, value, kind) -> None:
     (line,) = problems(FinetuneConfig, **{name: value})
     text = next(item.metadata["help"] for item in fields(FinetuneConfig) if item.name == name)
@@ -137,9 +198,16 @@ def test_types_come_together_and_before_ranges() -> None:
 
 def test_conversion_ranges() -> None:
     assert TfliteConfig(kv_cache_max_len=2, prefill_seq_len=1).kv_cache_max_len == 2
-    assert problems(TfliteConfig, extra_prefill_seq_len=-1) == ["extra_prefill_seq_len is -1, expected 0 or more"]
-    assert TfliteConfig().extra_prefill_seq_lens == [32] and TfliteConfig(prefill_seq_len=32).extra_prefill_seq_lens == []
-    assert problems(TfliteConfig, kv_cache_max_len=256) == ["prefill_seq_len is 256, expected 1 to 255"]
+    assert problems(TfliteConfig, extra_prefill_seq_len=-1) == [
+        "extra_prefill_seq_len is -1, expected 0 or more"
+    ]
+    assert (
+        TfliteConfig().extra_prefill_seq_lens == [32]
+        and TfliteConfig(prefill_seq_len=32).extra_prefill_seq_lens == []
+    )
+    assert problems(TfliteConfig, kv_cache_max_len=256) == [
+        "prefill_seq_len is 256, expected 1 to 255"
+    ]
     (line,) = problems(TfliteConfig, kv_cache_max_len=32_769)
     assert line == "kv_cache_max_len is 32769, expected 2 to 32768"
     (line,) = problems(TfliteConfig, prefill_seq_len=0)
@@ -154,9 +222,17 @@ def test_a_name_that_is_no_file_name(kind, name) -> None:
 
 
 def test_gate_limits_and_model_folder(tmp_path) -> None:
-    lines = problems(TaskConfig, max_exact_match_loss=-0.1, max_tool_accuracy_loss=100.1, model=str(tmp_path / "none"))
+    lines = problems(
+        TaskConfig,
+        max_exact_match_loss=-0.1,
+        max_tool_accuracy_loss=100.1,
+        model=str(tmp_path / "none"),
+    )
     assert len(lines) == 3
-    assert any("which is not a folder; give the folder that holds model.safetensors" in line for line in lines)
+    assert any(
+        "which is not a folder; give the folder that holds model.safetensors" in line
+        for line in lines
+    )
     assert TaskConfig(max_exact_match_loss=0, max_tool_accuracy_loss=100).max_exact_match_loss == 0
     for kind in (TfliteConfig, TaskConfig):
         assert kind(output=str(tmp_path)).model_folder == tmp_path / "model"
@@ -185,9 +261,13 @@ def test_home_is_found(monkeypatch, tmp_path) -> None:
 
 # ---- notebooks ----
 
+
 def notebook(kind: type, *cells: str, **values: object) -> dict:
     """The globals of a kernel after the parameters cell and these cells; papermill's begins with `# Parameters`."""
-    names = {item.name: item.default for item in fields(kind)} | {"In": ["", "output = 'run'"], "print": print}
+    names = {item.name: item.default for item in fields(kind)} | {
+        "In": ["", "output = 'run'"],
+        "print": print,
+    }
     for cell in cells:
         exec(cell, names)
         names["In"].append(cell)
@@ -202,11 +282,16 @@ def test_settings_from_a_notebook(kind) -> None:
 
 
 def test_an_injected_parameter_that_does_not_exist_is_refused() -> None:
-    names = notebook(FinetuneConfig, '# Parameters\nlearning_rat = 1e-4\nseed = 1\nzzz = {"a": 1}\n')
+    names = notebook(
+        FinetuneConfig, '# Parameters\nlearning_rat = 1e-4\nseed = 1\nzzz = {"a": 1}\n'
+    )
     with pytest.raises(ConfigError) as info:
         from_notebook(FinetuneConfig, names)
     first, second = str(info.value).splitlines()
-    assert first.startswith("parameter 'learning_rat' does not exist") and "did you mean 'learning_rate'" in first
+    assert (
+        first.startswith("parameter 'learning_rat' does not exist")
+        and "did you mean 'learning_rate'" in first
+    )
     assert second.startswith("parameter 'zzz' does not exist") and "did you mean" not in second
     assert "num_train_epochs, learning_rate" in second
 
@@ -219,14 +304,20 @@ def test_a_parameter_of_another_notebook_may_be_injected() -> None:
 
 
 def test_only_the_injected_cell_is_looked_at() -> None:
-    names = notebook(FinetuneConfig, "learning_rat = 1e-4  # a variable of the user", "# Parameters of mine\nx = 1\n")
+    names = notebook(
+        FinetuneConfig,
+        "learning_rat = 1e-4  # a variable of the user",
+        "# Parameters of mine\nx = 1\n",
+    )
     assert from_notebook(FinetuneConfig, names) == FinetuneConfig()
     names = notebook(FinetuneConfig, "# Parameters\nseed = 3\nif seed:\n    helper = 1\n")
     assert from_notebook(FinetuneConfig, names).seed == 3
 
 
 def test_every_injection_of_a_session_is_looked_at() -> None:
-    names = notebook(FinetuneConfig, "# Parameters\nepochs = 1\n", "x = 1", "# Parameters\nseed = 1\n")
+    names = notebook(
+        FinetuneConfig, "# Parameters\nepochs = 1\n", "x = 1", "# Parameters\nseed = 1\n"
+    )
     with pytest.raises(ConfigError, match="'epochs' does not exist"):
         from_notebook(FinetuneConfig, names)
 
@@ -242,17 +333,24 @@ def test_a_line_that_was_deleted_from_the_parameters_cell() -> None:
 
 def test_values_of_a_notebook_are_checked() -> None:
     with pytest.raises(ConfigError, match="precision is 'fp16'"):
-        from_notebook(FinetuneConfig, notebook(FinetuneConfig, '# Parameters\nprecision = "fp16"\n'))
+        from_notebook(
+            FinetuneConfig, notebook(FinetuneConfig, '# Parameters\nprecision = "fp16"\n')
+        )
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_the_shipped_notebooks_hold_these_defaults(name, kind) -> None:
     cells = json.loads(shipped("notebooks", f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    (source,) = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    (source,) = [
+        "".join(cell["source"])
+        for cell in cells
+        if "parameters" in cell["metadata"].get("tags", [])
+    ]
     declared = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
     assert declared == {item.name: item.default for item in fields(kind)}
 
 
 def test_the_message_lists_what_there_is() -> None:
-    assert unknown_parameter("nam", ["name", "seed"]) == ("parameter 'nam' does not exist, expected one of name, seed; "
-                                                          "did you mean 'name'?")
+    assert unknown_parameter("nam", ["name", "seed"]) == (
+        "parameter 'nam' does not exist, expected one of name, seed; did you mean 'name'?"
+    )

@@ -14,39 +14,69 @@ import finished_run
 import hub_server
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.ui.test_colab import google  # noqa: F401, a fixture
 
 from fgkit import credentials
-from fgkit.__main__ import main
+from fgkit.cli.main import main
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, ModelError
 from fgkit.hub.upload import publish
 from fgkit.models.base import find_base
 from fgkit.ui import colab
 from fgkit.workflow import run as pipeline
+from tests.ui.test_colab import google  # noqa: F401, a fixture
 
 CANARY = "hf_" + "CanaryThatNobodyMayEverSee" + "0123456789"
 ADDRESS = "https://ada:sesameOpen@mirror.example/rows.jsonl"
-letters = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=30, max_size=60)
+letters = st.text(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=30, max_size=60
+)
 
 
 # ---- found and hidden ----
 
-@pytest.mark.parametrize("text", [CANARY, f"token={CANARY}&x", f"Bearer {CANARY}", f"hf_oauth_{'e' * 40}.x-y.z_w", "api_org_" + "b" * 34])
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CANARY,
+        f"token={CANARY}&x",
+        f"Bearer {CANARY}",
+        f"hf_oauth_{'e' * 40}.x-y.z_w",
+        "api_org_" + "b" * 34,
+    ],
+)
 def test_tokens_are_found_and_hidden(text) -> None:
     assert credentials.kind(text) == "an access token"
     assert credentials.kind(credentials.hidden(text)) is None and "***" in credentials.hidden(text)
 
 
-@pytest.mark.parametrize("text", [ADDRESS, "http://:pw@h/", "HTTPS://a:b@c", "git+https://x:y@z/w.git"])
+@pytest.mark.parametrize(
+    "text", [ADDRESS, "http://:pw@h/", "HTTPS://a:b@c", "git+https://x:y@z/w.git"]
+)
 def test_addresses_with_passwords_are_found_and_hidden(text) -> None:
-    assert credentials.kind(text) == "an address with a password" and "***@" in credentials.hidden(text)
+    assert credentials.kind(text) == "an address with a password" and "***@" in credentials.hidden(
+        text
+    )
     assert credentials.kind(credentials.hidden(text)) is None
 
 
-@pytest.mark.parametrize("text", ["", "run", "hf_home", "my_hf_run_2026", "google/functiongemma-270m-it", "offline",
-                                  "https://huggingface.co/a/b", "git+ssh://git@github.com/a/b", "C:\\rows.jsonl", "ada@example.com",
-                                  "hf_datasets/my_rows_of_november_2026.jsonl", "at 10:30 mail ada@example.com"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "run",
+        "hf_home",
+        "my_hf_run_2026",
+        "google/functiongemma-270m-it",
+        "offline",
+        "https://huggingface.co/a/b",
+        "git+ssh://git@github.com/a/b",
+        "C:\\rows.jsonl",
+        "ada@example.com",
+        "hf_datasets/my_rows_of_november_2026.jsonl",
+        "at 10:30 mail ada@example.com",
+    ],
+)
 def test_what_is_no_secret_is_left_alone(text) -> None:
     assert credentials.kind(text) is None and credentials.hidden(text) == text
 
@@ -60,7 +90,10 @@ def test_hiding_leaves_nothing(before, token, after) -> None:
 
 def test_a_token_of_another_shape_is_known_by_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "corporate-9f8e7d6c")
-    assert credentials.kind("x corporate-9f8e7d6c") and credentials.hidden("a corporate-9f8e7d6c b") == "a *** b"
+    assert (
+        credentials.kind("x corporate-9f8e7d6c")
+        and credentials.hidden("a corporate-9f8e7d6c b") == "a *** b"
+    )
     monkeypatch.setenv("HF_TOKEN", "run")
     assert credentials.kind("run") is None, "what is too short for a token would spoil every text"
 
@@ -76,15 +109,32 @@ def test_an_error_and_its_causes_are_scrubbed() -> None:
             raise ValueError(CANARY)
     except ValueError as error:
         shown = "".join(traceback.format_exception(credentials.scrub(error)))
-    assert CANARY not in shown.replace(f'"{CANARY}"', "") and "sesameOpen" not in shown and "hf_***" in shown
+    assert (
+        CANARY not in shown.replace(f'"{CANARY}"', "")
+        and "sesameOpen" not in shown
+        and "hf_***" in shown
+    )
 
 
 # ---- given by mistake ----
 
-@pytest.mark.parametrize("arguments", [["run", "-p", "base", CANARY], ["run", "--base", CANARY], ["run", "--data", ADDRESS],
-                                       [CANARY], ["lint", CANARY], ["run", f"--base={CANARY}"], ["tools", f"x/{CANARY}.py"],
-                                       ["publish", "run", "--repo", CANARY], ["chat", "x.task", "my token is", CANARY],
-                                       ["run", "-p", CANARY, "1"], ["run", "--no-such-option", CANARY]])
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "-p", "base", CANARY],
+        ["run", "--base", CANARY],
+        ["run", "--data", ADDRESS],
+        [CANARY],
+        ["lint", CANARY],
+        ["run", f"--base={CANARY}"],
+        ["tools", f"x/{CANARY}.py"],
+        ["publish", "run", "--repo", CANARY],
+        ["chat", "x.task", "my token is", CANARY],
+        ["run", "-p", CANARY, "1"],
+        ["run", "--no-such-option", CANARY],
+    ],
+)
 def test_a_command_line_with_one_is_refused_without_repeating_it(arguments, capsys) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -92,7 +142,9 @@ def test_a_command_line_with_one_is_refused_without_repeating_it(arguments, caps
     assert "HF_TOKEN" in err and "revoke it" in err and "argument " in err
 
 
-@pytest.mark.parametrize("name", ["token", "hf_token", "HF_TOKEN", "api_key", "password", "hub_secret"])
+@pytest.mark.parametrize(
+    "name", ["token", "hf_token", "HF_TOKEN", "api_key", "password", "hub_secret"]
+)
 def test_a_parameter_for_one_is_refused_with_the_remedy(name, capsys, tmp_path) -> None:
     assert main(["run", "-p", name, "short-and-shapeless", "--output", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
@@ -100,17 +152,41 @@ def test_a_parameter_for_one_is_refused_with_the_remedy(name, capsys, tmp_path) 
     assert not (tmp_path / "run").exists()
 
 
-PLACES = [(kind, name) for kind in (FinetuneConfig, TfliteConfig, TaskConfig)
-          for name in ("data", "eval_data", "tools", "output", "data_format", "style", "base", "name", "model", "seed")
-          if name in kind.__dataclass_fields__]
+PLACES = [
+    (kind, name)
+    for kind in (FinetuneConfig, TfliteConfig, TaskConfig)
+    for name in (
+        "data",
+        "eval_data",
+        "tools",
+        "output",
+        "data_format",
+        "style",
+        "base",
+        "name",
+        "model",
+        "seed",
+    )
+    if name in kind.__dataclass_fields__
+]
 
 
-OTHERS = [(FinetuneConfig, "lr_scheduler_type"), (FinetuneConfig, "precision"), (FinetuneConfig, "system_message"),
-          (TfliteConfig, "quantize"), (TaskConfig, "profile")]
+OTHERS = [
+    (FinetuneConfig, "lr_scheduler_type"),
+    (FinetuneConfig, "precision"),
+    (FinetuneConfig, "system_message"),
+    (TfliteConfig, "quantize"),
+    (TaskConfig, "profile"),
+]
 
 
 def test_no_setting_that_takes_text_is_forgotten() -> None:
-    texts = {(kind, item.name) for kind, _ in PLACES for item in fields(kind) if item.type.startswith("str")}
+    texts = {
+        (kind, item.name)
+        for kind, _ in PLACES
+        for item in fields(kind)
+        if item.type.startswith("str")
+    }
     assert len(texts) > 25 and texts <= {*PLACES, *OTHERS}
 
 
@@ -119,21 +195,32 @@ def test_no_setting_that_takes_text_is_forgotten() -> None:
 def test_settings_with_one_are_refused_without_repeating_it(kind, name, value) -> None:
     with pytest.raises(ConfigError) as info:
         kind(**{name: value})
-    assert value not in str(info.value) and "sesame" not in str(info.value) and CANARY not in str(info.value)
+    assert (
+        value not in str(info.value)
+        and "sesame" not in str(info.value)
+        and CANARY not in str(info.value)
+    )
     assert f"{name} holds an a" in str(info.value) and "HF_TOKEN" in str(info.value)
 
 
 def test_a_parameter_file_with_one_runs_nothing(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(pipeline, "_execute", lambda *_: pytest.fail("a notebook ran"))
     file = tmp_path / "p.yaml"
-    file.write_text(f"output: {tmp_path / 'run'}\nbase: {CANARY}\ntoken: {CANARY}\n", encoding="utf-8")
+    file.write_text(
+        f"output: {tmp_path / 'run'}\nbase: {CANARY}\ntoken: {CANARY}\n", encoding="utf-8"
+    )
     assert main(["run", "-f", str(file)]) == 2
     err = capsys.readouterr().err
-    assert CANARY not in err and "base holds an access token" in err and "'token' does not exist" in err
+    assert (
+        CANARY not in err
+        and "base holds an access token" in err
+        and "'token' does not exist" in err
+    )
     assert not (tmp_path / "run").exists()
 
 
 # ---- where it belongs ----
+
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
@@ -151,7 +238,9 @@ def everywhere(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("source", ["environment", "colab"])
-def test_a_published_run_holds_it_nowhere(source, hub, tmp_path, monkeypatch, capfd, request) -> None:
+def test_a_published_run_holds_it_nowhere(
+    source, hub, tmp_path, monkeypatch, capfd, request
+) -> None:
     monkeypatch.setenv("HF_TOKEN", CANARY)
     if source == "colab":
         request.getfixturevalue("google").userdata.answer = lambda key: CANARY
@@ -161,7 +250,9 @@ def test_a_published_run_holds_it_nowhere(source, hub, tmp_path, monkeypatch, ca
     publish(run, "ada/lights")
     assert f"Bearer {CANARY}" in hub.tokens, "it was used"
     out = "".join(capfd.readouterr())
-    assert CANARY not in out and CANARY.encode() not in b"".join(hub.repos["ada/lights"].files.values())
+    assert CANARY not in out and CANARY.encode() not in b"".join(
+        hub.repos["ada/lights"].files.values()
+    )
     assert CANARY.encode() not in everywhere(run)
 
 
@@ -171,8 +262,12 @@ def test_a_hub_that_repeats_it_shows_it_to_nobody(status, hub, monkeypatch, capl
     hub.refuse = lambda path: (status, {})
     with pytest.raises(ModelError) as info:
         find_base("someone/some-model")
-    shown = "".join(traceback.format_exception(info.value)) + caplog.text + "".join(capfd.readouterr())
-    assert f"Bearer {CANARY}" in hub.tokens and f"answered {status}" in shown or status in (401, 404)
+    shown = (
+        "".join(traceback.format_exception(info.value)) + caplog.text + "".join(capfd.readouterr())
+    )
+    assert (
+        f"Bearer {CANARY}" in hub.tokens and f"answered {status}" in shown or status in (401, 404)
+    )
     assert CANARY not in shown and "***" in shown
 
 
@@ -181,7 +276,11 @@ def test_a_file_that_holds_it_is_not_published(hub, tmp_path, monkeypatch) -> No
     run = finished_run.make(tmp_path / "run", note=f"curl -H 'Authorization: Bearer {CANARY}'")
     with pytest.raises(CheckFailed) as info:
         publish(run, "ada/lights", force=True)
-    assert "fgkit.json holds an access token" in str(info.value) and CANARY not in str(info.value) and hub.requests == []
+    assert (
+        "fgkit.json holds an access token" in str(info.value)
+        and CANARY not in str(info.value)
+        and hub.requests == []
+    )
 
 
 @pytest.mark.slow
@@ -194,9 +293,23 @@ def test_a_process_that_publishes_shows_it_nowhere(tmp_path) -> None:
         environment = os.environ | hub.environment(CANARY) | {"HF_HOME": str(tmp_path / "home")}
         for faults in (lambda path: (403, {}) if "/commit/" in path else None, lambda path: None):
             hub.refuse, hub.echo = faults, True
-            process = subprocess.Popen([sys.executable, "-m", "fgkit", "publish", str(run), "--repo", "ada/lights", "--debug"],
-                                       env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                       cwd=Path(__file__).parents[1])
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "fgkit",
+                    "publish",
+                    str(run),
+                    "--repo",
+                    "ada/lights",
+                    "--debug",
+                ],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=Path(__file__).parents[1],
+            )
             while process.poll() is None:
                 for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
                     with contextlib.suppress(OSError):  # it ended meanwhile
@@ -204,9 +317,13 @@ def test_a_process_that_publishes_shows_it_nowhere(tmp_path) -> None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.1)
             said = process.stdout.read()
-            assert CANARY not in said and ("Traceback" in said and "Bearer ***" in said) == (process.returncode == 2), said
+            assert CANARY not in said and ("Traceback" in said and "Bearer ***" in said) == (
+                process.returncode == 2
+            ), said
         assert process.returncode == 0 and hub.repos["ada/lights"].files
-    assert any(b"fgkit" in line for line in seen) and not any(CANARY.encode() in line for line in seen)
+    assert any(b"fgkit" in line for line in seen) and not any(
+        CANARY.encode() in line for line in seen
+    )
     assert CANARY.encode() not in everywhere(run)
 
 
@@ -215,10 +332,17 @@ def test_an_executed_notebook_holds_it_nowhere(tmp_path, monkeypatch) -> None:
     """A kernel asks a Hub that repeats the token; what papermill wrote down has the error, its causes, and no token."""
     import nbformat
 
-    notebook = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_code_cell("base = ''", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("from fgkit.models.base import find_base\nfind_base('someone/some-model')")],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("base = ''", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(
+                "from fgkit.models.base import find_base\nfind_base('someone/some-model')"
+            ),
+        ],
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        },
+    )
     nbformat.write(notebook, tmp_path / "asks.ipynb")
     monkeypatch.setattr(pipeline, "notebook_path", lambda name: tmp_path / "asks.ipynb")
     with hub_server.Hub() as hub:
@@ -229,4 +353,8 @@ def test_an_executed_notebook_holds_it_nowhere(tmp_path, monkeypatch) -> None:
             pipeline._execute("finetune", tmp_path, {})
         assert f"Bearer {CANARY}" in hub.tokens
     written = (tmp_path / "finetune.ipynb").read_text(encoding="utf-8")
-    assert "answered 403" in written and "Bearer ***" in written and CANARY not in written + str(info.value)
+    assert (
+        "answered 403" in written
+        and "Bearer ***" in written
+        and CANARY not in written + str(info.value)
+    )

@@ -18,7 +18,11 @@ import pytest
 DATA = Path(__file__).parents[1] / "data"
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 FIXED_TITLES = ("Alert", "Message", "Warning")
-ARGUMENTS = {"change_background_color": {"color"}, "change_app_title": {"title"}, "show_alert": {"title", "message"}}
+ARGUMENTS = {
+    "change_background_color": {"color"},
+    "change_app_title": {"title"},
+    "show_alert": {"title", "message"},
+}
 COUNTS = {"training_data": (94, 95, 95), "eval_data": (52, 52, 52)}
 ALERT_TITLES = {
     "training_data": {"Alert": 38, "Message": 21, "Warning": 20, "named": 16},
@@ -51,12 +55,19 @@ class Row(NamedTuple):
     def copied(self) -> dict[str, str]:
         """The arguments whose value stands in the text; an alert title fixed by the convention does not."""
         fixed = self.tool == "show_alert" and self.arguments["title"] in FIXED_TITLES
-        return {key: value for key, value in self.arguments.items() if not (fixed and key == "title")}
+        return {
+            key: value for key, value in self.arguments.items() if not (fixed and key == "title")
+        }
 
 
 def read(name: str) -> list[Row]:
-    records = [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [Row(r["user_content"], r["tool_name"], json.loads(r["tool_arguments"])) for r in records]
+    records = [
+        json.loads(line)
+        for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    return [
+        Row(r["user_content"], r["tool_name"], json.loads(r["tool_arguments"])) for r in records
+    ]
 
 
 TRAIN, EVAL = read("training_data"), read("eval_data")
@@ -77,7 +88,9 @@ def find(row: Row, key: str) -> list[re.Match[str]]:
 def phrasing(row: Row) -> str:
     """The normalised text with placeholders for its values, cut from the right so that offsets stay valid."""
     text = row.text
-    for start, end, key in sorted(((*find(row, key)[0].span(), key) for key in row.copied), reverse=True):
+    for start, end, key in sorted(
+        ((*find(row, key)[0].span(), key) for key in row.copied), reverse=True
+    ):
         text = f"{text[:start]} {key}value {text[end:]}"
     return normal(text)
 
@@ -85,13 +98,17 @@ def phrasing(row: Row) -> str:
 def alert_title(text: str, message: str) -> str:
     """README's convention, from the text alone: a named title, else the cue word outside the message, else Alert."""
     start = text.rindex(message)
-    around = text[:start] + text[start + len(message):]
+    around = text[:start] + text[start + len(message) :]
     end = r"(?=,? (?:saying|that says|with the text|and the text|and text|text)\b)"
     named = re.search(rf'\b(?:titled|title) (?:"([^"]+)"|(.+?){end})', around)
     if named:
         return named[1] or named[2]
     words = set(normal(around).split())
-    cues = [title for title, cue in zip(FIXED_TITLES, ({"alert"}, {"message"}, {"warning", "warn"})) if words & cue]
+    cues = [
+        title
+        for title, cue in zip(FIXED_TITLES, ({"alert"}, {"message"}, {"warning", "warn"}))
+        if words & cue
+    ]
     assert len(cues) <= 1, f"{text!r} names {cues}"
     return cues[0] if cues else "Alert"
 
@@ -130,7 +147,9 @@ def test_colors_balanced_and_the_only_one_named(name: str) -> None:
     counts = Counter(row.arguments["color"] for row in rows)
     assert set(counts) == set(COLORS) and max(counts.values()) - min(counts.values()) <= 1
     for row in rows:
-        assert [word for word in normal(row.text).split() if word in COLORS] == [row.arguments["color"]], row
+        assert [word for word in normal(row.text).split() if word in COLORS] == [
+            row.arguments["color"]
+        ], row
 
 
 @both_files
@@ -140,9 +159,11 @@ def test_values_are_in_the_text_once_and_end_clearly(name: str) -> None:
         for key in row.copied:
             found = find(row, key)
             assert len(found) == 1, row
-            before, after = row.text[:found[0].start()], row.text[found[0].end():]
+            before, after = row.text[: found[0].start()], row.text[found[0].end() :]
             if key != "color":
-                assert not after or after[0] in " ,\"'”", f"punctuation after an unquoted value: {row}"
+                assert not after or after[0] in " ,\"'”", (
+                    f"punctuation after an unquoted value: {row}"
+                )
                 quotes = (before[-1:] + after[:1]) if before[-1:] in "\"'“" else ""
                 assert quotes in ("", '""', "''", "“”"), row
                 assert not set(row.arguments[key]) & set('"“”'), row
@@ -213,14 +234,32 @@ def test_eval_is_held_out() -> None:
 def test_tools_file_is_the_guides() -> None:
     tree = ast.parse((DATA / "tools.py").read_text(encoding="utf-8"))
     tools = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    found = [(tool.name, ast.unparse(tool.args), ast.unparse(tool.returns), ast.get_docstring(tool)) for tool in tools]
+    found = [
+        (tool.name, ast.unparse(tool.args), ast.unparse(tool.returns), ast.get_docstring(tool))
+        for tool in tools
+    ]
     assert found == [
-        ("change_background_color", "color: str", "str", "Changes the app background color to specified color.\n\n"
-         "Args:\n    color: The color name (red, green, blue, yellow, purple, orange)"),
-        ("change_app_title", "title: str", "str", "Changes the application title text in the AppBar.\n\n"
-         "Args:\n    title: The new title text to display"),
-        ("show_alert", "title: str, message: str", "str", "Shows an alert dialog with a custom message and title.\n\n"
-         "Args:\n    title: The title of the alert dialog\n    message: The message content of the alert dialog"),
+        (
+            "change_background_color",
+            "color: str",
+            "str",
+            "Changes the app background color to specified color.\n\n"
+            "Args:\n    color: The color name (red, green, blue, yellow, purple, orange)",
+        ),
+        (
+            "change_app_title",
+            "title: str",
+            "str",
+            "Changes the application title text in the AppBar.\n\n"
+            "Args:\n    title: The new title text to display",
+        ),
+        (
+            "show_alert",
+            "title: str, message: str",
+            "str",
+            "Shows an alert dialog with a custom message and title.\n\n"
+            "Args:\n    title: The title of the alert dialog\n    message: The message content of the alert dialog",
+        ),
     ]
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.test_data import normal
 
 from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.tools import load_tools
 from fgkit.tools.validation import Checker
 from fgkit.workflow import run as pipeline
+from tests.test_data import normal
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / "data" / "home"
@@ -68,7 +68,9 @@ def read(name: str) -> list[Row]:
     for line in lines(name):
         user, answer = json.loads(line)["messages"]
         functions = [call["function"] for call in answer.get("tool_calls", [])]
-        rows.append(Row(user["content"], tuple((call["name"], call["arguments"]) for call in functions)))
+        rows.append(
+            Row(user["content"], tuple((call["name"], call["arguments"]) for call in functions))
+        )
     return rows
 
 
@@ -82,25 +84,41 @@ def find(text: str, key: str, value: Any) -> list[tuple[int, int]]:
     if isinstance(value, str):
         pattern = rf"(?<!\w){re.escape(value)}(?!\w)"
     else:
-        digits = re.escape(str(value)) if value % 1 else rf"{value:.0f}" + (r"(?:\.0)?" if type(value) is float else "")
+        digits = (
+            re.escape(str(value))
+            if value % 1
+            else rf"{value:.0f}" + (r"(?:\.0)?" if type(value) is float else "")
+        )
         pattern = rf"(?<![\w.:,]){digits}(?!\d|[.:]\d)"
-    return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE if key in SHARED else 0)]
+    return [
+        match.span() for match in re.finditer(pattern, text, re.IGNORECASE if key in SHARED else 0)
+    ]
 
 
 def phrasing(row: Row) -> str:
     """The normalised text with its values, their units, lists and switches replaced by placeholders."""
     text = row.text
-    for start, end, key in sorted({(*find(text, key, value)[0], key) for key, value in row.leaves}, reverse=True):
+    for start, end, key in sorted(
+        {(*find(text, key, value)[0], key) for key, value in row.leaves}, reverse=True
+    ):
         text = f"{text[:start]} {key}value {text[end:]}"
     text = re.sub(rf"\b((?:percent|celsius|minutes)value){UNITS}", r"\1", normal(text))
     text = re.sub(r"\b(\w+value)(?:(?: and)? \1)+\b", r"\1", text)
     text = re.sub(r"\bzones\b", "zone", re.sub(r"\ban\b", "a", text))
-    return re.sub(r"\b(on|off)\b", "onvalue", text) if any(tool == "switch_light" for tool, _ in row.calls) else text
+    return (
+        re.sub(r"\b(on|off)\b", "onvalue", text)
+        if any(tool == "switch_light" for tool, _ in row.calls)
+        else text
+    )
 
 
 def of(rows: list[Row], tool: str) -> list[tuple[str, dict[str, Any]]]:
     """Text and arguments of the rows that are one call of a tool."""
-    found = [(row.text, row.calls[0][1]) for row in rows if row.kind == "one call" and row.calls[0][0] == tool]
+    found = [
+        (row.text, row.calls[0][1])
+        for row in rows
+        if row.kind == "one call" and row.calls[0][0] == tool
+    ]
     assert found
     return found
 
@@ -120,8 +138,17 @@ def test_the_tools_cover_every_type_of_argument() -> None:
     for tool in TOOLS:
         visit(tool["function"]["parameters"])
     assert len(TOOLS) == 9
-    assert found >= {"integer", "number", "boolean", "string", "enum", "object", "array of string", "array of integer",
-                     "optional"}
+    assert found >= {
+        "integer",
+        "number",
+        "boolean",
+        "string",
+        "enum",
+        "object",
+        "array of string",
+        "array of integer",
+        "optional",
+    }
     table = re.findall(r"^\| `(\w+)\(", README, re.M)
     assert table == NAMES, "README's tools"
 
@@ -134,7 +161,11 @@ def test_every_line_has_the_one_form(name: str) -> None:
         record = json.loads(line)
         assert list(record) == ["messages"], line
         user, answer = record["messages"]
-        assert list(user) == ["role", "content"] and user["role"] == "user" and answer["role"] == "assistant", line
+        assert (
+            list(user) == ["role", "content"]
+            and user["role"] == "user"
+            and answer["role"] == "assistant"
+        ), line
         assert user["content"] and user["content"] == " ".join(user["content"].split()), line
         if "tool_calls" in answer:
             assert list(answer) == ["role", "tool_calls"] and answer["tool_calls"], line
@@ -168,22 +199,33 @@ def test_the_counts_of_the_readme() -> None:
 
     assert len(TRAIN) >= 640 and len(EVAL) >= 220
     for tool in NAMES:
-        counts = [count for rows in (TRAIN, EVAL) for count in (
-            len(of(rows, tool)),
-            sum(name == tool for row in rows if row.kind == "parallel" for name, _ in row.calls))]
+        counts = [
+            count
+            for rows in (TRAIN, EVAL)
+            for count in (
+                len(of(rows, tool)),
+                sum(
+                    name == tool for row in rows if row.kind == "parallel" for name, _ in row.calls
+                ),
+            )
+        ]
         assert row(f"`{tool}`", counts) in README
     kinds = [Counter(row.kind for row in rows) for rows in (TRAIN, EVAL)]
     for kind in ("one call", "parallel", "no call"):
         assert row(kind, [counts[kind] for counts in kinds]) in README
     assert row("rows", [len(TRAIN), len(EVAL)]) in README
     triples = [sum(len(row.calls) == 3 for row in rows) for rows in (TRAIN, EVAL)]
-    assert f"{triples[0]} and {triples[1]} of the parallel rows hold three calls" in " ".join(README.split())
+    assert f"{triples[0]} and {triples[1]} of the parallel rows hold three calls" in " ".join(
+        README.split()
+    )
 
 
 @both_files
 def test_shuffled(name: str) -> None:
     firsts = [row.calls[0][0] if row.calls else "" for row in ROWS[name]]
-    assert sum(a != b for a, b in zip(firsts, firsts[1:])) > len(firsts) / 2, "the tools come in blocks"
+    assert sum(a != b for a, b in zip(firsts, firsts[1:])) > len(firsts) / 2, (
+        "the tools come in blocks"
+    )
 
 
 @both_files
@@ -216,9 +258,11 @@ def test_free_texts_end_clearly(name: str) -> None:
             if key in ("label", "products", "to", "text", "title"):
                 ((start, end),) = find(row.text, key, value)
                 before, after = row.text[:start], row.text[end:]
-                assert value == value.strip(" .,;:?!\"") and '"' not in value, row
+                assert value == value.strip(' .,;:?!"') and '"' not in value, row
                 assert before.endswith('"') == after.startswith('"'), f"half quoted: {row}"
-                assert after != "." or before.endswith('"') or key in ("to",), f"a full stop after a free text: {row}"
+                assert after != "." or before.endswith('"') or key in ("to",), (
+                    f"a full stop after a free text: {row}"
+                )
 
 
 @both_files
@@ -228,14 +272,18 @@ def test_conventions(name: str) -> None:
         words = [word for word in normal(text).split() if word in ("on", "off")]
         assert words == ["on" if arguments["on"] else "off"], text
     for text, arguments in of(rows, "set_heating"):
-        assert [room for room in ROOMS if room in text.lower()] == list(filter(None, [arguments.get("room")])), text
+        assert [room for room in ROOMS if room in text.lower()] == list(
+            filter(None, [arguments.get("room")])
+        ), text
     for text, arguments in of(rows, "set_alarm"):
         named = [word for word in normal(text).split() if word in DAYS]
         assert named == arguments.get("days", []), text
     labels = {arguments["label"] for _, arguments in of(rows, "set_timer") if "label" in arguments}
     for text, arguments in of(rows, "set_timer"):
         if "label" not in arguments:
-            assert not {"call", "called", "name", "named", "label", "labelled"} & set(normal(text).split()), text
+            assert not {"call", "called", "name", "named", "label", "labelled"} & set(
+                normal(text).split()
+            ), text
             assert not [label for label in labels if find(text, "label", label)], text
     for row in rows:
         for key, value in row.leaves:
@@ -251,7 +299,9 @@ def test_conventions(name: str) -> None:
 @both_files
 def test_optional_arguments_come_with_and_without(name: str) -> None:
     for tool, key in (("set_heating", "room"), ("set_timer", "label"), ("set_alarm", "days")):
-        share = sum(key in arguments for _, arguments in of(ROWS[name], tool)) / len(of(ROWS[name], tool))
+        share = sum(key in arguments for _, arguments in of(ROWS[name], tool)) / len(
+            of(ROWS[name], tool)
+        )
         assert 0.4 < share < 0.65, tool
 
 
@@ -264,7 +314,9 @@ def test_no_text_twice_in_either_file() -> None:
 def test_many_phrasings_of_each_tool() -> None:
     for tool in NAMES:
         for rows, least in ((TRAIN, 50), (EVAL, 18)):
-            found = {phrasing(row) for row in rows if row.kind == "one call" and row.calls[0][0] == tool}
+            found = {
+                phrasing(row) for row in rows if row.kind == "one call" and row.calls[0][0] == tool
+            }
             assert len(found) >= least, tool
     assert max(Counter(map(phrasing, TRAIN)).values()) <= 2
 
@@ -274,8 +326,10 @@ def test_eval_is_held_out() -> None:
     assert len(train) > 700 and len(held_out) > 220
     assert not train & held_out
     for key in HELD_OUT:
-        seen, new = ({str(value).lower() for row in rows for leaf, value in row.leaves if leaf == key}
-                     for rows in (TRAIN, EVAL))
+        seen, new = (
+            {str(value).lower() for row in rows for leaf, value in row.leaves if leaf == key}
+            for rows in (TRAIN, EVAL)
+        )
         assert len(new) >= 10, key
         assert not seen & new, key
 
@@ -284,9 +338,14 @@ def test_the_parameter_file_is_for_this_example(monkeypatch: pytest.MonkeyPatch)
     import yaml
 
     monkeypatch.chdir(ROOT)  # its paths are relative to the repository
-    parameters = yaml.safe_load((ROOT / "notebooks" / "params" / "home.yaml").read_text(encoding="utf-8"))
+    parameters = yaml.safe_load(
+        (ROOT / "notebooks" / "params" / "home.yaml").read_text(encoding="utf-8")
+    )
     plans = pipeline.plan(parameters)
-    files = [str(Path("data/home") / name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")]
+    files = [
+        str(Path("data/home") / name)
+        for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
+    ]
     assert all([plan.data, plan.eval_data, plan.tools] == files for plan in plans.values())
     assert plans["to_task"].profile == "google", "parallel calls need its stop tokens"
 
@@ -303,11 +362,14 @@ def test_every_row_fits_the_context() -> None:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
     prompt = prompts.render(prompts.conversation("x"), TOOLS)
-    prefix = count(prompt[:prompt.index("<start_of_turn>user")])
+    prefix = count(prompt[: prompt.index("<start_of_turn>user")])
     longest = 0
     for row in TRAIN + EVAL:
         text = prompts.render(prompts.conversation(row.text), TOOLS, add_generation_prompt=True)
         calls = [Call(tool, arguments) for tool, arguments in row.calls]
-        longest = max(longest, count(text + (prompts.completion(calls) if calls else f"{REFUSAL}<end_of_turn>")))
+        longest = max(
+            longest,
+            count(text + (prompts.completion(calls) if calls else f"{REFUSAL}<end_of_turn>")),
+        )
     assert longest <= 900
     assert f"{prefix} tokens" in README and f"{longest} tokens" in README

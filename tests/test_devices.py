@@ -26,14 +26,20 @@ def test_a_gpu_without_bf16_trains_in_fp32_by_itself() -> None:
 @pytest.mark.usefixtures("t4")
 @pytest.mark.parametrize("precision", ["bf16", "bf16_weights"])
 def test_bf16_that_was_asked_for_is_refused_there(precision: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{precision}', which Tesla T4 does not have. Leave it at None or use 'fp32'"):
+    with pytest.raises(
+        ConfigError,
+        match=f"'{precision}', which Tesla T4 does not have. Leave it at None or use 'fp32'",
+    ):
         devices.require_precision(precision)
     devices.require_precision("fp32")
 
 
-@pytest.mark.parametrize(("has", "wanted"), [((False, False), "fp32"), ((True, False), "bf16"), ((False, True), "bf16")])
+@pytest.mark.parametrize(
+    ("has", "wanted"), [((False, False), "fp32"), ((True, False), "bf16"), ((False, True), "bf16")]
+)
 def test_a_processor_trains_in_bf16_where_it_has_instructions_for_it(
-        monkeypatch: pytest.MonkeyPatch, has: tuple[bool, bool], wanted: str) -> None:
+    monkeypatch: pytest.MonkeyPatch, has: tuple[bool, bool], wanted: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name, value in zip(("_is_avx512_bf16_supported", "_is_amx_tile_supported"), has):
         monkeypatch.setattr(torch.cpu, name, lambda value=value: value)

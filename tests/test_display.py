@@ -27,10 +27,15 @@ def test_a_notebook_gets_table_and_picture(capsys, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace())
     monkeypatch.setattr(IPython.display, "display", lambda one, raw=False: shown.append(one))
     monkeypatch.setitem(sys.modules, "IPython", ipython)
-    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + (1440).to_bytes(4, "big") + bytes(4))
+    (tmp_path / "x.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + bytes(8) + (1440).to_bytes(4, "big") + bytes(4)
+    )
     show_table("| a |")
     show_picture(tmp_path / "x.png")
-    assert [type(one).__name__ for one in shown] == ["Markdown", "Image"] and capsys.readouterr().out == ""
+    assert [type(one).__name__ for one in shown] == [
+        "Markdown",
+        "Image",
+    ] and capsys.readouterr().out == ""
     assert shown[1].width == 960  # ten inches of a page
     show_table("")
     show_text([])

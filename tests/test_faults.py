@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 NEEDED = ("torch", "trl", "litert_torch", "mediapipe", "litert_lm", "psutil")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL"), pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in NEEDED), reason=f"needs {', '.join(NEEDED)}")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL"),
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in NEEDED),
+        reason=f"needs {', '.join(NEEDED)}",
+    ),
+]
 TASK, LITERTLM = "functiongemma-flutter.task", "functiongemma-flutter.litertlm"
 
 
@@ -41,11 +47,21 @@ def test_a_stage_killed_anywhere_ends_with_the_same_files(job: Any) -> None:
     import faults
     from faults_job import STAGES
 
-    assert {TASK, LITERTLM, "functiongemma-flutter_q8_ekv512.tflite", "model/model.safetensors",
-            "model/SHA256SUMS"} <= job.wanted.keys()
+    assert {
+        TASK,
+        LITERTLM,
+        "functiongemma-flutter_q8_ekv512.tflite",
+        "model/model.safetensors",
+        "model/SHA256SUMS",
+    } <= job.wanted.keys()
     assert job.differences() == []
     (job.output / ".x.1.part").touch()
     (job.output / "model" / "model.safetensors").write_bytes(b"others")
-    assert job.differences() == ["model/model.safetensors differs", ".x.1.part is left over"]  # it would be noticed
+    assert job.differences() == [
+        "model/model.safetensors differs",
+        ".x.1.part is left over",
+    ]  # it would be noticed
     results = list(faults.kills(job, 3, random.Random(4), 0))
-    assert [result.what for result in results if not result.survived] == [] and len(results) == len(STAGES)
+    assert [result.what for result in results if not result.survived] == [] and len(results) == len(
+        STAGES
+    )

@@ -15,8 +15,15 @@ from hypothesis import given, settings, strategies as st
 from fgkit import files
 from fgkit.errors import FgkitError
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-                    | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
 
 
 class Stop(Exception):
@@ -29,6 +36,7 @@ def names(folder: Path) -> list[str]:
 
 # ---- replacing ----
 
+
 def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     target = tmp_path / "new" / "deep" / "a.txt"
     with files.replacing(target) as part:
@@ -38,8 +46,10 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     assert target.read_text(encoding="utf-8") == "whole" and names(target.parent) == ["a.txt"]
 
 
-@pytest.mark.parametrize("error", [Stop("x"), KeyboardInterrupt(), FgkitError("mine"),
-                                   OSError(errno.ENOSPC, "disk full")])
+@pytest.mark.parametrize(
+    "error",
+    [Stop("x"), KeyboardInterrupt(), FgkitError("mine"), OSError(errno.ENOSPC, "disk full")],
+)
 def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old", encoding="utf-8")
@@ -49,8 +59,10 @@ def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
         raise error
     assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
     if isinstance(error, OSError):
-        assert str(info.value) == (f"{target}: cannot be written: disk full. "
-                                   "Choose a folder you may write to, with space left.")
+        assert str(info.value) == (
+            f"{target}: cannot be written: disk full. "
+            "Choose a folder you may write to, with space left."
+        )
 
 
 def test_a_failure_leaves_no_new_file(tmp_path) -> None:
@@ -78,8 +90,15 @@ def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
 def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
     order: list[str] = []
     replace = os.replace
-    monkeypatch.setattr(os, "fsync", lambda number: order.append(Path(f"/proc/self/fd/{number}").resolve().name)
-                        if Path("/proc/self/fd").exists() else order.append("?"))
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda number: (
+            order.append(Path(f"/proc/self/fd/{number}").resolve().name)
+            if Path("/proc/self/fd").exists()
+            else order.append("?")
+        ),
+    )
     monkeypatch.setattr(os, "replace", lambda a, b: order.append("replace") or replace(a, b))
     with files.replacing(tmp_path / "model") as part:
         (part / "deep").mkdir(parents=True)
@@ -98,9 +117,13 @@ posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
 @posix
 def test_a_file_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path) -> None:
     target, seen = tmp_path / "a b \u00e9.json", []
-    for number in crash_points(lambda: files.write_json(target, "new"), lambda: target.write_text('"old"\n')):
+    for number in crash_points(
+        lambda: files.write_json(target, "new"), lambda: target.write_text('"old"\n')
+    ):
         seen.append(files.read_json(target))
-        files.write_json(target, "again")  # nothing but the next writing is needed to put things in order
+        files.write_json(
+            target, "again"
+        )  # nothing but the next writing is needed to put things in order
         assert files.read_json(target) == "again" and names(tmp_path) == [target.name]
     assert seen == ["old"] * len(seen) and len(seen) >= 2
     assert files.read_json(target) == "new" and names(tmp_path) == [target.name]
@@ -114,7 +137,9 @@ def fresh_folder(target: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("put_in_order", [files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")])
+@pytest.mark.parametrize(
+    "put_in_order", [files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")]
+)
 def test_a_folder_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path, put_in_order) -> None:
     target, seen = tmp_path / "model", []
 
@@ -141,7 +166,13 @@ def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
     mine = [".env", ".a.part", "model.1.part", ".git", ".x.old", ".1.2.partial"]
     for name in mine:
         (tmp_path / name).touch()
-    gone = [".a.12.part", ".a b.7.part.task", ".a.7.part.litertlm.metadata", ".old.3.old", "in/.b.5.part"]
+    gone = [
+        ".a.12.part",
+        ".a b.7.part.task",
+        ".a.7.part.litertlm.metadata",
+        ".old.3.old",
+        "in/.b.5.part",
+    ]
     (tmp_path / "in").mkdir()
     for name in gone:
         (tmp_path / name).touch()
@@ -203,7 +234,9 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
     assert "Choose a folder you may write to" in str(info.value)
 
 
-@pytest.mark.skipif(not os.path.ismount("/sys"), reason="needs a file system that refuses writing to root, too")
+@pytest.mark.skipif(
+    not os.path.ismount("/sys"), reason="needs a file system that refuses writing to root, too"
+)
 def test_a_file_system_that_cannot_be_written() -> None:
     with pytest.raises(FgkitError, match="/sys/kernel/a.json: cannot be written: "):
         files.write_json("/sys/kernel/a.json", {})
@@ -220,6 +253,7 @@ def test_a_read_only_folder(tmp_path) -> None:
 
 
 # ---- text and JSON ----
+
 
 @settings(max_examples=25)  # every one waits for the disk
 @given(value=JSON)
@@ -242,9 +276,17 @@ def test_what_json_cannot_say_is_refused_and_keeps_the_old(tmp_path, value) -> N
     assert files.read_json(path) == 1 and names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    (None, "cannot be read: No such file"), (b"{", "is not JSON"), (b"", "is not JSON"), (b"\xff\xfe", "is not JSON"), (b"[" * 100_000, "is not JSON"),
-    (b"{} {}", "is not JSON")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"{", "is not JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"{} {}", "is not JSON"),
+    ],
+)
 def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
     path = tmp_path / "a.json"
     if content is not None:
@@ -264,15 +306,21 @@ def test_sha256(tmp_path) -> None:
 
 # ---- space and places ----
 
+
 def test_space(tmp_path, monkeypatch) -> None:
     asked: list[Path] = []
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=2_000_000_000))
+    monkeypatch.setattr(
+        "shutil.disk_usage",
+        lambda folder: asked.append(folder) or SimpleNamespace(free=2_000_000_000),
+    )
     files.require_space(tmp_path / "not" / "yet", 2_000_000_000, "training")
     assert asked == [tmp_path]
     with pytest.raises(FgkitError) as info:
         files.require_space(tmp_path, 3_500_000_000, "training")
-    assert str(info.value) == (f"{tmp_path}: 3.5 GB are needed for training, 2.0 GB are free. "
-                               "Free some space or choose another output folder.")
+    assert str(info.value) == (
+        f"{tmp_path}: 3.5 GB are needed for training, 2.0 GB are free. "
+        "Free some space or choose another output folder."
+    )
 
 
 def test_space_of_a_relative_folder(tmp_path, monkeypatch) -> None:
@@ -286,7 +334,10 @@ def test_cache_dir(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b" and (tmp_path / "mine" / "a" / "b").is_dir()
+    assert (
+        files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
+        and (tmp_path / "mine" / "a" / "b").is_dir()
+    )
     monkeypatch.setenv("FGKIT_CACHE", "~/tilde")
     assert files.cache_dir() == tmp_path / "home" / "tilde"
     monkeypatch.setenv("FGKIT_CACHE", "")
@@ -298,11 +349,20 @@ def test_cache_dir(tmp_path, monkeypatch) -> None:
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(FgkitError, match=r"file/a: the cache folder cannot be made: .*Set FGKIT_CACHE"):
+    with pytest.raises(
+        FgkitError, match=r"file/a: the cache folder cannot be made: .*Set FGKIT_CACHE"
+    ):
         files.cache_dir("a")
 
 
 def test_shipped_files_exist() -> None:
-    found = [files.shipped("data", "tools.py"), files.shipped("notebooks", "finetune.ipynb"),
-             files.shipped("errors.py")]
-    assert [path.name for path in found if path.is_file()] == ["tools.py", "finetune.ipynb", "errors.py"]
+    found = [
+        files.shipped("data", "tools.py"),
+        files.shipped("notebooks", "finetune.ipynb"),
+        files.shipped("errors.py"),
+    ]
+    assert [path.name for path in found if path.is_file()] == [
+        "tools.py",
+        "finetune.ipynb",
+        "errors.py",
+    ]

@@ -23,7 +23,10 @@ def test_odd_text(index):
 
 def test_texts_near_the_format():
     outcomes = fuzz_calls.run(4000, seed=7)
-    assert outcomes.total() == 4000 and min(outcomes[name] for name in ("refused", "calls", "plain text")) > 400
+    assert (
+        outcomes.total() == 4000
+        and min(outcomes[name] for name in ("refused", "calls", "plain text")) > 400
+    )
 
 
 def test_a_broken_rule_is_shown(monkeypatch, capsys):

@@ -22,7 +22,9 @@ def test_every_reader_has_a_corpus_and_it_is_small() -> None:
 
 @pytest.mark.parametrize("reader", readers.READERS)
 def test_the_corpus(reader: str) -> None:
-    assert "read" in {readers.check(reader, data) for data in readers.corpus(reader)}  # not all of them can be refused
+    assert "read" in {
+        readers.check(reader, data) for data in readers.corpus(reader)
+    }  # not all of them can be refused
 
 
 @pytest.mark.parametrize("reader", readers.READERS)
@@ -30,7 +32,9 @@ def test_inputs_near_the_corpus(reader: str) -> None:
     assert readers.run(reader, 60 if reader == "parameters" else 150, seed=7).total() >= 60
 
 
-def test_what_breaks_the_rule_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+def test_what_breaks_the_rule_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+) -> None:
     monkeypatch.setattr(readers, "CORPUS", tmp_path)
     (tmp_path / "sums").mkdir()
     (tmp_path / "sums" / "a").write_bytes(b"x")
@@ -41,10 +45,15 @@ def test_what_breaks_the_rule_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert str(found) in capsys.readouterr().err
 
 
-def test_only_what_reaches_new_lines_is_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_what_reaches_new_lines_is_added(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(readers, "CORPUS", tmp_path)
     work, kept = tmp_path / "work", tmp_path / "sums"
-    for folder, inputs in ((kept, [b"a" * 64 + b"  x\n"]), (work, [b"b" * 64 + b"  y\n", b"no sum\n", b"none either\n"])):
+    for folder, inputs in (
+        (kept, [b"a" * 64 + b"  x\n"]),
+        (work, [b"b" * 64 + b"  y\n", b"no sum\n", b"none either\n"]),
+    ):
         folder.mkdir()
         for number, data in enumerate(inputs):
             (folder / str(number)).write_bytes(data)

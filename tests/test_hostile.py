@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.bundles.test_create import tiny_tokenizer
 
 from fgkit import tools
-from fgkit.__main__ import main
 from fgkit.bundles import create as bundle, task
+from fgkit.cli.main import main
 from fgkit.dataset import records
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
 from fgkit.models import model_checks
+from tests.bundles.test_create import tiny_tokenizer
 
 GOOD = {task.TFLITE: b"\x1c\0\0\0TFL3" + bytes(99), task.METADATA: b"\x32\x05<bos>"}
 TOOLS = tools.load_tools(shipped("data", "tools.py"))
@@ -29,7 +29,11 @@ PWNED = "import pathlib; pathlib.Path({!r}).touch()\ndef f():\n    '''F.'''\n"
 
 
 def archive(path: Path, members: list[tuple[str, bytes]], kind: int = zipfile.ZIP_STORED) -> Path:
-    with pytest.warns(UserWarning) if len({name for name, _ in members}) < len(members) else memoryview(b""):
+    with (
+        pytest.warns(UserWarning)
+        if len({name for name, _ in members}) < len(members)
+        else memoryview(b"")
+    ):
         with zipfile.ZipFile(path, "w", kind) as file:
             for name, content in members:
                 file.writestr(name, content)
@@ -42,11 +46,19 @@ def members() -> list[tuple[str, bytes]]:
 
 # ---- archives
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/cron.d/evil", "..\\evil", "tools.py", "fgkit/__init__.py", "a/../b"])
-def test_a_member_that_wants_out_or_in_is_refused_and_written_nowhere(tmp_path: Path, name: str) -> None:
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../evil", "/etc/cron.d/evil", "..\\evil", "tools.py", "fgkit/__init__.py", "a/../b"],
+)
+def test_a_member_that_wants_out_or_in_is_refused_and_written_nowhere(
+    tmp_path: Path, name: str
+) -> None:
     inside = tmp_path / "in" / "deep"
     inside.mkdir(parents=True)
-    path = archive(inside / "a.task", [*members(), (name, PWNED.format(str(tmp_path / "run")).encode())])
+    path = archive(
+        inside / "a.task", [*members(), (name, PWNED.format(str(tmp_path / "run")).encode())]
+    )
     before = {*tmp_path.rglob("*")}
     with pytest.raises(BundleError, match="holds the members .* It is no language-model .task"):
         bundle.read_bundle(path)
@@ -60,8 +72,11 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.task", [*members()[:1], (task.TOKENIZER, bytes(200_000_000)), members()[1]],
-                   zipfile.ZIP_DEFLATED)
+    path = archive(
+        tmp_path / "a.task",
+        [*members()[:1], (task.TOKENIZER, bytes(200_000_000)), members()[1]],
+        zipfile.ZIP_DEFLATED,
+    )
     assert path.stat().st_size < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(BundleError, match="compressed"):
@@ -71,13 +86,16 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [task.METADATA, task.TOKENIZER])
 def test_a_member_far_larger_than_its_kind_is_not_read(tmp_path: Path, name: str) -> None:
-    path = archive(tmp_path / "a.task", [one for one in members() if one[0] != name] + [(name, bytes(70_000_000))])
+    path = archive(
+        tmp_path / "a.task",
+        [one for one in members() if one[0] != name] + [(name, bytes(70_000_000))],
+    )
     with pytest.raises(BundleError, match=f"its {name} is larger than any of its kind"):
         bundle.read_bundle(path)
 
 
 def patched(data: bytes, at: int, value: bytes) -> bytes:
-    return data[:at] + value + data[at + len(value):]
+    return data[:at] + value + data[at + len(value) :]
 
 
 def wrong_offsets(whole: bytes) -> Iterator[bytes]:
@@ -109,11 +127,14 @@ def test_wrong_offsets_and_sizes_are_one_message_each(tmp_path: Path) -> None:
         except BundleError as error:
             assert str(tmp_path / "a.task") in str(error)
         else:
-            assert found.profile.start_token == "<bos>"  # zipfile found its way: the very same content
+            assert (
+                found.profile.start_token == "<bos>"
+            )  # zipfile found its way: the very same content
     assert tried == 36
 
 
 # ---- tools
+
 
 def test_no_code_of_an_archive_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
@@ -127,22 +148,32 @@ def test_no_code_of_an_archive_is_run(tmp_path: Path, capsys: pytest.CaptureFixt
         for path in (tmp_path / name, tmp_path / name / "tools.py"):
             with pytest.raises(ToolError, match="T001|T004"):
                 tools.load_tools(path)
-    (tmp_path / "tools.py").write_bytes(packed.getvalue())  # an archive under a Python name, which `python` would run
+    (tmp_path / "tools.py").write_bytes(
+        packed.getvalue()
+    )  # an archive under a Python name, which `python` would run
     with pytest.raises(ToolError, match="T002 is not valid Python"):
         tools.load_tools(tmp_path / "tools.py")
     assert not run.exists()
 
 
 @pytest.mark.slow
-def test_python_tools_run_only_where_the_user_named_them(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_tools_run_only_where_the_user_named_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A `tools.py` beside the data, the bundle or the working folder is nobody's wish."""
     run = tmp_path / "run"
     (tmp_path / "tools.py").write_text(PWNED.format(str(run)))
     (tmp_path / "rows.jsonl").write_bytes(shipped("data", "eval_data.jsonl").read_bytes())
     archive(tmp_path / "a.task", members())
-    (tmp_path / "a.task.json").write_text(json.dumps({
-        "sha256": "0" * 64, "tools": str(tmp_path / "tools.py"), "tools_file": str(tmp_path / "tools.py")}))
+    (tmp_path / "a.task.json").write_text(
+        json.dumps(
+            {
+                "sha256": "0" * 64,
+                "tools": str(tmp_path / "tools.py"),
+                "tools_file": str(tmp_path / "tools.py"),
+            }
+        )
+    )
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "a.task", "--data", "rows.jsonl"]) == 2
     main(["lint", "rows.jsonl"])
@@ -153,20 +184,37 @@ def test_python_tools_run_only_where_the_user_named_them(tmp_path: Path, capsys:
 
 # ---- weights and tokenizers
 
+
 def safetensors(header: bytes, length: int | None = None) -> bytes:
     return struct.pack("<Q", len(header) if length is None else length) + header + bytes(16)
 
 
-@pytest.mark.parametrize("content", [
-    safetensors(b"[" * 200_000), safetensors(b'{"a":' * 200_000), safetensors(b"{}", 2**63), safetensors(b"{}", 99_999_999),
-    safetensors(b"{}", 0), safetensors(b"[]"), safetensors(b"null"), safetensors(b'{"a": 1}'), safetensors(b'{"a": {}}'),
-    safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, NaN]}}'),
-    safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": ["0", "2"]}}'),
-    safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [-8, 2]}}'),
-    safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [2, 0]}}'),
-    safetensors(b'{"a": {"dtype": {}, "shape": [1], "data_offsets": [0, 2]}}'),
-    safetensors(b'{"embed_tokens.weight": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 1e300]}}'),
-    safetensors(b'{"' + b"\xff" * 99 + b'": {}}'), b"", b"\0", b"\x80\x02}q\0."])
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors(b"[" * 200_000),
+        safetensors(b'{"a":' * 200_000),
+        safetensors(b"{}", 2**63),
+        safetensors(b"{}", 99_999_999),
+        safetensors(b"{}", 0),
+        safetensors(b"[]"),
+        safetensors(b"null"),
+        safetensors(b'{"a": 1}'),
+        safetensors(b'{"a": {}}'),
+        safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, NaN]}}'),
+        safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": ["0", "2"]}}'),
+        safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [-8, 2]}}'),
+        safetensors(b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [2, 0]}}'),
+        safetensors(b'{"a": {"dtype": {}, "shape": [1], "data_offsets": [0, 2]}}'),
+        safetensors(
+            b'{"embed_tokens.weight": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 1e300]}}'
+        ),
+        safetensors(b'{"' + b"\xff" * 99 + b'": {}}'),
+        b"",
+        b"\0",
+        b"\x80\x02}q\0.",
+    ],
+)
 def test_a_header_made_by_an_enemy_is_one_problem(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     found = model_checks.weight_problems(tmp_path)
@@ -176,7 +224,8 @@ def test_a_header_made_by_an_enemy_is_one_problem(tmp_path: Path, content: bytes
 
 def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(
-        b"cposix\nsystem\n(S'touch " + str(tmp_path / "run").encode() + b"'\ntR.")
+        b"cposix\nsystem\n(S'touch " + str(tmp_path / "run").encode() + b"'\ntR."
+    )
     assert "pickle files are not read" in model_checks.weight_problems(tmp_path)[0]
     with pytest.raises(FgkitError, match="not a whole model"):
         from fgkit.models import base as base_model
@@ -185,8 +234,17 @@ def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 99, b"\n\xff\xff\xff\xff\x7f", b"\x0a\x02\x0a\x00" * 9, tiny_tokenizer()[:700],
-                                  b"\x80\x02}q\0."])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 99,
+        b"\n\xff\xff\xff\xff\x7f",
+        b"\x0a\x02\x0a\x00" * 9,
+        tiny_tokenizer()[:700],
+        b"\x80\x02}q\0.",
+    ],
+)
 def test_a_tokenizer_that_is_none_is_one_message(data: bytes) -> None:
     with pytest.raises(BundleError, match="tokenizer.model: "):
         bundle.check_tokens(bundle.PROFILES["guide"], data, where="tokenizer.model")
@@ -207,26 +265,45 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
         file.truncate(1_000_000_000)
     with open(path, "ab") as file:
         file.write(b'"}\n' + ROW.encode() + b"\n")
-    code = ("import re, sys\nfrom fgkit import records, tools\nfrom fgkit.files import shipped\n"
-            "found = records.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
-            "print(len(found.records), found.problems[0].line, "
-            "re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\nprint(found.problems[0])")
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    code = (
+        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import records\nfrom fgkit.files import shipped\n"
+        "found = records.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
+        "print(len(found.records), found.problems[0].line, "
+        "re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\nprint(found.problems[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
     kept, line, kilobytes = map(int, done.stdout.splitlines()[0].split())
     assert (kept, line) == (0 if start else 1, 1) and kilobytes < 200_000
     assert "expected" in done.stdout and len(done.stdout) < 1000
 
 
-@pytest.mark.parametrize(("line", "says"), [
-    ("[" * 100_000, "nested too deeply"), ('{"a":' * 100_000, "nested too deeply"), ('{"user_content": NaN}', "NaN"),
-    ('{"user_content": 1e999, "tool_name": "x"}', "user_content"), ('{"user_content": "a", "user_content": "b"}', "twice"),
-    (ROW.replace("make it red", "\\ud800"), "surrogate|U+D800"), (ROW.replace("make it red", "<end_of_turn>"), "<end_of_turn>"),
-    (ROW.replace("change_background_color", "chang\u0435_background_color"), "is U+0435"),  # a Cyrillic letter
-    (ROW[:-1], "not JSON"), ('{"user_content": "' + "9" * 999_990 + '"}', "bytes"), (ROW.replace("\\\"red\\\"", "9" * 5000), "")])
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"user_content": NaN}', "NaN"),
+        ('{"user_content": 1e999, "tool_name": "x"}', "user_content"),
+        ('{"user_content": "a", "user_content": "b"}', "twice"),
+        (ROW.replace("make it red", "\\ud800"), "surrogate|U+D800"),
+        (ROW.replace("make it red", "<end_of_turn>"), "<end_of_turn>"),
+        (
+            ROW.replace("change_background_color", "chang\u0435_background_color"),
+            "is U+0435",
+        ),  # a Cyrillic letter
+        (ROW[:-1], "not JSON"),
+        ('{"user_content": "' + "9" * 999_990 + '"}', "bytes"),
+        (ROW.replace('\\"red\\"', "9" * 5000), ""),
+    ],
+)
 def test_a_line_made_by_an_enemy_is_one_problem(tmp_path: Path, line: str, says: str) -> None:
     (tmp_path / "rows.jsonl").write_text(f"{ROW}\n{line}\n", encoding="utf-8")
     found = records.inspect_records(tmp_path / "rows.jsonl", TOOLS)
-    assert [problem.line for problem in found.problems] == [2] * len(found.problems) and found.problems
+    assert [problem.line for problem in found.problems] == [2] * len(
+        found.problems
+    ) and found.problems
     text = str(found.problems[0])
     assert any(word in text for word in says.split("|")) and len(text) < 1500, text
     with pytest.raises(DataError):
@@ -236,6 +313,8 @@ def test_a_line_made_by_an_enemy_is_one_problem(tmp_path: Path, line: str, says:
 def test_marks_and_line_ends_of_other_systems_are_fine(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + ROW.encode() + b"\r\n\r\n")
     assert len(records.read_records(tmp_path / "rows.jsonl", TOOLS)) == 1
-    (tmp_path / "bad.jsonl").write_bytes(ROW.replace("red", "caf\u00e9", 1).encode("latin-1") + b"\n")
+    (tmp_path / "bad.jsonl").write_bytes(
+        ROW.replace("red", "caf\u00e9", 1).encode("latin-1") + b"\n"
+    )
     with pytest.raises(DataError, match=r"bad\.jsonl:1: byte \d+ is 0xe9, expected UTF-8"):
         records.read_records(tmp_path / "bad.jsonl", TOOLS)

@@ -19,8 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import fgkit
-from fgkit import __main__ as command_line
-from fgkit.cli import init
+from fgkit.cli import init, main as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for path in (ROOT / "fgkit").rglob("*.py") if path.parent.name != "starter")
@@ -30,29 +29,61 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = configparser.ConfigParser(interpolation=None)
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 SOURCE = SETUP["fgkit"]["source"]
-RUN_COMMAND = ("python3 -m venv .venv && .venv/bin/pip install -r requirements/all.txt "
-               "&& .venv/bin/python -m fgkit run")
-TEST_COMMAND = ("python3 -m venv .venv && .venv/bin/pip install -r requirements/test.txt "
-                "&& .venv/bin/python -m pytest")
+RUN_COMMAND = (
+    "python3 -m venv .venv && .venv/bin/pip install -r requirements/all.txt "
+    "&& .venv/bin/python -m fgkit run"
+)
+TEST_COMMAND = (
+    "python3 -m venv .venv && .venv/bin/pip install -r requirements/test.txt "
+    "&& .venv/bin/python -m pytest"
+)
 GEMMA_LINE = "Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms"
-HEAVY = ("torch", "tensorflow", "mediapipe", "transformers", "trl", "datasets", "litert_torch", "litert_lm",
-         "ai_edge_litert", "papermill", "google.colab")
+HEAVY = (
+    "torch",
+    "tensorflow",
+    "mediapipe",
+    "transformers",
+    "trl",
+    "datasets",
+    "litert_torch",
+    "litert_lm",
+    "ai_edge_litert",
+    "papermill",
+    "google.colab",
+)
 # What the Colab runtime of August 2026 has: the first row stays, the second has to move.
-COLAB_KEEPS = {"torch": "2.11.0", "numpy": "2.1.3", "ipywidgets": "7.7.1", "ipykernel": "6.17.1",
-               "transformers": "5.15.0", "huggingface-hub": "1.27.0", "accelerate": "1.14.0", "matplotlib": "3.10.0",
-               "filelock": "3.32.3", "jsonschema": "4.26.0", "tqdm": "4.67.3", "nbclient": "0.10.4",
-               "sentencepiece": "0.2.2"}
+COLAB_KEEPS = {
+    "torch": "2.11.0",
+    "numpy": "2.1.3",
+    "ipywidgets": "7.7.1",
+    "ipykernel": "6.17.1",
+    "transformers": "5.15.0",
+    "huggingface-hub": "1.27.0",
+    "accelerate": "1.14.0",
+    "matplotlib": "3.10.0",
+    "filelock": "3.32.3",
+    "jsonschema": "4.26.0",
+    "tqdm": "4.67.3",
+    "nbclient": "0.10.4",
+    "sentencepiece": "0.2.2",
+}
 COLAB_MOVES = {"protobuf": "5.29.6", "pyarrow": "18.1.0", "datasets": "4.0.0", "torchao": "0.10.0"}
 
 
 def lines_of(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    return [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip() and not line.strip().startswith("#")
+    ]
 
 
 def requirements(value: str) -> dict[str, Requirement]:
     """Canonical name -> requirement of a setup.cfg value or a file's text; no name stands there twice."""
     if value.strip().startswith("file:"):
-        value = "\n".join((ROOT / name.strip()).read_text() for name in value.strip()[len("file:"):].split(","))
+        value = "\n".join(
+            (ROOT / name.strip()).read_text() for name in value.strip()[len("file:") :].split(",")
+        )
     parsed = [Requirement(line) for line in lines_of(value) if not line.startswith("-r ")]
     names = [canonicalize_name(requirement.name) for requirement in parsed]
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
@@ -62,7 +93,10 @@ def requirements(value: str) -> dict[str, Requirement]:
 def ranges(*extras: str) -> dict[str, list[Requirement]]:
     """Canonical name -> every range that the core and these extras give."""
     found: dict[str, list[Requirement]] = {}
-    values = [SETUP["options"]["install_requires"], *(SETUP["options.extras_require"][extra] for extra in extras)]
+    values = [
+        SETUP["options"]["install_requires"],
+        *(SETUP["options.extras_require"][extra] for extra in extras),
+    ]
     for value in values:
         for name, requirement in requirements(value).items():
             found.setdefault(name, []).append(requirement)
@@ -71,7 +105,10 @@ def ranges(*extras: str) -> dict[str, list[Requirement]]:
 
 def pins(file: str) -> dict[str, str]:
     found = requirements((ROOT / "requirements" / file).read_text())
-    versions = {name: re.fullmatch(r"==([0-9][0-9a-z.]*)", str(entry.specifier)) for name, entry in found.items()}
+    versions = {
+        name: re.fullmatch(r"==([0-9][0-9a-z.]*)", str(entry.specifier))
+        for name, entry in found.items()
+    }
     assert all(versions.values()), [name for name, match in versions.items() if not match]
     return {name: match[1] for name, match in versions.items()}
 
@@ -80,6 +117,7 @@ RUNTIME_EXTRAS = ("finetune", "export", "bundle", "notebooks")
 
 
 # ---- what imports
+
 
 def test_every_module_imports_without_the_heavy_packages():
     assert len(MODULES) > 10
@@ -97,7 +135,9 @@ except ModuleNotFoundError:
         importlib.import_module(("fgkit." + name).removesuffix(".__init__"))
         print(name)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == MODULES
 
@@ -107,28 +147,46 @@ def test_every_package_that_is_imported_is_declared():
     imported = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-                [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module]
+                if isinstance(node, ast.ImportFrom) and node.level == 0
+                else []
+            )
             imported |= {name: path.name for name in names}
     own = {*sys.stdlib_module_names, "fgkit"}
-    third_party = {name: where for name, where in imported.items()
-                   if name.split(".")[0] not in own and not name.startswith("google.colab")}
+    third_party = {
+        name: where
+        for name, where in imported.items()
+        if name.split(".")[0] not in own and not name.startswith("google.colab")
+    }
     assert len(third_party) > 10
     owners = importlib.metadata.packages_distributions()
-    owners["litert_lm"] = ["litert-lm"]  # it pins litert-lm-api, which holds the module, to its own version
-    undeclared = {f"{where}: {name}" for name, where in third_party.items()
-                  if not declared & {canonicalize_name(owner) for owner in owners.get(name.split(".")[0], [])}}
+    owners["litert_lm"] = [
+        "litert-lm"
+    ]  # it pins litert-lm-api, which holds the module, to its own version
+    undeclared = {
+        f"{where}: {name}"
+        for name, where in third_party.items()
+        if not declared & {canonicalize_name(owner) for owner in owners.get(name.split(".")[0], [])}
+    }
     assert not undeclared
 
 
 # ---- what installs
 
+
 def test_pins_satisfy_every_range_and_nothing_else_is_pinned():
     wanted, pinned = ranges(*RUNTIME_EXTRAS), pins("all.txt")
     assert len(pinned) > 20 and "fgkit" not in pinned
     assert set(pinned) == set(wanted)
-    outside = [f"{name}=={pinned[name]} and {entry}" for name, entries in wanted.items() for entry in entries
-               if not entry.specifier.contains(pinned[name])]
+    outside = [
+        f"{name}=={pinned[name]} and {entry}"
+        for name, entries in wanted.items()
+        for entry in entries
+        if not entry.specifier.contains(pinned[name])
+    ]
     assert not outside
 
 
@@ -143,8 +201,12 @@ def test_the_test_environment_is_all_and_the_test_extra():
 def test_ranges_are_ranges():
     for name, entries in ranges(*RUNTIME_EXTRAS, "test").items():
         for entry in entries:
-            assert any(part.operator == ">=" for part in entry.specifier), f"{name} has no lower end"
-            assert not any(part.operator in ("==", "===") for part in entry.specifier), f"{name} is pinned"
+            assert any(part.operator == ">=" for part in entry.specifier), (
+                f"{name} has no lower end"
+            )
+            assert not any(part.operator in ("==", "===") for part in entry.specifier), (
+                f"{name} is pinned"
+            )
 
 
 def test_the_extra_all_is_all_of_them():
@@ -160,24 +222,33 @@ def test_this_environment_has_the_pinned_versions():
 
 def test_colab_files_move_what_must_move_and_touch_nothing_else():
     assert sorted(path.name for path in (ROOT / "requirements").glob("colab-*.txt")) == sorted(
-        f"colab-{name}.txt" for name in NOTEBOOKS)
+        f"colab-{name}.txt" for name in NOTEBOOKS
+    )
     moved = set()
     for name in NOTEBOOKS:
-        assert SETUP["options.extras_require"][f"colab-{name}".replace("_", "-")] == f"file: requirements/colab-{name}.txt"
+        assert (
+            SETUP["options.extras_require"][f"colab-{name}".replace("_", "-")]
+            == f"file: requirements/colab-{name}.txt"
+        )
         added = requirements((ROOT / "requirements" / f"colab-{name}.txt").read_text())
         assert len(added) >= 5 and "protobuf" in added
         assert not set(added) & {"torch", "numpy", "ipywidgets", "tensorflow", "tensorflow-cpu"}
         for package in set(added) & set(COLAB_MOVES):
-            assert not added[package].specifier.contains(COLAB_MOVES[package]), f"Colab's {package} would stay"
+            assert not added[package].specifier.contains(COLAB_MOVES[package]), (
+                f"Colab's {package} would stay"
+            )
             moved.add(package)
     assert moved == set(COLAB_MOVES)
     declared = ranges(*RUNTIME_EXTRAS)
     for package, version in COLAB_KEEPS.items():
         assert package in declared
-        assert all(entry.specifier.contains(version) for entry in declared[package]), f"Colab's {package} would move"
+        assert all(entry.specifier.contains(version) for entry in declared[package]), (
+            f"Colab's {package} would move"
+        )
 
 
 # ---- what ships
+
 
 def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     wheel = own_wheel.build(tmp_path)
@@ -190,7 +261,10 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     assert {"fgkit/prompts/chat_template.jinja", "fgkit/hub/model_card.md"} <= names
     assert {f"fgkit/notebooks/{name}.ipynb" for name in NOTEBOOKS} <= names
     for folder in ("data", "data/home"):
-        assert {f"fgkit/{folder}/{name}" for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")} <= names
+        assert {
+            f"fgkit/{folder}/{name}"
+            for name in ("tools.py", "training_data.jsonl", "eval_data.jsonl")
+        } <= names
     assert "fgkit/notebooks/params/home.yaml" in names
     assert {f"fgkit/starter/{name}" for name in init.FILES} <= names
     assert {"fgkit/app/function_calls.dart", "fgkit/app/FunctionCalls.kt"} <= names
@@ -201,34 +275,61 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     assert metadata.metadata["Requires-Python"] == "<3.14,>=3.11"
     shipped = [Requirement(line) for line in metadata.requires]
     core = {entry.name for entry in shipped if entry.marker is None}
-    assert core == {entry.name for entry in requirements(SETUP["options"]["install_requires"]).values()}
-    tflite = {entry.name for entry in shipped if entry.marker and entry.marker.evaluate({"extra": "colab-to-tflite"})}
+    assert core == {
+        entry.name for entry in requirements(SETUP["options"]["install_requires"]).values()
+    }
+    tflite = {
+        entry.name
+        for entry in shipped
+        if entry.marker and entry.marker.evaluate({"extra": "colab-to-tflite"})
+    }
     assert "litert-torch" in tflite and "torch" not in tflite
 
-    program = ("from fgkit import bundle, files, pipeline; print(bundle.notice_text().splitlines()[0]); "
-               "print(files.shipped('data', 'tools.py')); print(pipeline.notebook_path('to_task'))")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-                          env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
+    program = (
+        "from fgkit import files, licence; from fgkit.workflow import run as pipeline; print(licence.notice_text().splitlines()[0]); "
+        "print(files.shipped('data', 'tools.py')); print(pipeline.notebook_path('to_task'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         GEMMA_LINE,
-        str(tmp_path / "site/fgkit/data/tools.py"), str(tmp_path / "site/fgkit/notebooks/to_task.ipynb")]
+        str(tmp_path / "site/fgkit/data/tools.py"),
+        str(tmp_path / "site/fgkit/notebooks/to_task.ipynb"),
+    ]
 
 
 def test_licences():
     assert GEMMA_LINE in " ".join(README.split())
     licence = (ROOT / "LICENSE").read_text()
-    assert "Apache License" in licence and "END OF TERMS AND CONDITIONS" in licence and len(licence) > 11_000
+    assert (
+        "Apache License" in licence
+        and "END OF TERMS AND CONDITIONS" in licence
+        and len(licence) > 11_000
+    )
     notice = (ROOT / "NOTICE-GEMMA.txt").read_text()
-    for part in (GEMMA_LINE, "https://ai.google.dev/gemma/prohibited_use_policy", "Modified files",
-                 "copy of the Terms of Use"):
+    for part in (
+        GEMMA_LINE,
+        "https://ai.google.dev/gemma/prohibited_use_policy",
+        "Modified files",
+        "copy of the Terms of Use",
+    ):
         assert part in notice
 
 
 def test_one_version_and_one_source():
     repository, tag = re.fullmatch(r"git\+(https://github\.com/\S+)@v(\S+)", SOURCE).groups()
     assert tag == fgkit.__version__ and SETUP["metadata"]["version"] == "attr: fgkit.__version__"
-    assert re.search(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == tag
+    assert (
+        re.search(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)[1]
+        == tag
+    )
     assert f"git clone {repository} && cd fgkit" in README
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert [path.stem for path in notebooks] == sorted(NOTEBOOKS)
@@ -237,13 +338,18 @@ def test_one_version_and_one_source():
         badge = f"https://colab.research.google.com/github/{slug}/blob/v{tag}/notebooks/{path.name}"
         text = path.read_text(encoding="utf-8")
         assert set(re.findall(r"git\+https[^\"'\\ ]+", text)) == {SOURCE}, path.name
-        assert set(re.findall(r"https://colab\.research\.google\.com/github/[^)\"\\]+", text)) == {badge}, path.name
+        assert set(re.findall(r"https://colab\.research\.google\.com/github/[^)\"\\]+", text)) == {
+            badge
+        }, path.name
         assert f"({badge})" in README
     everywhere = README + "".join(path.read_text(encoding="utf-8") for path in notebooks)
-    assert set(re.findall(r"github(?:\.com)?/fgkit/fgkit(?:/blob/|@)v([\d.]+[\da-z])", everywhere)) == {tag}
+    assert set(
+        re.findall(r"github(?:\.com)?/fgkit/fgkit(?:/blob/|@)v([\d.]+[\da-z])", everywhere)
+    ) == {tag}
 
 
 # ---- what the pages say
+
 
 def test_readme_is_short_finished_and_holds_the_two_commands():
     assert len(README.splitlines()) < 250
@@ -262,7 +368,9 @@ def test_ci_runs_the_readme_line():
     assert os.access(script, os.X_OK) and "set -euo pipefail" in text and '"$command"' in text
     subprocess.run(["bash", "-n", str(script)], check=True)
     read = re.search(r"^command=\$\((grep -E .+ README\.md)\)$", text, re.M)[1]
-    found = subprocess.run(["bash", "-c", read], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["bash", "-c", read], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert found.stdout.splitlines() == [TEST_COMMAND]
 
 
@@ -270,37 +378,63 @@ def test_readme_tree_is_the_folder():
     tree = re.search(r"^fgkit/ .*?\n(.*?)^tests/", README, re.M | re.S)[1]
     named, room = [], ""
     for line in tree.splitlines():
-        if found := re.match(r"  (?:  ([a-z_]+)/|\S)", line):  # else the line goes on from the one above
+        if found := re.match(
+            r"  (?:  ([a-z_]+)/|\S)", line
+        ):  # else the line goes on from the one above
             room = f"{found[1]}." if found[1] else ""
         named += [room + stem for stem in re.findall(r"([a-z_]+)\.py\b", line)]
     assert sorted(named) == [name for name in MODULES if not name.endswith("__init__")]
-    named = set(re.findall(r"\.ci/run|setup\.cfg|pyproject\.toml|LICENSE|\b[A-Z]{4,}(?:-[A-Z]+)?\.(?:md|txt)", README))
+    named = set(
+        re.findall(
+            r"\.ci/run|setup\.cfg|pyproject\.toml|LICENSE|\b[A-Z]{4,}(?:-[A-Z]+)?\.(?:md|txt)",
+            README,
+        )
+    )
     assert len(named) >= 6
     assert not [name for name in named if not (ROOT / name).exists()]
-    for folder, names in (("data", "tools.py, training_data.jsonl, eval_data.jsonl, README.md"),
-                          ("notebooks", "finetune.ipynb, to_tflite.ipynb, to_task.ipynb")):
+    for folder, names in (
+        ("data", "tools.py, training_data.jsonl, eval_data.jsonl, README.md"),
+        ("notebooks", "finetune.ipynb, to_tflite.ipynb, to_task.ipynb"),
+    ):
         assert names in README
         assert all((ROOT / folder / name).is_file() for name in names.split(", "))
     assert (ROOT / "tests" / "test_main_job.py").is_file()
 
 
-@pytest.mark.parametrize("command", ["run", "finetune", "evaluate", "glue", "tools", "lint", "prompt", "doctor", "chat"])
+@pytest.mark.parametrize(
+    "command", ["run", "finetune", "evaluate", "glue", "tools", "lint", "prompt", "doctor", "chat"]
+)
 def test_readme_lists_the_options_of_each_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main([command, "--help"])
     assert stop.value.code == 0
-    offered = set(re.findall(r"^  (?:-h, )?(-[fp]|--[a-z-]+)", capsys.readouterr().out, re.M)) - {"--help", "--debug"}
-    table = README[README.index("## Commands"):]
+    offered = set(re.findall(r"^  (?:-h, )?(-[fp]|--[a-z-]+)", capsys.readouterr().out, re.M)) - {
+        "--help",
+        "--debug",
+    }
+    table = README[README.index("## Commands") :]
     row = re.search(rf"^\| `{command}\b[^|]*\|[^|]*\|(.*)\|$", table, re.M)[1]
     assert set(re.findall(r"`(-[fp]|--[a-z-]+)", row)) == offered
     assert offered
-    assert "`--debug`" in README and "0 fine; 1 a check found problems" in README and "2 could not run" in README
+    assert (
+        "`--debug`" in README
+        and "0 fine; 1 a check found problems" in README
+        and "2 could not run" in README
+    )
 
 
 def test_every_fgkit_command_in_the_pages_is_accepted():
-    pages = README + "".join(page.read_text(encoding="utf-8") for page in (
-        ROOT / "CONTRIBUTING.md", *ROOT.glob("data/**/README.md"), *ROOT.glob("docs/*.md")))
-    commands = re.findall(r"^(?:\S*&& )*(?:.* && )?(?:\.venv/bin/)?python -m fgkit (.+)$", pages, re.M)
+    pages = README + "".join(
+        page.read_text(encoding="utf-8")
+        for page in (
+            ROOT / "CONTRIBUTING.md",
+            *ROOT.glob("data/**/README.md"),
+            *ROOT.glob("docs/*.md"),
+        )
+    )
+    commands = re.findall(
+        r"^(?:\S*&& )*(?:.* && )?(?:\.venv/bin/)?python -m fgkit (.+)$", pages, re.M
+    )
     assert len(commands) >= 20
     for command in commands:
         assert callable(command_line._parser().parse_args(command.split()).command)
@@ -312,28 +446,58 @@ def test_contributing_names_the_markers_that_exist():
     assert declared == {"slow", "gpu"}
     for expression in re.findall(r'-m "?((?:not )?(?:slow|gpu)[^"`]*)', text):
         assert set(re.findall(r"\w+", expression)) - {"not", "and"} <= declared
-    assert 'pytest -m "not slow and not gpu"' in text and "pytest -m gpu" in text and ".ci/run" in text
+    assert (
+        'pytest -m "not slow and not gpu"' in text and "pytest -m gpu" in text and ".ci/run" in text
+    )
 
 
 def test_a_misspelt_marker_is_refused(tmp_path):
     (tmp_path / "test_it.py").write_text("import pytest\n@pytest.mark.slwo\ndef test_it(): pass\n")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"),
-                           "--rootdir", str(tmp_path), str(tmp_path)], capture_output=True, text=True, timeout=60,
-                          env=os.environ | {"PYTEST_ADDOPTS": ""})  # workers end with other codes
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            str(ROOT / "setup.cfg"),
+            "--rootdir",
+            str(tmp_path),
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTEST_ADDOPTS": ""},
+    )  # workers end with other codes
     assert done.returncode == 2 and "'slwo' not found in `markers`" in done.stdout
 
 
-@pytest.mark.parametrize(("seen", "remedies"), [
-    ("Model outputs garbage after conversion", ("`bfloat16` and `eager`", "BEFORE conversion", "re-run fine-tuning")),
-    ("Model outputs `<pad>` tokens", ("`bfloat16`, not `float16`", "`eager`, not the default")),
-    ("numpy binary incompatibility error",
-     ("numpy<2.1", "ai-edge-torch/mediapipe", "RESTART RUNTIME", "one environment")),
-    ("403 Forbidden on HuggingFace upload", ("Write access (not Fine-grained read-only)", "Create a new token")),
-    ("ensurepip", ("apt install python3-venv",)),
-    ("out of memory", ("7 GB",)),
-    ("disk full", ("--output",)),
-])
+@pytest.mark.parametrize(
+    ("seen", "remedies"),
+    [
+        (
+            "Model outputs garbage after conversion",
+            ("`bfloat16` and `eager`", "BEFORE conversion", "re-run fine-tuning"),
+        ),
+        ("Model outputs `<pad>` tokens", ("`bfloat16`, not `float16`", "`eager`, not the default")),
+        (
+            "numpy binary incompatibility error",
+            ("numpy<2.1", "ai-edge-torch/mediapipe", "RESTART RUNTIME", "one environment"),
+        ),
+        (
+            "403 Forbidden on HuggingFace upload",
+            ("Write access (not Fine-grained read-only)", "Create a new token"),
+        ),
+        ("ensurepip", ("apt install python3-venv",)),
+        ("out of memory", ("7 GB",)),
+        ("disk full", ("--output",)),
+    ],
+)
 def test_troubleshooting_has_the_rows_of_the_guide_and_ours(seen, remedies):
-    table = README[README.index("## Troubleshooting"):]
-    (row,) = [line for line in table.splitlines() if line.startswith("|") and seen in line.split("|")[1]]
+    table = README[README.index("## Troubleshooting") :]
+    (row,) = [
+        line for line in table.splitlines() if line.startswith("|") and seen in line.split("|")[1]
+    ]
     assert all(remedy in row.split("|", 2)[2] for remedy in remedies), row

@@ -12,7 +12,10 @@ from fgkit.training import tuning
 
 
 def luminance(colour: str) -> float:
-    parts = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in to_rgb(colour)]
+    parts = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in to_rgb(colour)
+    ]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
@@ -23,19 +26,33 @@ def contrast(one: str, other: str) -> float:
 
 def test_text_and_lines_stand_out_from_the_card():
     assert contrast(plot_look.INK, plot_look.CARD) > 7
-    assert all(contrast(colour, plot_look.CARD) > 3 for colour in (plot_look.BLUE, plot_look.VERMILION, plot_look.GREEN))
+    assert all(
+        contrast(colour, plot_look.CARD) > 3
+        for colour in (plot_look.BLUE, plot_look.VERMILION, plot_look.GREEN)
+    )
 
 
 def test_a_picture_is_an_opaque_card_with_labelled_axes():
     from matplotlib.image import imread
 
-    log = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5, "eval_exact": 0.25}]
+    log = [
+        {"step": 1, "loss": 2.0},
+        {"step": 2, "loss": 1.0},
+        {"step": 2, "eval_loss": 1.5, "eval_exact": 0.25},
+    ]
     figure = tuning.curves(log)
     image = imread(io.BytesIO(plot_look.png(figure)), format="png")
     assert image.shape[2] == 3 or np.all(image[..., 3] == 1)
     assert np.all(image[0, :, :3] == 1) and np.all(image[:, 0, :3] == 1)
     loss, right = figure.axes
-    assert loss.get_ylabel().endswith("(nats)") and right.get_ylabel().endswith("(%)") and right.get_xlabel() == "optimizer step"
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training rows", "held-out rows"]
+    assert (
+        loss.get_ylabel().endswith("(nats)")
+        and right.get_ylabel().endswith("(%)")
+        and right.get_xlabel() == "optimizer step"
+    )
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == [
+        "training rows",
+        "held-out rows",
+    ]
     assert list(right.lines[0].get_ydata()) == [25.0]
     assert len(tuning.curves(log[:2]).axes) == 1 and tuning.curves([]).axes

@@ -23,16 +23,28 @@ def no_relay(monkeypatch):
 
 def child(code: str) -> subprocess.CompletedProcess:
     """Run code as a kernel would: another process, output caught."""
-    return subprocess.run([sys.executable, "-c", f"from fgkit import progress\n{code}"], cwd=ROOT, text=True,
-                          check=True, capture_output=True)
+    return subprocess.run(
+        [sys.executable, "-c", f"from fgkit import progress\n{code}"],
+        cwd=ROOT,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_bars_of_another_process_come_to_stderr(capsys) -> None:
     with progress.relayed():
-        done = child("for _ in progress.bar(range(3), desc='training', unit='step'): pass\n"
-                     "bar = progress.bar(total=2, desc='scoring'); bar.update(2); bar.close()")
+        done = child(
+            "for _ in progress.bar(range(3), desc='training', unit='step'): pass\n"
+            "bar = progress.bar(total=2, desc='scoring'); bar.update(2); bar.close()"
+        )
     relayed = capsys.readouterr()
-    assert "training" in relayed.err and "3/3" in relayed.err and "2/2" in relayed.err and relayed.out == ""
+    assert (
+        "training" in relayed.err
+        and "3/3" in relayed.err
+        and "2/2" in relayed.err
+        and relayed.out == ""
+    )
     assert relayed.err.index("3/3") < relayed.err.index("scoring")
     assert "\r" in relayed.err, "a bar redraws its line"
     assert done.stdout == done.stderr == "", "an executed notebook stays free of bars"
@@ -50,11 +62,13 @@ def test_it_is_shown_while_it_happens(capsys) -> None:
 
 
 def test_a_note_is_in_the_notebook_and_in_the_terminal() -> None:
-    script = ("import sys\nwith progress.relayed():\n"
-              "    import subprocess\n"
-              "    code = 'from fgkit import progress; progress.note(\"284 \\u00e9\")'\n"
-              "    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)\n"
-              "    print(done.stdout.upper())\n")
+    script = (
+        "import sys\nwith progress.relayed():\n"
+        "    import subprocess\n"
+        "    code = 'from fgkit import progress; progress.note(\"284 \\u00e9\")'\n"
+        "    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)\n"
+        "    print(done.stdout.upper())\n"
+    )
     done = child(script)
     assert done.stdout.strip() == "284 \u00c9" and done.stderr == "284 \u00e9\n"
 

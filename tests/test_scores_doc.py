@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import __main__ as command_line
 from fgkit.calls import Call
+from fgkit.cli import main as command_line
 from fgkit.dataset.records import request
 from fgkit.evaluation.intervals import OPEN_GROUPS, RESAMPLES, rate_intervals
 from fgkit.evaluation.paired import CHANGES
@@ -35,9 +35,17 @@ METRIC_LINES = re.findall(r"^\| `(\w+)` \| .+? \| (\d) of (\d)\b.*\|$", PAGE, re
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    texts = [UNREADABLE if "does not parse" in answered else completion(calls_of(answered)) if calls_of(answered) else
-             answered for *_, answered in ROWS]
-    return score([request(int(line), f"row {line}", calls_of(expected)) for line, expected, _ in ROWS], texts)
+    texts = [
+        UNREADABLE
+        if "does not parse" in answered
+        else completion(calls_of(answered))
+        if calls_of(answered)
+        else answered
+        for *_, answered in ROWS
+    ]
+    return score(
+        [request(int(line), f"row {line}", calls_of(expected)) for line, expected, _ in ROWS], texts
+    )
 
 
 def test_the_page_has_six_rows_and_every_metric(result):
@@ -50,26 +58,51 @@ def test_the_page_has_six_rows_and_every_metric(result):
 def test_a_metric_is_what_the_page_works_out(result, metric, hits, total):
     place = list(METRICS).index(metric)
     counted = [count(row) for row in result["rows"]]
-    assert (sum(row[0][place] for row in counted), sum(row[1][place] for row in counted)) == (int(hits), int(total))
+    assert (sum(row[0][place] for row in counted), sum(row[1][place] for row in counted)) == (
+        int(hits),
+        int(total),
+    )
     assert result[metric] == int(hits) / int(total)
 
 
 def test_the_rows_that_the_page_names(result):
-    parts = {metric: {int(number) for number in re.findall(r"\d", text)} for metric, text in re.findall(
-        r"^\| `(tool_accuracy|exact_match)` .*\| \d of 6: rows ([\d, and]+) \|$", PAGE, re.M)}
-    assert parts == {metric: {row["line"] for row in result["rows"] if row[key]}
-                     for metric, key in (("tool_accuracy", "tool_ok"), ("exact_match", "exact"))}
+    parts = {
+        metric: {int(number) for number in re.findall(r"\d", text)}
+        for metric, text in re.findall(
+            r"^\| `(tool_accuracy|exact_match)` .*\| \d of 6: rows ([\d, and]+) \|$", PAGE, re.M
+        )
+    }
+    assert parts == {
+        metric: {row["line"] for row in result["rows"] if row[key]}
+        for metric, key in (("tool_accuracy", "tool_ok"), ("exact_match", "exact"))
+    }
 
 
 def test_the_argument_and_the_confusion_of_the_page(result):
-    expected, given, right, wrong, missing = map(int, re.search(
-        r"`hour` of `alarm`: (\d) expected, (\d) given, (\d) right, (\d) wrong, so (\d) missing", PAGE).groups())
+    expected, given, right, wrong, missing = map(
+        int,
+        re.search(
+            r"`hour` of `alarm`: (\d) expected, (\d) given, (\d) right, (\d) wrong, so (\d) missing",
+            PAGE,
+        ).groups(),
+    )
     hour = result["per_argument"]["alarm"]["hour"]
-    assert (hour["expected"], hour["given"], hour["right"], hour["wrong"]) == (expected, given, right, wrong)
+    assert (hour["expected"], hour["given"], hour["right"], hour["wrong"]) == (
+        expected,
+        given,
+        right,
+        wrong,
+    )
     assert missing == expected - right - wrong
-    assert result["confusion"] == {"alarm": {"alarm": 2, "(no call)": 1},
-                                   "light": {"light": 2, "(does not parse)": 1}, "(no call)": {"(no call)": 1}}
-    assert "`alarm` was expected 3 times: called twice, once not called; `light` 3 times: called twice, once" in PAGE
+    assert result["confusion"] == {
+        "alarm": {"alarm": 2, "(no call)": 1},
+        "light": {"light": 2, "(does not parse)": 1},
+        "(no call)": {"(no call)": 1},
+    }
+    assert (
+        "`alarm` was expected 3 times: called twice, once not called; `light` 3 times: called twice, once"
+        in PAGE
+    )
 
 
 def test_the_parts_of_a_score_are_on_the_page(result):

@@ -25,13 +25,30 @@ def model_folder(folder: Path, *, seed: int = 0, **shape: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pieces = tokenizer_files(folder)
     torch.manual_seed(seed)
-    config = Gemma3TextConfig(**dict(
-        vocab_size=len(pieces), hidden_size=48, intermediate_size=96, num_hidden_layers=4, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=24, query_pre_attn_scalar=24, sliding_window=WINDOW, max_position_embeddings=4096,
-        layer_types=["sliding_attention", "full_attention"] * 2, bos_token_id=2, eos_token_id=[1, 50], pad_token_id=0,
-        tie_word_embeddings=True) | shape)
+    config = Gemma3TextConfig(
+        **dict(
+            vocab_size=len(pieces),
+            hidden_size=48,
+            intermediate_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=24,
+            query_pre_attn_scalar=24,
+            sliding_window=WINDOW,
+            max_position_embeddings=4096,
+            layer_types=["sliding_attention", "full_attention"] * 2,
+            bos_token_id=2,
+            eos_token_id=[1, 50],
+            pad_token_id=0,
+            tie_word_embeddings=True,
+        )
+        | shape
+    )
     model = Gemma3ForCausalLM(config).to(torch.bfloat16)
-    model.generation_config.update(bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0)
+    model.generation_config.update(
+        bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0
+    )
     model.save_pretrained(folder)
     return folder
 
@@ -45,25 +62,62 @@ def tokenizer_files(folder: Path) -> list[str]:
             pieces[index] = token
     pieces[107], pieces[108] = "\n", "\n\n"
     types[107] = types[108] = 4
-    pieces += [f"<0x{byte:02X}>" for byte in range(256)] + [chr(code) for code in range(33, 127)] + ["\u2581"]
+    pieces += (
+        [f"<0x{byte:02X}>" for byte in range(256)]
+        + [chr(code) for code in range(33, 127)]
+        + ["\u2581"]
+    )
     types += [6] * 256 + [1] * 95
     scores = [0.0] * len(pieces)
-    (folder / "tokenizer.model").write_bytes(offline_base.sentencepiece_model(pieces, scores, types))
+    (folder / "tokenizer.model").write_bytes(
+        offline_base.sentencepiece_model(pieces, scores, types)
+    )
     special = {0, 1, 2, 3, 50, 105, 106}
-    (folder / "tokenizer.json").write_text(json.dumps({
-        "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": index, "content": piece, "single_word": False, "lstrip": False, "rstrip": False,
-                          "normalized": False, "special": index in special}
-                         for index, piece in enumerate(pieces[:109])],
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
-        "pre_tokenizer": None,
-        "post_processor": None,
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},
-        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
-                  "vocab": {piece: index for index, piece in enumerate(pieces)}, "merges": []},
-    }), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(
+        json.dumps(
+            {
+                "version": "1.0",
+                "truncation": None,
+                "padding": None,
+                "added_tokens": [
+                    {
+                        "id": index,
+                        "content": piece,
+                        "single_word": False,
+                        "lstrip": False,
+                        "rstrip": False,
+                        "normalized": False,
+                        "special": index in special,
+                    }
+                    for index, piece in enumerate(pieces[:109])
+                ],
+                "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+                "pre_tokenizer": None,
+                "post_processor": None,
+                "decoder": {
+                    "type": "Sequence",
+                    "decoders": [
+                        {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+                        {"type": "ByteFallback"},
+                        {"type": "Fuse"},
+                    ],
+                },
+                "model": {
+                    "type": "BPE",
+                    "dropout": None,
+                    "unk_token": "<unk>",
+                    "continuing_subword_prefix": None,
+                    "end_of_word_suffix": None,
+                    "fuse_unk": True,
+                    "byte_fallback": True,
+                    "ignore_merges": False,
+                    "vocab": {piece: index for index, piece in enumerate(pieces)},
+                    "merges": [],
+                },
+            }
+        ),
+        encoding="utf-8",
+    )
     offline_base.write_tokenizer_config(folder)
     (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
     return pieces
@@ -72,4 +126,3 @@ def tokenizer_files(folder: Path) -> list[str]:
 def copy_of(folder: Path, target: Path) -> Path:
     """A copy of a model folder that a test may damage."""
     return Path(shutil.copytree(folder, target))
-

@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import Any
 
 # Of the 270M's architecture, in a size that trains, converts and runs in seconds.
-SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
-         "query_pre_attn_scalar": 32, "intermediate_size": 128, "sliding_window": 512,
-         "layer_types": ["sliding_attention", "full_attention"]}
+SHAPE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "query_pre_attn_scalar": 32,
+    "intermediate_size": 128,
+    "sliding_window": 512,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 KERNEL = f"""
 import json, sys
-from fgkit import checks, tflite
-checks.SHAPE_270M.clear()
-tflite._command = lambda request: [sys.executable, {str(Path(__file__).resolve())!r}, json.dumps(request)]
+from fgkit.export import conversion
+from fgkit.models import model_checks
+model_checks.SHAPE_270M.clear()
+conversion._command = lambda request: [sys.executable, {str(Path(__file__).resolve())!r}, json.dumps(request)]
 """
 TOOLS = '''
 def ping():
@@ -28,8 +37,14 @@ def ping():
 def pong():
     """Stops the bell."""
 '''
-TRAINING = {"base": "base", "num_train_epochs": 40, "learning_rate": 5e-3, "precision": "fp32",
-            "per_device_train_batch_size": 6, "gradient_accumulation_steps": 3}
+TRAINING = {
+    "base": "base",
+    "num_train_epochs": 40,
+    "learning_rate": 5e-3,
+    "precision": "fp32",
+    "per_device_train_batch_size": 6,
+    "gradient_accumulation_steps": 3,
+}
 
 
 def inputs(folder: Path) -> dict[str, Any]:
@@ -38,10 +53,17 @@ def inputs(folder: Path) -> dict[str, Any]:
 
     (folder / "tools.py").write_text(TOOLS, encoding="utf-8")
     for name, words in (("rows", "abcdefghijkl"), ("eval", ("now", "please"))):
-        (folder / f"{name}.jsonl").write_text("".join(
-            json.dumps({"user_content": text.format(word), "tool_name": tool, "tool_arguments": "{}"}) + "\n"
-            for word in words for text, tool in (("ring {}", "ping"), ("hush {}", "pong"), ("ring it {}", "ping"))),
-            encoding="utf-8")
+        (folder / f"{name}.jsonl").write_text(
+            "".join(
+                json.dumps(
+                    {"user_content": text.format(word), "tool_name": tool, "tool_arguments": "{}"}
+                )
+                + "\n"
+                for word in words
+                for text, tool in (("ring {}", "ping"), ("hush {}", "pong"), ("ring it {}", "ping"))
+            ),
+            encoding="utf-8",
+        )
     tiny.model_folder(folder / "base", **SHAPE)
     return {"output": "run", "data": "rows.jsonl", "eval_data": "eval.jsonl", "tools": "tools.py"}
 
@@ -58,9 +80,12 @@ def main(request: str) -> None:
     config = decoder.get_decoder_config_270m()
     config.num_layers, config.max_seq_len = shape["num_hidden_layers"], 2048
     config.embedding_dim, config.embedding_scale = shape["hidden_size"], shape["hidden_size"] ** 0.5
-    config.block_configs = config.block_configs[:shape["num_hidden_layers"]]
+    config.block_configs = config.block_configs[: shape["num_hidden_layers"]]
     for block in config.block_configs:
-        block.attn_config.head_dim, block.attn_config.sliding_window_size = shape["head_dim"], shape["sliding_window"]
+        block.attn_config.head_dim, block.attn_config.sliding_window_size = (
+            shape["head_dim"],
+            shape["sliding_window"],
+        )
         block.ff_config.intermediate_size = shape["intermediate_size"]
     attention = config.block_configs[-1].attn_config
     attention.attn_type, attention.rotary_base = model_config.AttentionType.GLOBAL, 1_000_000
@@ -69,5 +94,7 @@ def main(request: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parents[1]))  # at the end: an fgkit that is installed is the one to test
+    sys.path.append(
+        str(Path(__file__).resolve().parents[1])
+    )  # at the end: an fgkit that is installed is the one to test
     main(sys.argv[1])

@@ -93,13 +93,38 @@ def water_garden(zones: list[int], minutes: int) -> str:
     return f"Watering {zones} for {minutes} minutes"
 
 
-add_event = {"type": "function", "function": {
-    "name": "add_event", "description": "Adds a calendar event.",
-    "parameters": {"type": "object", "required": ["title", "when"], "properties": {
-        "title": {"type": "string", "description": "Its name"},
-        "when": {"type": "object", "description": "Start", "required": ["day", "time"], "properties": {
-            "day": {"type": "string", "description": "Weekday"},
-            "time": {"type": "string", "description": "HH:MM"}}}}}}}
+add_event = {
+    "type": "function",
+    "function": {
+        "name": "add_event",
+        "description": "Adds a calendar event.",
+        "parameters": {
+            "type": "object",
+            "required": ["title", "when"],
+            "properties": {
+                "title": {"type": "string", "description": "Its name"},
+                "when": {
+                    "type": "object",
+                    "description": "Start",
+                    "required": ["day", "time"],
+                    "properties": {
+                        "day": {"type": "string", "description": "Weekday"},
+                        "time": {"type": "string", "description": "HH:MM"},
+                    },
+                },
+            },
+        },
+    },
+}
 
-TOOLS = [switch_light, dim_light, set_heating, set_timer, set_alarm, add_to_shopping_list, send_message, add_event,
-         water_garden]
+TOOLS = [
+    switch_light,
+    dim_light,
+    set_heating,
+    set_timer,
+    set_alarm,
+    add_to_shopping_list,
+    send_message,
+    add_event,
+    water_garden,
+]

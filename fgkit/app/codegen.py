@@ -63,8 +63,14 @@ class Source:
     rows: tuple[Record, ...]
 
 
-def read_source(path: str | Path, *, tools: str = "", data: str = "", format: str = "auto",
-                style: str | None = None) -> Source:
+def read_source(
+    path: str | Path,
+    *,
+    tools: str = "",
+    data: str = "",
+    format: str = "auto",
+    style: str | None = None,
+) -> Source:
     """Find out what a model was trained with.
 
     Args:
@@ -80,28 +86,51 @@ def read_source(path: str | Path, *, tools: str = "", data: str = "", format: st
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise FgkitError(f"{path}: is not there. Give a run folder, a model folder, a .task or a tools file.")
+        raise FgkitError(
+            f"{path}: is not there. Give a run folder, a model folder, a .task or a tools file."
+        )
     if path.is_file() and path.suffix in (".py", ".json") and not path.name.endswith(".task.json"):
         declared, facts, settings = load_tools(path), {}, {}
     else:
         facts, settings = _facts(path)
         declared = load_tools(Path(tools).expanduser()) if tools else facts.get("tools") or []
         if not declared:
-            raise FgkitError(f"{path}: does not tell its tools" + (
-                ", because every row of its training brought its own" if facts.get("tools") == [] else "") +
-                ". Give the file they are in (--tools).")
+            raise FgkitError(
+                f"{path}: does not tell its tools"
+                + (
+                    ", because every row of its training brought its own"
+                    if facts.get("tools") == []
+                    else ""
+                )
+                + ". Give the file they are in (--tools)."
+            )
         check_tools(declared, str(path))
         if facts.get("tools_hash") not in (None, tools_hash(declared)):
-            raise ModelError(f"{path}: was trained with other tools than {tools or 'the model folder beside it has'}. "
-                             "Give the tools file of the training (--tools): an app must declare the same.")
+            raise ModelError(
+                f"{path}: was trained with other tools than {tools or 'the model folder beside it has'}. "
+                "Give the tools file of the training (--tools): an app must declare the same."
+            )
     names = styles.chosen(path, facts.get("style"), style, declared)
     rows = _rows(data, settings, declared, format)
-    return Source(path.name or path.resolve().name, declared, names[0], facts.get("system_message") or "", rows)
+    return Source(
+        path.name or path.resolve().name,
+        declared,
+        names[0],
+        facts.get("system_message") or "",
+        rows,
+    )
 
 
-def make(source: Source, output: str | Path = "app", *, dart: str | Path | None = None,
-         kotlin: str | Path | None = None, count: int = VECTORS, dart_package: str = "flutter_gemma",
-         kotlin_package: str = "functions") -> list[Path]:
+def make(
+    source: Source,
+    output: str | Path = "app",
+    *,
+    dart: str | Path | None = None,
+    kotlin: str | Path | None = None,
+    count: int = VECTORS,
+    dart_package: str = "flutter_gemma",
+    kotlin_package: str = "functions",
+) -> list[Path]:
     """Write an app's code; the same source gives the same bytes.
 
     Args:
@@ -117,37 +146,67 @@ def make(source: Source, output: str | Path = "app", *, dart: str | Path | None 
     Raises:
         FgkitError: a generated file was changed by hand, or is in the way of one; all are named and nothing is written.
     """
-    if (not _DART_PACKAGE.fullmatch(dart_package) or not _KOTLIN_PACKAGE.fullmatch(kotlin_package)
-            or KOTLIN.words & {*kotlin_package.split(".")}):
-        raise FgkitError(f"packages are {dart_package!r} and {kotlin_package!r}, expected a Dart name such as "
-                         "flutter_gemma and a Kotlin one such as com.example.app. Correct them.")
+    if (
+        not _DART_PACKAGE.fullmatch(dart_package)
+        or not _KOTLIN_PACKAGE.fullmatch(kotlin_package)
+        or KOTLIN.words & {*kotlin_package.split(".")}
+    ):
+        raise FgkitError(
+            f"packages are {dart_package!r} and {kotlin_package!r}, expected a Dart name such as "
+            "flutter_gemma and a Kotlin one such as com.example.app. Correct them."
+        )
     if count < 0:
         raise FgkitError(f"rows is {count}, expected 0 or more.")
-    app = App(source.tools, source.style, source.system_message or prompts.DEFAULT_SYSTEM_MSG,
-              golden.prompt_text(source.tools, source.system_message, source.style), source.name, dart_package,
-              kotlin_package)
-    vectors = _text({"style": source.style, "tools_sha256": tools_hash(source.tools), "vectors": golden.vectors(
-        golden.choose(source.rows, count), source.tools, source.system_message, source.style)})
+    app = App(
+        source.tools,
+        source.style,
+        source.system_message or prompts.DEFAULT_SYSTEM_MSG,
+        golden.prompt_text(source.tools, source.system_message, source.style),
+        source.name,
+        dart_package,
+        kotlin_package,
+    )
+    vectors = _text(
+        {
+            "style": source.style,
+            "tools_sha256": tools_hash(source.tools),
+            "vectors": golden.vectors(
+                golden.choose(source.rows, count), source.tools, source.system_message, source.style
+            ),
+        }
+    )
     in_dart, in_kotlin = _dart(app, vectors), _kotlin(app, vectors)
-    roots = {Path(root).expanduser(): parts for root, parts in ((dart, in_dart), (kotlin, in_kotlin)) if root}
+    roots = {
+        Path(root).expanduser(): parts
+        for root, parts in ((dart, in_dart), (kotlin, in_kotlin))
+        if root
+    }
     if not roots:
         everything = {"tools.json": (_text(source.tools), False), "golden.json": (vectors, False)}
         everything |= {f"dart/{name}": part for name, part in in_dart.items()}
-        roots[Path(output).expanduser()] = everything | {f"kotlin/{name}": part for name, part in in_kotlin.items()}
+        roots[Path(output).expanduser()] = everything | {
+            f"kotlin/{name}": part for name, part in in_kotlin.items()
+        }
     _refuse_changed(roots)
     return [path for root, parts in roots.items() for path in _write(root, parts)]
 
 
 def notes(source: Source) -> list[str]:
     """What the user must know: runtimes that write another prompt, rules that are not checked, no vectors."""
-    found = [f"{runtime} writes prompts of style {style}, but the model was trained in {source.style}. "
-             + styles.difference(source.style, style, source.tools)
-             for runtime, style in (("flutter_gemma", "flutter_gemma"),
-                                    ("LiteRT-LM's conversation interface", "litert_lm"))
-             if style != source.style]
+    found = [
+        f"{runtime} writes prompts of style {style}, but the model was trained in {source.style}. "
+        + styles.difference(source.style, style, source.tools)
+        for runtime, style in (
+            ("flutter_gemma", "flutter_gemma"),
+            ("LiteRT-LM's conversation interface", "litert_lm"),
+        )
+        if style != source.style
+    ]
     lost = unchecked(source.tools)
     found += [f"not checked by the generated code: {'; '.join(lost)}"] if lost else []
-    return found + ([] if source.rows else ["no rows, so golden.json holds no vectors: give some (--data)."])
+    return found + (
+        [] if source.rows else ["no rows, so golden.json holds no vectors: give some (--data)."]
+    )
 
 
 def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
@@ -163,7 +222,9 @@ def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
         return "not written: every row brings its own tools, so an app has none to declare."
     folder, facts = settings.model_folder, record.model_facts(settings.model_folder)
     style = styles.chosen(folder, facts.get("style"), settings.style, rows.tools)[0]
-    source = Source(settings.name, rows.tools, style, record.system_message_of(folder), rows.held_out)
+    source = Source(
+        settings.name, rows.tools, style, record.system_message_of(folder), rows.held_out
+    )
     try:
         make(source, settings.folder / "app")
     except FgkitError as error:
@@ -175,20 +236,25 @@ _Parts = dict[str, tuple[str, bool]]  # by path: the text, and whether it is the
 
 
 def _dart(app: App, vectors: str) -> _Parts:
-    return {"lib/functions/functions.dart": (app_dart.functions(app), False),
-            "lib/functions/function_calls.dart": (app.support("function_calls.dart"), False),
-            "lib/functions/my_functions.dart": (app_dart.mine(app), True),
-            "test/functions_test.dart": (app_dart.test(app), False), "test/golden.json": (vectors, False)}
+    return {
+        "lib/functions/functions.dart": (app_dart.functions(app), False),
+        "lib/functions/function_calls.dart": (app.support("function_calls.dart"), False),
+        "lib/functions/my_functions.dart": (app_dart.mine(app), True),
+        "test/functions_test.dart": (app_dart.test(app), False),
+        "test/golden.json": (vectors, False),
+    }
 
 
 def _kotlin(app: App, vectors: str) -> _Parts:
     folder = app.kotlin_package.replace(".", "/")
-    return {f"src/main/kotlin/{folder}/Functions.kt": (app_kotlin.functions(app), False),
-            f"src/main/kotlin/{folder}/FunctionCalls.kt": (app.support("FunctionCalls.kt"), False),
-            f"src/main/kotlin/{folder}/LiteRtLmTools.kt": (app_kotlin.litert_lm(app), False),
-            f"src/main/kotlin/{folder}/MyFunctions.kt": (app_kotlin.mine(app), True),
-            f"src/test/kotlin/{folder}/FunctionsTest.kt": (app_kotlin.test(app), False),
-            "src/test/resources/golden.json": (vectors, False)}
+    return {
+        f"src/main/kotlin/{folder}/Functions.kt": (app_kotlin.functions(app), False),
+        f"src/main/kotlin/{folder}/FunctionCalls.kt": (app.support("FunctionCalls.kt"), False),
+        f"src/main/kotlin/{folder}/LiteRtLmTools.kt": (app_kotlin.litert_lm(app), False),
+        f"src/main/kotlin/{folder}/MyFunctions.kt": (app_kotlin.mine(app), True),
+        f"src/test/kotlin/{folder}/FunctionsTest.kt": (app_kotlin.test(app), False),
+        "src/test/resources/golden.json": (vectors, False),
+    }
 
 
 def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -199,22 +265,30 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         folder = path if (path / "fgkit.json").is_file() else path / "model"
         facts = record.model_facts(folder)
         if not facts:
-            raise FgkitError(f"{path}: is neither a run folder nor a model folder of fgkit: expected model/fgkit.json "
-                             "or fgkit.json in it. Give one of these, a .task or a tools file.")
+            raise FgkitError(
+                f"{path}: is neither a run folder nor a model folder of fgkit: expected model/fgkit.json "
+                "or fgkit.json in it. Give one of these, a .task or a tools file."
+            )
         return facts, facts.get("settings") or {}
     task = path.with_suffix("") if path.name.endswith(".task.json") else path
     if task.suffix != ".task":
-        raise FgkitError(f"{path}: expected a run folder, a model folder, a .task or a tools file (.py or .json).")
+        raise FgkitError(
+            f"{path}: expected a run folder, a model folder, a .task or a tools file (.py or .json)."
+        )
     sidecar = bundle.read_bundle(task).sidecar
     if sidecar is None:
-        raise FgkitError(f"{task}.json: is not there, so nothing is known of the training. Give the run folder, or the "
-                         "tools file.")
+        raise FgkitError(
+            f"{task}.json: is not there, so nothing is known of the training. Give the run folder, or the "
+            "tools file."
+        )
     beside = record.model_facts(task.parent / "model")
     same = beside if beside.get("tools_hash") == sidecar.get("tools_hash") else {}
     return {"tools": same.get("tools"), **sidecar}, same.get("settings") or {}
 
 
-def _rows(data: str, settings: Mapping[str, Any], tools: list[dict], format: str) -> tuple[Record, ...]:
+def _rows(
+    data: str, settings: Mapping[str, Any], tools: list[dict], format: str
+) -> tuple[Record, ...]:
     """The rows that were named, else the held-out rows of the run, split off as it did."""
     from fgkit.dataset.splits import held_out_data, load_data
 
@@ -222,10 +296,14 @@ def _rows(data: str, settings: Mapping[str, Any], tools: list[dict], format: str
         return held_out_data(Path(data).expanduser(), tools, format=format).held_out
     if not settings:
         return ()
-    train, held_out, _ = run_rows.data_files(settings.get("data", ""), settings.get("eval_data", ""))
+    train, held_out, _ = run_rows.data_files(
+        settings.get("data", ""), settings.get("eval_data", "")
+    )
     if not Path(train).is_file() or held_out and not Path(held_out).is_file():
         return ()
-    return load_data(train, held_out, tools, seed=settings["seed"], format=settings.get("data_format", "auto")).held_out
+    return load_data(
+        train, held_out, tools, seed=settings["seed"], format=settings.get("data_format", "auto")
+    ).held_out
 
 
 def _text(value: Any) -> str:
@@ -258,12 +336,24 @@ def _refuse_changed(roots: Mapping[Path, _Parts]) -> None:
         known = _known(root)
         for name, (text, theirs) in parts.items():
             present = _present(root / name)
-            if not theirs and present not in (None, text) and _hash(present) not in known.get(name, []):
+            if (
+                not theirs
+                and present not in (None, text)
+                and _hash(present) not in known.get(name, [])
+            ):
                 changed.append(str(root / name))
     if changed:
-        raise FgkitError("\n".join([*(f"{path}: is not as fgkit glue wrote it" for path in changed), (
-            "Nothing was written, so that no change is lost. Move what you added to my_functions.dart or "
-            "MyFunctions.kt, then delete or rename these files; or choose another folder.")]))
+        raise FgkitError(
+            "\n".join(
+                [
+                    *(f"{path}: is not as fgkit glue wrote it" for path in changed),
+                    (
+                        "Nothing was written, so that no change is lost. Move what you added to my_functions.dart or "
+                        "MyFunctions.kt, then delete or rename these files; or choose another folder."
+                    ),
+                ]
+            )
+        )
 
 
 def _write(root: Path, parts: _Parts) -> list[Path]:
@@ -271,8 +361,18 @@ def _write(root: Path, parts: _Parts) -> list[Path]:
     new = {name: [_hash(text)] for name, (text, theirs) in parts.items() if not theirs}
     known = _known(root)
     if known != known | new:
-        files.write_text(root / RECORD, _text({"files": known | {
-            name: sorted({*known.get(name, []), *hashes}) for name, hashes in new.items()}}))
+        files.write_text(
+            root / RECORD,
+            _text(
+                {
+                    "files": known
+                    | {
+                        name: sorted({*known.get(name, []), *hashes})
+                        for name, hashes in new.items()
+                    }
+                }
+            ),
+        )
     for name, (text, theirs) in parts.items():
         present = _present(root / name)
         if present is None or not theirs and present != text:

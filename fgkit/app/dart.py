@@ -24,11 +24,14 @@ def literal(value: Any, indent: str = "") -> str:
     if isinstance(value, str):
         return quoted(value, "'", lambda code: f"\\u{{{code:x}}}")
     if isinstance(value, dict):
-        entries = [f"{indent}  {literal(key)}: {literal(item, indent + '  ')},\n" for key, item in value.items()]
+        entries = [
+            f"{indent}  {literal(key)}: {literal(item, indent + '  ')},\n"
+            for key, item in value.items()
+        ]
         return "{\n" + "".join(entries) + f"{indent}}}" if entries else "{}"
     if isinstance(value, list):
         return "[" + ", ".join(literal(item, indent) for item in value) + "]"
-    if type(value) is int and not -2**63 <= value < 2**63:
+    if type(value) is int and not -(2**63) <= value < 2**63:
         return f"{value}.0"
     return json.dumps(value)
 
@@ -37,28 +40,42 @@ def functions(app: App) -> str:
     """The file with the tools, the types, the interface and the dispatcher."""
     found = plan(app.tools, DART)
     plugin = f"package:{app.dart_package}/{app.dart_package}.dart"
-    parts = [f"{app.header}\n{_ASIDE}library;\n", f"import '{plugin}' show Tool;\n"
-             "import 'function_calls.dart';\n\nexport 'function_calls.dart';\n", _tools(app), _prompt(app),
-             _interface(found.functions), _dispatch(found.functions), *map(_enum, found.enums),
-             *map(_class, found.classes)]
+    parts = [
+        f"{app.header}\n{_ASIDE}library;\n",
+        f"import '{plugin}' show Tool;\n"
+        "import 'function_calls.dart';\n\nexport 'function_calls.dart';\n",
+        _tools(app),
+        _prompt(app),
+        _interface(found.functions),
+        _dispatch(found.functions),
+        *map(_enum, found.enums),
+        *map(_class, found.classes),
+    ]
     return "\n".join(parts)
 
 
 def mine(app: App) -> str:
     """The file that is the user's: a class with a method for each function, to be filled in."""
-    methods = "\n".join(f"  @override\n{_method('void', function, ' {')}\n    throw UnimplementedError("
-                        f"{literal(function.wire)});\n  }}\n" for function in plan(app.tools, DART).functions)
-    return ("// Yours: fgkit glue writes this file once and never touches it again.\n"
-            "// Change `void` to what the functions give back, such as Future<Map<String, Object?>>.\n"
-            "import 'functions.dart';\n\n"
-            f"class MyFunctions implements Functions<void> {{\n{methods}}}\n")
+    methods = "\n".join(
+        f"  @override\n{_method('void', function, ' {')}\n    throw UnimplementedError("
+        f"{literal(function.wire)});\n  }}\n"
+        for function in plan(app.tools, DART).functions
+    )
+    return (
+        "// Yours: fgkit glue writes this file once and never touches it again.\n"
+        "// Change `void` to what the functions give back, such as Future<Map<String, Object?>>.\n"
+        "import 'functions.dart';\n\n"
+        f"class MyFunctions implements Functions<void> {{\n{methods}}}\n"
+    )
 
 
 def test(app: App) -> str:
     """The file that replays golden.json in the app's own tests."""
-    methods = "\n".join(f"  @override\n{_method('ModelCall', function, ' =>')}\n      ModelCall("
-                        f"{literal(function.wire)}, {_encoded(function.members)});\n"
-                        for function in plan(app.tools, DART).functions)
+    methods = "\n".join(
+        f"  @override\n{_method('ModelCall', function, ' =>')}\n      ModelCall("
+        f"{literal(function.wire)}, {_encoded(function.members)});\n"
+        for function in plan(app.tools, DART).functions
+    )
     return f"""{app.header}
 {_ASIDE}library;
 
@@ -103,11 +120,16 @@ void main() {{
 
 
 def _tools(app: App) -> str:
-    tools = "".join(f"  Tool(\n    name: {literal(body['name'])},\n    description: "
-                    f"{literal(body.get('description') or '')},\n    parameters: "
-                    f"{literal(body.get('parameters') or {}, '    ')},\n  ),\n" for body in app.bodies)
-    return f"/// What the model can call, in the order it was trained with.\n///\n{app.note('///', 'flutter_gemma')}" \
-           f"const functionTools = <Tool>[\n{tools}];\n"
+    tools = "".join(
+        f"  Tool(\n    name: {literal(body['name'])},\n    description: "
+        f"{literal(body.get('description') or '')},\n    parameters: "
+        f"{literal(body.get('parameters') or {}, '    ')},\n  ),\n"
+        for body in app.bodies
+    )
+    return (
+        f"/// What the model can call, in the order it was trained with.\n///\n{app.note('///', 'flutter_gemma')}"
+        f"const functionTools = <Tool>[\n{tools}];\n"
+    )
 
 
 def _prompt(app: App) -> str:
@@ -116,56 +138,77 @@ def _prompt(app: App) -> str:
     if inside:
         text = "text.replaceAll(_ends, '')"
         ends = f"final _ends = RegExp({literal(f'^[{inside}]+|[{inside}]+$')});\n"
-    return (f"const _promptPrefix =\n{prefix};\nconst _promptSuffix = {literal(app.prompt.suffix)};\n{ends}\n"
-            f"/// The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n"
-            "///\n/// For a runtime that takes a prompt as it is.\n"
-            f"String promptFor(String text) => '$_promptPrefix${{neutralise({text})}}$_promptSuffix';\n")
+    return (
+        f"const _promptPrefix =\n{prefix};\nconst _promptSuffix = {literal(app.prompt.suffix)};\n{ends}\n"
+        f"/// The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n"
+        "///\n/// For a runtime that takes a prompt as it is.\n"
+        f"String promptFor(String text) => '$_promptPrefix${{neutralise({text})}}$_promptSuffix';\n"
+    )
 
 
 def _interface(functions: Iterable[Function]) -> str:
-    methods = "\n".join(f"{_doc(function.description, '  ')}{_method('R', function, ';')}\n" for function in functions)
-    return ("/// Your app's functions. [R] is what they give back: void, a Future, a map for the model.\n"
-            f"abstract interface class Functions<R> {{\n{methods}}}\n")
+    methods = "\n".join(
+        f"{_doc(function.description, '  ')}{_method('R', function, ';')}\n"
+        for function in functions
+    )
+    return (
+        "/// Your app's functions. [R] is what they give back: void, a Future, a map for the model.\n"
+        f"abstract interface class Functions<R> {{\n{methods}}}\n"
+    )
 
 
 def _dispatch(functions: Iterable[Function]) -> str:
     cases = []
     for function in functions:
-        call = folded(f"return functions.{function.name}(", _values(function.members), ");", "      ", "  ")
+        call = folded(
+            f"return functions.{function.name}(", _values(function.members), ");", "      ", "  "
+        )
         cases.append(f"    case {literal(function.wire)}:\n{call}\n")
-    return ("/// Makes one call of the model: checks the arguments, gives them their types, calls the function.\n///\n"
-            "/// Throws a [ModelCallException] when there is no such function or the arguments do not fit it.\n"
-            "R dispatch<R>(Functions<R> functions, String name, Map<String, Object?> arguments) {\n"
-            "  final tool = functionTools.where((tool) => tool.name == name).firstOrNull;\n"
-            "  if (tool == null) {\n"
-            "    final known = functionTools.map((tool) => tool.name).join(', ');\n"
-            "    throw ModelCallException(['$name: there is no such function, only $known']);\n  }\n"
-            "  final given = checkArguments(name, tool.parameters, arguments);\n"
-            f"  switch (name) {{\n{''.join(cases)}  }}\n"
-            "  throw StateError('$name is a tool without a method');\n}\n")
+    return (
+        "/// Makes one call of the model: checks the arguments, gives them their types, calls the function.\n///\n"
+        "/// Throws a [ModelCallException] when there is no such function or the arguments do not fit it.\n"
+        "R dispatch<R>(Functions<R> functions, String name, Map<String, Object?> arguments) {\n"
+        "  final tool = functionTools.where((tool) => tool.name == name).firstOrNull;\n"
+        "  if (tool == null) {\n"
+        "    final known = functionTools.map((tool) => tool.name).join(', ');\n"
+        "    throw ModelCallException(['$name: there is no such function, only $known']);\n  }\n"
+        "  final given = checkArguments(name, tool.parameters, arguments);\n"
+        f"  switch (name) {{\n{''.join(cases)}  }}\n"
+        "  throw StateError('$name is a tool without a method');\n}\n"
+    )
 
 
 def _enum(enum: Enum) -> str:
     values = ",\n".join(f"  {name}({literal(wire)})" for name, wire in enum.values)
-    return (f"enum {enum.name} {{\n{values};\n\n  const {enum.name}(this.wire);\n\n"
-            "  /// What the model reads and writes.\n  final String wire;\n\n"
-            f"  static {enum.name} of(Object? wire) => values.firstWhere((value) => value.wire == wire);\n}}\n")
+    return (
+        f"enum {enum.name} {{\n{values};\n\n  const {enum.name}(this.wire);\n\n"
+        "  /// What the model reads and writes.\n  final String wire;\n\n"
+        f"  static {enum.name} of(Object? wire) => values.firstWhere((value) => value.wire == wire);\n}}\n"
+    )
 
 
 def _class(item: Class) -> str:
-    fields = "\n".join(f"{_doc(member.description, '  ')}  final {DART.written(member.given)} {member.name};\n"
-                       for member in item.members)
-    arguments = (f"{'' if member.optional else 'required '}this.{member.name}" for member in item.members)
-    return (f"{_doc(item.description, '')}class {item.name} {{\n"
-            f"{folded(f'const {item.name}({{', arguments, '});', '  ', '  ')}\n\n"
-            f"  factory {item.name}.of(Object? value) {{\n    final given = value as Map<String, Object?>;\n"
-            f"{folded(f'return {item.name}(', _values(item.members), ');', '    ', '  ')}\n  }}\n\n{fields}\n"
-            f"  Map<String, Object?> toJson() => {_encoded(item.members)};\n}}\n")
+    fields = "\n".join(
+        f"{_doc(member.description, '  ')}  final {DART.written(member.given)} {member.name};\n"
+        for member in item.members
+    )
+    arguments = (
+        f"{'' if member.optional else 'required '}this.{member.name}" for member in item.members
+    )
+    return (
+        f"{_doc(item.description, '')}class {item.name} {{\n"
+        f"{folded(f'const {item.name}({{', arguments, '});', '  ', '  ')}\n\n"
+        f"  factory {item.name}.of(Object? value) {{\n    final given = value as Map<String, Object?>;\n"
+        f"{folded(f'return {item.name}(', _values(item.members), ');', '    ', '  ')}\n  }}\n\n{fields}\n"
+        f"  Map<String, Object?> toJson() => {_encoded(item.members)};\n}}\n"
+    )
 
 
 def _method(result: str, function: Function, tail: str) -> str:
-    arguments = [f"{'' if member.optional else 'required '}{DART.written(member.given)} {member.name}"
-                 for member in function.members]
+    arguments = [
+        f"{'' if member.optional else 'required '}{DART.written(member.given)} {member.name}"
+        for member in function.members
+    ]
     if not arguments:
         return f"  {result} {function.name}(){tail}"
     return folded(f"{result} {function.name}({{", arguments, f"}}){tail}", "  ", "  ")

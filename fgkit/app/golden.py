@@ -52,6 +52,7 @@ def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptTex
     Raises:
         DataError, ToolError: the style cannot say the developer text or the tools.
     """
+
     def rendered(text: str) -> str:
         return tokenize.prompt_texts([request(1, text)], tools, system_message, style)[0]
 
@@ -60,10 +61,16 @@ def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptTex
     every = "".join(_TRIMMABLE)
     if rendered(every + _TEXT + every) == bare:
         return PromptText(prefix, suffix, every)
-    return PromptText(prefix, suffix, "".join(char for char in _TRIMMABLE if rendered(char + _TEXT + char) == bare))
+    return PromptText(
+        prefix,
+        suffix,
+        "".join(char for char in _TRIMMABLE if rendered(char + _TEXT + char) == bare),
+    )
 
 
-def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, style: str) -> list[dict[str, Any]]:
+def vectors(
+    rows: Sequence[Record], tools: list[dict], system_message: str, style: str
+) -> list[dict[str, Any]]:
     """Give one vector for each row, in order.
 
     Args:
@@ -79,16 +86,27 @@ def vectors(rows: Sequence[Record], tools: list[dict], system_message: str, styl
     """
     texts = tokenize.prompt_texts(rows, tools, system_message, style)
     around = prompt_text(tools, system_message, style) if tools else None
-    return [{"line": row.line, "user": row.user_content,
-             "single": row.tools is None and around is not None and around.of(row.user_content) == text,
-             "prompt": text, "answer": prompts.answer(row.calls, row.text, style=style),
-             "calls": [_call(call, tools) for call in row.calls], "text": row.text.strip()}
-            for row, text in zip(rows, texts, strict=True)]
+    return [
+        {
+            "line": row.line,
+            "user": row.user_content,
+            "single": row.tools is None
+            and around is not None
+            and around.of(row.user_content) == text,
+            "prompt": text,
+            "answer": prompts.answer(row.calls, row.text, style=style),
+            "calls": [_call(call, tools) for call in row.calls],
+            "text": row.text.strip(),
+        }
+        for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def _call(call: Call, tools: list[dict]) -> dict[str, Any]:
     got = received(call, tools)
-    return {"name": call.name, "arguments": call.arguments} | ({} if got is None else {"received": got})
+    return {"name": call.name, "arguments": call.arguments} | (
+        {} if got is None else {"received": got}
+    )
 
 
 def choose(rows: Sequence[Record], count: int) -> list[Record]:
@@ -122,6 +140,11 @@ def received(call: Call, tools: list[dict]) -> dict[str, Any] | None:
     if call.name not in schemas:
         return None
     arguments, _ = without_nulls(coerce(call, tools).arguments, schemas[call.name])
-    members = next(function for function in plan(tools, DART).functions if function.wire == call.name).members
-    return {member.wire: arguments.get(member.wire, member.default) for member in members
-            if member.wire in arguments or member.default is not None}
+    members = next(
+        function for function in plan(tools, DART).functions if function.wire == call.name
+    ).members
+    return {
+        member.wire: arguments.get(member.wire, member.default)
+        for member in members
+        if member.wire in arguments or member.default is not None
+    }

@@ -24,21 +24,30 @@ def literal(value: Any, indent: str = "") -> str:
     if isinstance(value, str):
         return quoted(value, '"', _escape)
     if isinstance(value, dict):
-        entries = [f"{indent}    {literal(key)} to {literal(item, indent + '    ')},\n" for key, item in value.items()]
+        entries = [
+            f"{indent}    {literal(key)} to {literal(item, indent + '    ')},\n"
+            for key, item in value.items()
+        ]
         return "json(\n" + "".join(entries) + f"{indent})" if entries else "json()"
     if isinstance(value, list):
         return "listOf<Any?>(" + ", ".join(literal(item, indent) for item in value) + ")"
     if type(value) is int:
-        return f"{value}L" if -2**63 < value < 2**63 else f"{value}.0"
+        return f"{value}L" if -(2**63) < value < 2**63 else f"{value}.0"
     return "null" if value is None else json.dumps(value)
 
 
 def functions(app: App) -> str:
     """The file with the declarations, the types, the interface and the dispatcher."""
     found = plan(app.tools, KOTLIN)
-    parts = [f"{app.header}\npackage {app.kotlin_package}\n", _declarations(app, found.functions), _prompt(app),
-             _interface(found.functions), _dispatch(found.functions), *map(_enum, found.enums),
-             *map(_class, found.classes)]
+    parts = [
+        f"{app.header}\npackage {app.kotlin_package}\n",
+        _declarations(app, found.functions),
+        _prompt(app),
+        _interface(found.functions),
+        _dispatch(found.functions),
+        *map(_enum, found.enums),
+        *map(_class, found.classes),
+    ]
     return "\n".join(parts)
 
 
@@ -57,7 +66,7 @@ const val SYSTEM_INSTRUCTION = {literal(app.system_message)}
 /**
  * The tools for `ConversationConfig(tools = liteRtLmTools(MyFunctions()))`.
  *
-{_closed(app.note(' *', 'litert_lm'))} *
+{_closed(app.note(" *", "litert_lm"))} *
  * With `automaticToolCalling = false` LiteRT-LM gives the calls to the app instead: pass each to [dispatch].
  */
 fun liteRtLmTools(functions: Functions<*>): List<ToolProvider> = functionDeclarations.map {{ declaration ->
@@ -79,18 +88,25 @@ fun liteRtLmTools(functions: Functions<*>): List<ToolProvider> = functionDeclara
 
 def mine(app: App) -> str:
     """The file that is the user's: a class with a method for each function, to be filled in."""
-    methods = "\n".join(f"{_method('override fun', function, ' {')}\n        TODO({literal(function.wire)})\n    }}\n"
-                        for function in plan(app.tools, KOTLIN).functions)
-    return ("// Yours: fgkit glue writes this file once and never touches it again.\n"
-            "// Change `Unit` to what the functions give back, such as Map<String, Any?>.\n"
-            f"package {app.kotlin_package}\n\n"
-            f"class MyFunctions : Functions<Unit> {{\n{methods}}}\n")
+    methods = "\n".join(
+        f"{_method('override fun', function, ' {')}\n        TODO({literal(function.wire)})\n    }}\n"
+        for function in plan(app.tools, KOTLIN).functions
+    )
+    return (
+        "// Yours: fgkit glue writes this file once and never touches it again.\n"
+        "// Change `Unit` to what the functions give back, such as Map<String, Any?>.\n"
+        f"package {app.kotlin_package}\n\n"
+        f"class MyFunctions : Functions<Unit> {{\n{methods}}}\n"
+    )
 
 
 def test(app: App) -> str:
     """The file that replays golden.json in the app's own tests."""
-    methods = "\n".join(f"{_method('override fun', function, ' =')}\n        ModelCall({literal(function.wire)}, "
-                        f"{_encoded(function.members)})\n" for function in plan(app.tools, KOTLIN).functions)
+    methods = "\n".join(
+        f"{_method('override fun', function, ' =')}\n        ModelCall({literal(function.wire)}, "
+        f"{_encoded(function.members)})\n"
+        for function in plan(app.tools, KOTLIN).functions
+    )
     return f"""{app.header}
 package {app.kotlin_package}
 
@@ -137,11 +153,15 @@ class FunctionsTest {{
 def _declarations(app: App, functions: Iterable[Function]) -> str:
     names = [f"{function.name[0].upper()}{function.name[1:]}" for function in functions]
     items = "".join(f"    declare{name}(),\n" for name in names)
-    made = "\n".join(f"private fun declare{name}() = {literal(body)}\n"
-                     for name, body in zip(names, app.bodies, strict=True))
-    return (f"/** What the model can call, in the order it was trained with. */\n"
-            f"val functionDeclarations: List<Map<String, Any?>> = listOf(\n{items})\n\n{made}\n"
-            "private fun json(vararg entries: Pair<String, Any?>): Map<String, Any?> = linkedMapOf(*entries)\n")
+    made = "\n".join(
+        f"private fun declare{name}() = {literal(body)}\n"
+        for name, body in zip(names, app.bodies, strict=True)
+    )
+    return (
+        f"/** What the model can call, in the order it was trained with. */\n"
+        f"val functionDeclarations: List<Map<String, Any?>> = listOf(\n{items})\n\n{made}\n"
+        "private fun json(vararg entries: Pair<String, Any?>): Map<String, Any?> = linkedMapOf(*entries)\n"
+    )
 
 
 def _prompt(app: App) -> str:
@@ -150,54 +170,77 @@ def _prompt(app: App) -> str:
     if inside:
         text = 'text.replace(ENDS, "")'
         ends = f"private val ENDS = Regex({literal(f'^[{inside}]+|[{inside}]+$')})\n"
-    return (f"private const val PROMPT_PREFIX =\n{prefix}\n"
-            f"private const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n{ends}\n"
-            f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
-            " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>`: remove it there.\n"
-            " */\n"
-            f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n")
+    return (
+        f"private const val PROMPT_PREFIX =\n{prefix}\n"
+        f"private const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n{ends}\n"
+        f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
+        " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>`: remove it there.\n"
+        " */\n"
+        f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n"
+    )
 
 
 def _interface(functions: Iterable[Function]) -> str:
-    methods = "\n".join(f"{_doc(function.description, '    ')}{_method('fun', function, ': R')}\n"
-                        for function in functions)
-    return ("/** Your app's functions. [R] is what they give back: Unit, a map for the model. */\n"
-            f"interface Functions<out R> {{\n{methods}}}\n")
+    methods = "\n".join(
+        f"{_doc(function.description, '    ')}{_method('fun', function, ': R')}\n"
+        for function in functions
+    )
+    return (
+        "/** Your app's functions. [R] is what they give back: Unit, a map for the model. */\n"
+        f"interface Functions<out R> {{\n{methods}}}\n"
+    )
 
 
 def _dispatch(functions: Iterable[Function]) -> str:
     cases = []
     for function in functions:
-        cases.append(folded(f"{literal(function.wire)} -> functions.{function.name}(", _values(function.members), ")",
-                            "        ", "    ") + "\n")
-    return ("/**\n"
-            " * Makes one call of the model: checks the arguments, gives them their types, calls the function.\n *\n"
-            " * @throws ModelCallException when there is no such function or the arguments do not fit it.\n */\n"
-            "fun <R> dispatch(functions: Functions<R>, name: String, arguments: Map<String, Any?>): R {\n"
-            '    val declaration = functionDeclarations.find { it["name"] == name } ?: throw ModelCallException(\n'
-            '        listOf("$name: there is no such function, only ${functionDeclarations.joinToString { '
-            '"${it["name"]}" }}"),\n    )\n'
-            '    val schema = (declaration["parameters"] as? Map<*, *> ?: emptyMap<String, Any?>())'
-            ".mapKeys { it.key as String }\n"
-            "    val given = checkArguments(name, schema, arguments)\n"
-            f"    return when (name) {{\n{''.join(cases)}"
-            '        else -> error("$name is declared without a method")\n    }\n}\n')
+        cases.append(
+            folded(
+                f"{literal(function.wire)} -> functions.{function.name}(",
+                _values(function.members),
+                ")",
+                "        ",
+                "    ",
+            )
+            + "\n"
+        )
+    return (
+        "/**\n"
+        " * Makes one call of the model: checks the arguments, gives them their types, calls the function.\n *\n"
+        " * @throws ModelCallException when there is no such function or the arguments do not fit it.\n */\n"
+        "fun <R> dispatch(functions: Functions<R>, name: String, arguments: Map<String, Any?>): R {\n"
+        '    val declaration = functionDeclarations.find { it["name"] == name } ?: throw ModelCallException(\n'
+        '        listOf("$name: there is no such function, only ${functionDeclarations.joinToString { '
+        '"${it["name"]}" }}"),\n    )\n'
+        '    val schema = (declaration["parameters"] as? Map<*, *> ?: emptyMap<String, Any?>())'
+        ".mapKeys { it.key as String }\n"
+        "    val given = checkArguments(name, schema, arguments)\n"
+        f"    return when (name) {{\n{''.join(cases)}"
+        '        else -> error("$name is declared without a method")\n    }\n}\n'
+    )
 
 
 def _enum(enum: Enum) -> str:
     values = ",\n".join(f"    {name}({literal(wire)})" for name, wire in enum.values)
-    return (f"/** [wire] is what the model reads and writes. */\n"
-            f"enum class {enum.name}(val wire: String) {{\n{values};\n\n    companion object {{\n"
-            f"        fun of(wire: Any?): {enum.name} = values().first {{ it.wire == wire }}\n    }}\n}}\n")
+    return (
+        f"/** [wire] is what the model reads and writes. */\n"
+        f"enum class {enum.name}(val wire: String) {{\n{values};\n\n    companion object {{\n"
+        f"        fun of(wire: Any?): {enum.name} = values().first {{ it.wire == wire }}\n    }}\n}}\n"
+    )
 
 
 def _class(item: Class) -> str:
-    fields = "".join(f"{_doc(member.description, '    ')}    val {member.name}: {KOTLIN.written(member.given)}"
-                     f"{' = null' * member.optional},\n" for member in item.members)
-    return (f"{_doc(item.description, '')}data class {item.name}(\n{fields}) {{\n"
-            f"    fun toJson(): Map<String, Any?> = {_encoded(item.members)}\n\n    companion object {{\n"
-            f"        fun of(value: Any?): {item.name} {{\n            val given = value as Map<*, *>\n"
-            f"{folded(f'return {item.name}(', _values(item.members), ')', ' ' * 12, '    ')}\n        }}\n    }}\n}}\n")
+    fields = "".join(
+        f"{_doc(member.description, '    ')}    val {member.name}: {KOTLIN.written(member.given)}"
+        f"{' = null' * member.optional},\n"
+        for member in item.members
+    )
+    return (
+        f"{_doc(item.description, '')}data class {item.name}(\n{fields}) {{\n"
+        f"    fun toJson(): Map<String, Any?> = {_encoded(item.members)}\n\n    companion object {{\n"
+        f"        fun of(value: Any?): {item.name} {{\n            val given = value as Map<*, *>\n"
+        f"{folded(f'return {item.name}(', _values(item.members), ')', ' ' * 12, '    ')}\n        }}\n    }}\n}}\n"
+    )
 
 
 def _method(words: str, function: Function, tail: str) -> str:
@@ -233,10 +276,18 @@ def _read(value: str, kind: Type, nullable: bool, depth: int = 0) -> str:
 
 
 def _encoded(members: Iterable[Member]) -> str:
-    entries = ", ".join(f"{literal(member.wire)} to {_write(member.name, member.type, member.optional)}"
-                        for member in members)
-    left_out = [literal(member.wire) for member in members if member.optional and not member.required]
-    drop = f".filter {{ (key, value) -> value != null || key !in setOf({', '.join(left_out)}) }}" if left_out else ""
+    entries = ", ".join(
+        f"{literal(member.wire)} to {_write(member.name, member.type, member.optional)}"
+        for member in members
+    )
+    left_out = [
+        literal(member.wire) for member in members if member.optional and not member.required
+    ]
+    drop = (
+        f".filter {{ (key, value) -> value != null || key !in setOf({', '.join(left_out)}) }}"
+        if left_out
+        else ""
+    )
     return f"mapOf<String, Any?>({entries}){drop}"
 
 
@@ -256,7 +307,11 @@ def _doc(text: str, indent: str) -> str:
     lines = [_closed(line) for line in comment_lines(text)]
     if len(lines) <= 1:
         return "".join(f"{indent}/** {line} */\n" for line in lines)
-    return f"{indent}/**\n" + "".join(f"{indent} * {line}".rstrip() + "\n" for line in lines) + f"{indent} */\n"
+    return (
+        f"{indent}/**\n"
+        + "".join(f"{indent} * {line}".rstrip() + "\n" for line in lines)
+        + f"{indent} */\n"
+    )
 
 
 def _closed(text: str) -> str:

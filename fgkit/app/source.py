@@ -53,8 +53,10 @@ class App:
     @property
     def header(self) -> str:
         """The comment that opens every generated file."""
-        return (f"// Made by fgkit glue from {' '.join(comment_lines(self.source, 1000))}: make it again instead of "
-                "editing it.")
+        return (
+            f"// Made by fgkit glue from {' '.join(comment_lines(self.source, 1000))}: make it again instead of "
+            "editing it."
+        )
 
     @property
     def prompt_lines(self) -> list[str]:
@@ -65,16 +67,24 @@ class App:
         """A comment that says whether a runtime that writes prompts in `style` writes those of the training."""
         text = f"The app's runtime writes these into the prompt exactly as in training (style {style})."
         if style != self.style:
-            text = (f"Trained in prompt style {self.style}, while the app's runtime writes {style}. "
-                    + styles.difference(self.style, style, self.tools))
+            text = (
+                f"Trained in prompt style {self.style}, while the app's runtime writes {style}. "
+                + styles.difference(self.style, style, self.tools)
+            )
         return "".join(f"{mark} {line}\n" for line in comment_lines(text, 76))
 
     def support(self, name: str) -> str:
         """A file of `fgkit/app/`, which is the same for all tools."""
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
         tokens = "|".join((*CONTROL_TOKENS, *IMAGE_TOKENS))
-        header = "// Made by fgkit glue, the same for all tools: make it again instead of editing it."
-        return text.replace("{header}", header).replace("{package}", self.kotlin_package).replace("{tokens}", tokens)
+        header = (
+            "// Made by fgkit glue, the same for all tools: make it again instead of editing it."
+        )
+        return (
+            text.replace("{header}", header)
+            .replace("{package}", self.kotlin_package)
+            .replace("{tokens}", tokens)
+        )
 
 
 def quoted(text: str, quote: str, escape: Callable[[int], str]) -> str:
@@ -86,15 +96,28 @@ def quoted(text: str, quote: str, escape: Callable[[int], str]) -> str:
         escape: writes a code point that is not printable.
     """
     signs = _SHORT | {quote: f"\\{quote}"}
-    inside = "".join(signs.get(char) or (char if char.isprintable() else escape(ord(char))) for char in text)
+    inside = "".join(
+        signs.get(char) or (char if char.isprintable() else escape(ord(char))) for char in text
+    )
     return f"{quote}{inside}{quote}"
 
 
 def comment_lines(text: str, width: int = 100) -> list[str]:
     """A text in lines for a comment: one for each of its own, long ones folded, nothing in them but printable signs."""
-    lines = ["".join(char if char.isprintable() else " " for char in line).strip() for line in text.splitlines()]
-    return [part for line in lines for part in textwrap.wrap(line, width, break_long_words=False,
-                                                             break_on_hyphens=False) or [""]] if text.strip() else []
+    lines = [
+        "".join(char if char.isprintable() else " " for char in line).strip()
+        for line in text.splitlines()
+    ]
+    return (
+        [
+            part
+            for line in lines
+            for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+            or [""]
+        ]
+        if text.strip()
+        else []
+    )
 
 
 def folded(head: str, items: Iterable[str], tail: str, indent: str, step: str) -> str:
@@ -109,7 +132,11 @@ def folded(head: str, items: Iterable[str], tail: str, indent: str, step: str) -
     line = f"{indent}{head}{', '.join(items)}{tail}"
     if not items or len(line.splitlines()[-1]) <= WIDTH and "\n" not in line:
         return line
-    return f"{indent}{head}\n" + "".join(f"{indent}{step}{item},\n" for item in items) + f"{indent}{tail}"
+    return (
+        f"{indent}{head}\n"
+        + "".join(f"{indent}{step}{item},\n" for item in items)
+        + f"{indent}{tail}"
+    )
 
 
 def ranges(chars: str) -> str:
@@ -120,4 +147,6 @@ def ranges(chars: str) -> str:
             found[-1][1] = code
         else:
             found.append([code, code])
-    return "".join(f"\\u{low:04x}" + (f"-\\u{high:04x}" if high > low else "") for low, high in found)
+    return "".join(
+        f"\\u{low:04x}" + (f"-\\u{high:04x}" if high > low else "") for low, high in found
+    )

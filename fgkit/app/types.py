@@ -17,19 +17,23 @@ from typing import Any
 
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 # What the generated code and both languages' own libraries call themselves.
-_TYPES = frozenset("""
+_TYPES = frozenset(
+    """
     AnswerReader Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
     Float Function FunctionCallsKt Functions FunctionsKt FunctionsTest Future FutureOr Int Invocation Iterable
     Iterator JsonReader LiteRtLmToolsKt List Long Map MapEntry MatchResult ModelCall ModelCallException
     MyFunctions Never Nothing Null Number Object Override Pair Pattern R Reader Record Recorder Regex RegExp
     Runes Set Short StateError Stream String StringBuffer Symbol Throwable Test Tool Triple Type
     UnimplementedError Unit
-""".split())
-_MEMBERS = frozenset("""
+""".split()
+)
+_MEMBERS = frozenset(
+    """
     component1 component2 component3 component4 component5 component6 component7 component8 component9 copy
     equals finalize hashCode index name noSuchMethod notify notifyAll of ordinal runtimeType toJson toString
     values wait wire
-""".split())
+""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,45 @@ class Language:
 
     def written(self, kind: Type) -> str:
         """A type in the words of the language."""
-        name = f"List<{self.written(kind.item)}>" if kind.kind == "list" else self.scalars.get(kind.kind, kind.name)
+        name = (
+            f"List<{self.written(kind.item)}>"
+            if kind.kind == "list"
+            else self.scalars.get(kind.kind, kind.name)
+        )
         return f"{name}?" if kind.nullable and kind.kind != "any" else name
 
 
 DART = Language(
-    frozenset("""abstract as assert await bool break case catch class const continue covariant default deferred do
+    frozenset(
+        """abstract as assert await bool break case catch class const continue covariant default deferred do
     double dynamic else enum export extends extension external factory false final finally for get if implements import in
     int interface is late library mixin new null num operator part required rethrow return set static super switch this
-    throw true try typedef var void while with yield""".split()),
-    {"string": "String", "integer": "int", "number": "double", "boolean": "bool", "map": "Map<String, Object?>",
-     "any": "Object?"})
+    throw true try typedef var void while with yield""".split()
+    ),
+    {
+        "string": "String",
+        "integer": "int",
+        "number": "double",
+        "boolean": "bool",
+        "map": "Map<String, Object?>",
+        "any": "Object?",
+    },
+)
 KOTLIN = Language(
-    frozenset("""as break class continue do else false for fun getClass if in interface is null object package return
-    super this throw true try typealias typeof val var when while""".split()),
-    {"string": "String", "integer": "Long", "number": "Double", "boolean": "Boolean", "map": "Map<String, Any?>",
-     "any": "Any?"}, upper_values=True)
+    frozenset(
+        """as break class continue do else false for fun getClass if in interface is null object package return
+    super this throw true try typealias typeof val var when while""".split()
+    ),
+    {
+        "string": "String",
+        "integer": "Long",
+        "number": "Double",
+        "boolean": "Boolean",
+        "map": "Map<String, Any?>",
+        "any": "Any?",
+    },
+    upper_values=True,
+)
 
 
 @dataclass(frozen=True)
@@ -148,14 +175,39 @@ def plan(tools: list[dict], language: Language) -> Plan:
 
 def unchecked(tools: list[dict]) -> list[str]:
     """Name the keywords of schemas that generated code does not check, such as `set_code.code: pattern`."""
-    found = [(place, sorted(_UNCHECKED & schema.keys())) for tool in tools for place, schema in _schemas(
-        tool["function"].get("parameters") or {}, tool["function"]["name"])]
+    found = [
+        (place, sorted(_UNCHECKED & schema.keys()))
+        for tool in tools
+        for place, schema in _schemas(
+            tool["function"].get("parameters") or {}, tool["function"]["name"]
+        )
+    ]
     return [f"{place}: {', '.join(lost)}" for place, lost in found if lost]
 
 
-_UNCHECKED = {"pattern", "format", "multipleOf", "uniqueItems", "const", "minLength", "maxLength", "exclusiveMinimum",
-              "exclusiveMaximum", "additionalProperties", "patternProperties", "minProperties", "maxProperties",
-              "contains", "prefixItems", "not", "if", "dependentRequired", "allOf", "anyOf", "oneOf"}
+_UNCHECKED = {
+    "pattern",
+    "format",
+    "multipleOf",
+    "uniqueItems",
+    "const",
+    "minLength",
+    "maxLength",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "additionalProperties",
+    "patternProperties",
+    "minProperties",
+    "maxProperties",
+    "contains",
+    "prefixItems",
+    "not",
+    "if",
+    "dependentRequired",
+    "allOf",
+    "anyOf",
+    "oneOf",
+}
 
 
 def _schemas(schema: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -169,7 +221,9 @@ def _schemas(schema: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 class _Planner:
     def __init__(self, language: Language):
         self.language = language
-        self.types = {name.casefold() for name in _TYPES}  # files of classes meet on file systems that ignore case
+        self.types = {
+            name.casefold() for name in _TYPES
+        }  # files of classes meet on file systems that ignore case
         self.enums: dict[tuple[str, tuple[str, ...]], Enum] = {}
         self.classes: list[Class] = []
 
@@ -178,50 +232,87 @@ class _Planner:
         functions = []
         for tool in tools:
             body = tool["function"]
-            functions.append(Function(body["name"], name_of(body["name"]),
-                                      self._members(body.get("parameters") or {}, body["name"]),
-                                      body.get("description") or ""))
+            functions.append(
+                Function(
+                    body["name"],
+                    name_of(body["name"]),
+                    self._members(body.get("parameters") or {}, body["name"]),
+                    body.get("description") or "",
+                )
+            )
         return Plan(tuple(functions), tuple(self.enums.values()), tuple(self.classes))
 
     def _members(self, schema: Mapping[str, Any], owner: str) -> tuple[Member, ...]:
-        name_of, required = self._names(self.language.words | _MEMBERS, "value"), schema.get("required") or ()
-        return tuple(Member(wire, name_of(wire), self._type(inner, wire, owner), wire in required,
-                            inner.get("description") or "", _plain(inner.get("default"), inner))
-                     for wire, inner in (schema.get("properties") or {}).items())
+        name_of, required = (
+            self._names(self.language.words | _MEMBERS, "value"),
+            schema.get("required") or (),
+        )
+        return tuple(
+            Member(
+                wire,
+                name_of(wire),
+                self._type(inner, wire, owner),
+                wire in required,
+                inner.get("description") or "",
+                _plain(inner.get("default"), inner),
+            )
+            for wire, inner in (schema.get("properties") or {}).items()
+        )
 
     def _type(self, schema: Any, wire: str, owner: str) -> Type:
         schema = schema if isinstance(schema, Mapping) else {}
         kind, nullable = schema.get("type"), schema.get("nullable") is True
         if kind == "string" and schema.get("enum"):
-            return Type("enum", self._enum(wire, owner, tuple(schema["enum"])).name, nullable=nullable)
+            return Type(
+                "enum", self._enum(wire, owner, tuple(schema["enum"])).name, nullable=nullable
+            )
         if kind == "object" and schema.get("properties"):
             name = self._type_name(wire, owner)
             members = self._members(schema, f"{owner}_{wire}")
             self.classes.append(Class(name, members, schema.get("description") or ""))
             return Type("object", name, nullable=nullable)
         if kind == "array":
-            return Type("list", item=self._type(schema.get("items"), wire, owner), nullable=nullable)
-        return Type({"object": "map"}.get(kind, kind if kind in ("string", "integer", "number", "boolean") else "any"),
-                    nullable=nullable)
+            return Type(
+                "list", item=self._type(schema.get("items"), wire, owner), nullable=nullable
+            )
+        return Type(
+            {"object": "map"}.get(
+                kind, kind if kind in ("string", "integer", "number", "boolean") else "any"
+            ),
+            nullable=nullable,
+        )
 
     def _enum(self, wire: str, owner: str, values: tuple[str, ...]) -> Enum:
         if (wire, values) not in self.enums:
             upper = self.language.upper_values
-            name_of = self._names(_MEMBERS if upper else self.language.words | _MEMBERS, "value", upper=upper)
-            self.enums[wire, values] = Enum(self._type_name(wire, owner), tuple(
-                (name_of(value), value) for value in dict.fromkeys(values)))
+            name_of = self._names(
+                _MEMBERS if upper else self.language.words | _MEMBERS, "value", upper=upper
+            )
+            self.enums[wire, values] = Enum(
+                self._type_name(wire, owner),
+                tuple((name_of(value), value) for value in dict.fromkeys(values)),
+            )
         return self.enums[wire, values]
 
     def _type_name(self, wire: str, owner: str) -> str:
-        short, long = _camel(wire, "Value", first=True), _camel(f"{owner}_{wire}", "Value", first=True)
-        return _unused(short if short.casefold() not in self.types else long, self.types, str.casefold)
+        short, long = (
+            _camel(wire, "Value", first=True),
+            _camel(f"{owner}_{wire}", "Value", first=True),
+        )
+        return _unused(
+            short if short.casefold() not in self.types else long, self.types, str.casefold
+        )
 
-    def _names(self, reserved: frozenset[str], fallback: str, *, upper: bool = False) -> Callable[[str], str]:
+    def _names(
+        self, reserved: frozenset[str], fallback: str, *, upper: bool = False
+    ) -> Callable[[str], str]:
         """A namer whose names are all different."""
         taken: set[str] = set()
 
         def name_of(wire: str) -> str:
-            name = "_".join(_WORDS.findall(_split(wire))).upper() if upper else _camel(wire, fallback)
+            name = (
+                "_".join(_WORDS.findall(_split(wire))).upper() if upper else _camel(wire, fallback)
+            )
             if not name or name[0].isdigit():
                 name = f"{fallback.upper() if upper else fallback}{'_' * upper}{name}".rstrip("_")
             return _unused(f"{name}_" if name in reserved else name, taken)
@@ -255,7 +346,11 @@ def _plain(default: Any, schema: Mapping[str, Any]) -> Any:
     """A default that every language can write: a text, number or boolean that fits its type; None for any other."""
     kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
     kind = kinds.get(schema.get("type"))
-    fits = kind is not None and isinstance(default, kind) and isinstance(default, bool) == (kind is bool)
+    fits = (
+        kind is not None
+        and isinstance(default, kind)
+        and isinstance(default, bool) == (kind is bool)
+    )
     if schema.get("enum") and default not in schema["enum"]:
         return None
     if not fits or kind is int and abs(default) >= 2**63:

@@ -28,16 +28,27 @@ from . import create as bundle, litertlm, profiles
 from .profiles import LITERTLM, PROFILES
 
 # Stop tokens that every profile has: without one of them an answer runs on into the next turn or the function's result.
-STOPS = frozenset.intersection(*(frozenset(one.stop_tokens) for one in (*PROFILES.values(), LITERTLM)))
+STOPS = frozenset.intersection(
+    *(frozenset(one.stop_tokens) for one in (*PROFILES.values(), LITERTLM))
+)
 # The first bytes of what gets named like a bundle; mediapipe writes four zeros before its archive.
-STARTS = {rb"LITERTLM": ".litertlm", rb"(\0{4})?PK\x03\x04": ".task", rb".{4}TFL3": "bare .tflite without a tokenizer",
-          rb"version https://git-lfs": "pointer of Git LFS: `git lfs pull` fetches the file",
-          rb"\s*<(!doctype|html)": "web page"}
+STARTS = {
+    rb"LITERTLM": ".litertlm",
+    rb"(\0{4})?PK\x03\x04": ".task",
+    rb".{4}TFL3": "bare .tflite without a tokenizer",
+    rb"version https://git-lfs": "pointer of Git LFS: `git lfs pull` fetches the file",
+    rb"\s*<(!doctype|html)": "web page",
+}
 _AGAIN = "Make or download it again."
 
 
-def check_bundle(path: str | Path, *, model: str | Path | None = None, texts: Sequence[str] | None = None,
-                 untold: str = "no rows were given.") -> list[Check]:
+def check_bundle(
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    texts: Sequence[str] | None = None,
+    untold: str = "no rows were given.",
+) -> list[Check]:
     """Check a `.task` or `.litertlm`: bytes, record, network, tokenizer, stop tokens, prompt texts, length, licence.
 
     Args:
@@ -54,27 +65,58 @@ def check_bundle(path: str | Path, *, model: str | Path | None = None, texts: Se
         ("whole", found.whole, _AGAIN),
         ("record", found.record, "Put the right pair side by side, or delete the .json."),
         ("network", found.network, "Convert the model with to_tflite and bundle it again."),
-        ("tokenizer", found.tokenizer, "Bundle it again with the tokenizer.model of a FunctionGemma folder."),
-        ("model's tokenizer", lambda: found.same_tokenizer(model),
-         "Bundle it again with the tokenizer.model of the folder that was converted."),
+        (
+            "tokenizer",
+            found.tokenizer,
+            "Bundle it again with the tokenizer.model of a FunctionGemma folder.",
+        ),
+        (
+            "model's tokenizer",
+            lambda: found.same_tokenizer(model),
+            "Bundle it again with the tokenizer.model of the folder that was converted.",
+        ),
         ("start, stop tokens", found.tokens, "Bundle it again with one of fgkit's profiles."),
         ("prompt texts", found.prompt_texts, "Bundle it again with one of fgkit's profiles."),
-        ("prompts fit", lambda: found.fit(texts, untold),
-         "Shorten tools or rows, or convert with a larger kv_cache_max_len."),
-        ("licence notice", found.notice, f"Put {licence.NOTICE} beside it: the Gemma terms travel with it.")]
+        (
+            "prompts fit",
+            lambda: found.fit(texts, untold),
+            "Shorten tools or rows, or convert with a larger kv_cache_max_len.",
+        ),
+        (
+            "licence notice",
+            found.notice,
+            f"Put {licence.NOTICE} beside it: the Gemma terms travel with it.",
+        ),
+    ]
     return [_asked(number, *row) for number, row in enumerate(rows, 1)]
 
 
-def texts_of(records: Sequence[Record], tools: list[dict], *, system_message: str = "",
-             styles: Sequence[str] = ("template",)) -> list[str]:
+def texts_of(
+    records: Sequence[Record],
+    tools: list[dict],
+    *,
+    system_message: str = "",
+    styles: Sequence[str] = ("template",),
+) -> list[str]:
     """Prompts with their answers in each style, as `check_bundle` takes them; arguments as in `examples.prompt_texts`."""
-    return [prompt + answer for style in styles
-            for prompt, answer in zip(tokenize.prompt_texts(records, tools, system_message, style),
-                                      tokenize.answer_texts(records, style))]
+    return [
+        prompt + answer
+        for style in styles
+        for prompt, answer in zip(
+            tokenize.prompt_texts(records, tools, system_message, style),
+            tokenize.answer_texts(records, style),
+        )
+    ]
 
 
-def check_file(path: str | Path, *, model: str | Path | None = None, data: str = "", tools: str = "",
-               format: str = "auto") -> list[Check]:
+def check_file(
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    data: str = "",
+    tools: str = "",
+    format: str = "auto",
+) -> list[Check]:
     """Check a bundle with what lies around it: `model/` beside it, and rows and tools where they are its own.
 
     Args:
@@ -94,13 +136,27 @@ def check_file(path: str | Path, *, model: str | Path | None = None, data: str =
         told = bundle.read_record(path) if path.is_file() else None
     except FgkitError:  # check 3 says so
         told = None
-    if told is None or rows.tools and told.get("tools_hash") not in (None, run_rows.hash_of(rows.tools)):
-        why = "there is no .json beside it that tells the prompt style" if told is None else (
-            "it was trained with other tools than these: give --tools and --data")
+    if (
+        told is None
+        or rows.tools
+        and told.get("tools_hash") not in (None, run_rows.hash_of(rows.tools))
+    ):
+        why = (
+            "there is no .json beside it that tells the prompt style"
+            if told is None
+            else ("it was trained with other tools than these: give --tools and --data")
+        )
         return check_bundle(path, model=model, untold=f"{why}.")
-    return check_bundle(path, model=model, texts=texts_of(
-        rows.held_out, rows.tools, system_message=told.get("system_message") or "",
-        styles=prompt_styles.split(told.get("style") or prompt_styles.DEFAULT)))
+    return check_bundle(
+        path,
+        model=model,
+        texts=texts_of(
+            rows.held_out,
+            rows.tools,
+            system_message=told.get("system_message") or "",
+            styles=prompt_styles.split(told.get("style") or prompt_styles.DEFAULT),
+        ),
+    )
 
 
 class _Skipped(Exception):
@@ -138,10 +194,18 @@ class _Answers:
                 start = file.read(32)
         except OSError as error:
             raise _Failed(f"{self.path}: cannot be read: {error.strerror}.") from error
-        kind = next((kind for begins, kind in STARTS.items() if re.match(begins, start, re.DOTALL | re.IGNORECASE)),
-                    f"file that starts with {start[:8]!r}")
+        kind = next(
+            (
+                kind
+                for begins, kind in STARTS.items()
+                if re.match(begins, start, re.DOTALL | re.IGNORECASE)
+            ),
+            f"file that starts with {start[:8]!r}",
+        )
         if self.path.suffix not in bundle.SUFFIXES or kind != self.path.suffix:
-            raise _Failed(f"{self.path.name} is a {kind}; expected a {' or '.join(bundle.SUFFIXES)}, named so.")
+            raise _Failed(
+                f"{self.path.name} is a {kind}; expected a {' or '.join(bundle.SUFFIXES)}, named so."
+            )
         return f"a {kind}, as its name says."
 
     def whole(self) -> str:
@@ -178,7 +242,9 @@ class _Answers:
         path = Path(model) / "tokenizer.model"
         if not path.is_file():
             raise _Skipped(f"{path}: is not there.")
-        if problems := sentencepiece_model.differences(sentencepiece_model.parse(path.read_bytes(), path), given):
+        if problems := sentencepiece_model.differences(
+            sentencepiece_model.parse(path.read_bytes(), path), given
+        ):
             raise _Failed(f"not the one of {path}: {'; '.join(problems)}.")
         return f"the same as {path}, id by id."
 
@@ -187,7 +253,9 @@ class _Answers:
         wanted = self._profile()
         if found.start_token != "<bos>":
             problems.append(f"the start token is {found.start_token!r}, expected '<bos>'")
-        if missing := sorted((set(wanted.stop_tokens) if wanted else STOPS) - set(found.stop_tokens)):
+        if missing := sorted(
+            (set(wanted.stop_tokens) if wanted else STOPS) - set(found.stop_tokens)
+        ):
             problems.append(f"it does not stop at {', '.join(missing)}")
         if wanted and (more := sorted(set(found.stop_tokens) - set(wanted.stop_tokens))):
             problems.append(f"it stops at {', '.join(more)}, which its profile does not")
@@ -198,25 +266,46 @@ class _Answers:
     def prompt_texts(self) -> str:
         info, problems = self._whole(), []
         around = (info.profile.prompt_prefix, info.profile.prompt_suffix)
-        known = {name: (one.prompt_prefix, one.prompt_suffix) for name, one in (PROFILES | {"litertlm": LITERTLM}).items()}
+        known = {
+            name: (one.prompt_prefix, one.prompt_suffix)
+            for name, one in (PROFILES | {"litertlm": LITERTLM}).items()
+        }
         own = (self.sidecar or {}).get("profile")
-        baked = around[0].endswith(PROFILES["guide"].prompt_prefix) and around[1] == PROFILES["guide"].prompt_suffix
+        baked = (
+            around[0].endswith(PROFILES["guide"].prompt_prefix)
+            and around[1] == PROFILES["guide"].prompt_suffix
+        )
         fits = around in known.values() or own in (None, profiles.BAKED) and baked
         if own in known and around != known[own] or not fits:
-            problems.append(f"a user's turn stands between {around[0][-40:]!r} and {around[1][:60]!r}, which is no profile's")
+            problems.append(
+                f"a user's turn stands between {around[0][-40:]!r} and {around[1][:60]!r}, which is no profile's"
+            )
         if info.litertlm:
             told = info.litertlm
             if told.model_type != litertlm.MODEL_TYPE:
-                problems.append(f"LiteRT-LM takes it for {told.model_type!r}, expected {litertlm.MODEL_TYPE!r}")
+                problems.append(
+                    f"LiteRT-LM takes it for {told.model_type!r}, expected {litertlm.MODEL_TYPE!r}"
+                )
             if told.template != prompts.chat_template():
-                problems.append(f"its chat template ({len(told.template)} characters) is not the one that was trained")
-            style = prompt_styles.split((self.sidecar or {}).get("style") or prompt_styles.DEFAULT)[0]
+                problems.append(
+                    f"its chat template ({len(told.template)} characters) is not the one that was trained"
+                )
+            style = prompt_styles.split((self.sidecar or {}).get("style") or prompt_styles.DEFAULT)[
+                0
+            ]
             if told.template_writes_tools == (style == "litert_lm"):
-                problems.append("tools are written by " + ("the template" if told.template_writes_tools else "LiteRT-LM")
-                                + f", but the model was trained in style {style!r}")
+                problems.append(
+                    "tools are written by "
+                    + ("the template" if told.template_writes_tools else "LiteRT-LM")
+                    + f", but the model was trained in style {style!r}"
+                )
         if problems:
             raise _Failed(f"{'; '.join(problems)}.")
-        return "those of " + (own or next((name for name, one in known.items() if one == around), profiles.BAKED)) + "."
+        return (
+            "those of "
+            + (own or next((name for name, one in known.items() if one == around), profiles.BAKED))
+            + "."
+        )
 
     def fit(self, texts: Sequence[str] | None, untold: str) -> str:
         given = self._processor()
@@ -246,7 +335,9 @@ class _Answers:
     def _processor(self) -> Any:
         if self.processor is None:
             info = self._whole()
-            self.processor = sentencepiece_model.parse(bundle.tokenizer_of(info), f"{info.path} tokenizer")
+            self.processor = sentencepiece_model.parse(
+                bundle.tokenizer_of(info), f"{info.path} tokenizer"
+            )
         return self.processor
 
     def _profile(self) -> profiles.Profile | None:

@@ -28,8 +28,19 @@ from fgkit.models.sentencepiece_model import check_tokens
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
 from .profiles import BAKED, LITERTLM, PROFILES, Profile
 
-__all__ = ["PROFILES", "SUFFIXES", "BundleInfo", "check_tokens", "create_litertlm", "create_task", "network_of",
-           "notice_text", "read_bundle", "tokenizer_of", "update_sidecar"]
+__all__ = [
+    "PROFILES",
+    "SUFFIXES",
+    "BundleInfo",
+    "check_tokens",
+    "create_litertlm",
+    "create_task",
+    "network_of",
+    "notice_text",
+    "read_bundle",
+    "tokenizer_of",
+    "update_sidecar",
+]
 SUFFIXES = (".task", ".litertlm")
 
 
@@ -57,8 +68,15 @@ class BundleInfo:
         return "<end_function_call>" in self.profile.stop_tokens
 
 
-def create_task(tflite: str | Path, tokenizer: str | Path, output: str | Path, *, profile: str = "guide",
-                developer_turn: str = "", sidecar: Mapping[str, Any]) -> Path:
+def create_task(
+    tflite: str | Path,
+    tokenizer: str | Path,
+    output: str | Path,
+    *,
+    profile: str = "guide",
+    developer_turn: str = "",
+    sidecar: Mapping[str, Any],
+) -> Path:
     """Bundle a `.task`, re-open it, compare, and only then rename to `output`; write JSON and licence notice beside it.
 
     Args:
@@ -74,20 +92,36 @@ def create_task(tflite: str | Path, tokenizer: str | Path, output: str | Path, *
         BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
     if profile not in (*PROFILES, BAKED):
-        raise ConfigError(f"profile is {profile!r}, expected one of {', '.join((*PROFILES, BAKED))}.")
+        raise ConfigError(
+            f"profile is {profile!r}, expected one of {', '.join((*PROFILES, BAKED))}."
+        )
     if (profile == BAKED) != bool(developer_turn):
-        raise ConfigError(f"profile is {profile!r}, but {'no' if profile == BAKED else 'a'} developer turn is given.")
-    tflite, tokenizer, wanted = Path(tflite), Path(tokenizer), profiles.profile(profile, developer_turn)
+        raise ConfigError(
+            f"profile is {profile!r}, but {'no' if profile == BAKED else 'a'} developer turn is given."
+        )
+    tflite, tokenizer, wanted = (
+        Path(tflite),
+        Path(tokenizer),
+        profiles.profile(profile, developer_turn),
+    )
 
     def write(part: Path) -> None:
         _bundle(tflite, tokenizer, part, wanted)
         reproducible_zip.unset(part)
 
-    return _create(tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile})
+    return _create(
+        tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile}
+    )
 
 
-def create_litertlm(tflite: str | Path, tokenizer: str | Path, output: str | Path, *, style: str,
-                    sidecar: Mapping[str, Any]) -> Path:
+def create_litertlm(
+    tflite: str | Path,
+    tokenizer: str | Path,
+    output: str | Path,
+    *,
+    style: str,
+    sidecar: Mapping[str, Any],
+) -> Path:
     """Bundle a `.litertlm` as `create_task` bundles a `.task`.
 
     Args:
@@ -104,13 +138,33 @@ def create_litertlm(tflite: str | Path, tokenizer: str | Path, output: str | Pat
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
         found = litertlm_archive.read(part)
-        wanted = {"model_type": litertlm_archive.MODEL_TYPE, "context": context,
-                  "template_writes_tools": style != "litert_lm", "template": prompts.chat_template()}
-        _refuse([f"{name} is {str(getattr(found, name))[:80]!r}, expected {str(value)[:80]!r}"
-                 for name, value in wanted.items() if getattr(found, name) != value])
+        wanted = {
+            "model_type": litertlm_archive.MODEL_TYPE,
+            "context": context,
+            "template_writes_tools": style != "litert_lm",
+            "template": prompts.chat_template(),
+        }
+        _refuse(
+            [
+                f"{name} is {str(getattr(found, name))[:80]!r}, expected {str(value)[:80]!r}"
+                for name, value in wanted.items()
+                if getattr(found, name) != value
+            ]
+        )
 
-    return _create(tflite, tokenizer, Path(output), ".litertlm", LITERTLM, write, {
-        **sidecar, "model_type": litertlm_archive.MODEL_TYPE, "template_writes_tools": style != "litert_lm"})
+    return _create(
+        tflite,
+        tokenizer,
+        Path(output),
+        ".litertlm",
+        LITERTLM,
+        write,
+        {
+            **sidecar,
+            "model_type": litertlm_archive.MODEL_TYPE,
+            "template_writes_tools": style != "litert_lm",
+        },
+    )
 
 
 def read_bundle(path: str | Path) -> BundleInfo:
@@ -130,7 +184,12 @@ def read_archive(path: Path) -> BundleInfo:
     """Read a bundle alone, whatever lies beside it; raises as `read_bundle` does."""
     if path.suffix == ".litertlm":
         found = litertlm_archive.read(path)
-        return BundleInfo(path, found.profile, {kind: end - begin for kind, (begin, end) in found.sections.items()}, found)
+        return BundleInfo(
+            path,
+            found.profile,
+            {kind: end - begin for kind, (begin, end) in found.sections.items()},
+            found,
+        )
     profile, members = task.read(path)
     return BundleInfo(path, profile, members)
 
@@ -146,8 +205,10 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     sidecar = files.read_json(beside)
     if not isinstance(sidecar, dict) or sidecar.get("sha256") != files.sha256(path):
-        raise BundleError(f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
-                          "damaged, or they do not belong together: put the right pair side by side, or delete the .json.")
+        raise BundleError(
+            f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
+            "damaged, or they do not belong together: put the right pair side by side, or delete the .json."
+        )
     return sidecar
 
 
@@ -173,8 +234,15 @@ def network_of(info: BundleInfo) -> bytes:
     return _section(info, litertlm_archive.NETWORK)
 
 
-def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Profile, write: Callable[[Path], None],
-            sidecar: Mapping[str, Any]) -> Path:
+def _create(
+    tflite: Path,
+    tokenizer: Path,
+    output: Path,
+    suffix: str,
+    wanted: Profile,
+    write: Callable[[Path], None],
+    sidecar: Mapping[str, Any],
+) -> Path:
     """Check what goes in, write beside the final name, compare what came out, rename, and write what belongs beside it."""
     if output.suffix != suffix:
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
@@ -182,7 +250,9 @@ def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Pr
     check_tokens(wanted, given, where=tokenizer)
     require_pieces(tflite, found, sentencepiece_model.parse(given, tokenizer).GetPieceSize())
     notice = notice_text()
-    files.require_space(output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}")
+    files.require_space(
+        output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}"
+    )
     with files.replacing(output) as part:
         bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
         try:
@@ -193,11 +263,21 @@ def _create(tflite: Path, tokenizer: Path, output: Path, suffix: str, wanted: Pr
         finally:
             bundled.unlink(missing_ok=True)
         _sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
-    files.write_json(_sidecar_path(output), {
-        **sidecar, "start_token": wanted.start_token, "stop_tokens": list(wanted.stop_tokens),
-        "prompt_prefix": wanted.prompt_prefix, "prompt_suffix": wanted.prompt_suffix, "bytes": output.stat().st_size,
-        "members": info.members, "context": context_of(found), "sha256": files.sha256(output),
-        "tflite_sha256": files.sha256(tflite)})
+    files.write_json(
+        _sidecar_path(output),
+        {
+            **sidecar,
+            "start_token": wanted.start_token,
+            "stop_tokens": list(wanted.stop_tokens),
+            "prompt_prefix": wanted.prompt_prefix,
+            "prompt_suffix": wanted.prompt_suffix,
+            "bytes": output.stat().st_size,
+            "members": info.members,
+            "context": context_of(found),
+            "sha256": files.sha256(output),
+            "tflite_sha256": files.sha256(tflite),
+        },
+    )
     files.write_text(output.with_name(NOTICE), notice)
     return output
 
@@ -206,20 +286,31 @@ def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile)
     from mediapipe.tasks.python.genai import bundler
 
     try:
-        bundler.create_bundle(bundler.BundleConfig(
-            tflite_model=str(tflite), tokenizer_model=str(sentencepiece_model), start_token=profile.start_token,
-            stop_tokens=list(profile.stop_tokens), output_filename=str(output),
-            prompt_prefix_user=profile.prompt_prefix, prompt_suffix_user=profile.prompt_suffix))
+        bundler.create_bundle(
+            bundler.BundleConfig(
+                tflite_model=str(tflite),
+                tokenizer_model=str(tokenizer_model),
+                start_token=profile.start_token,
+                stop_tokens=list(profile.stop_tokens),
+                output_filename=str(output),
+                prompt_prefix_user=profile.prompt_prefix,
+                prompt_suffix_user=profile.prompt_suffix,
+            )
+        )
     except (ValueError, RuntimeError) as error:
-        raise BundleError(f"{tflite}: mediapipe's bundler failed: {error}. "
-                          "`python -m fgkit doctor` checks its package.") from error
+        raise BundleError(
+            f"{tflite}: mediapipe's bundler failed: {error}. "
+            "`python -m fgkit doctor` checks its package."
+        ) from error
 
 
 def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
     """Compare a fresh archive with what went into it, field by field, byte by byte, piece by piece."""
-    problems = [f"{field} is {getattr(info.profile, field)!r}, expected {getattr(wanted, field)!r}"
-                for field in ("start_token", "stop_tokens", "prompt_prefix", "prompt_suffix")
-                if getattr(info.profile, field) != getattr(wanted, field)]
+    problems = [
+        f"{field} is {getattr(info.profile, field)!r}, expected {getattr(wanted, field)!r}"
+        for field in ("start_token", "stop_tokens", "prompt_prefix", "prompt_suffix")
+        if getattr(info.profile, field) != getattr(wanted, field)
+    ]
     if info.litertlm is None and info.members.keys() & task.OPTIONAL:
         problems.append(f"members are {sorted(info.members)}")
     if hashlib.sha256(network_of(info)).hexdigest() != files.sha256(tflite):
@@ -227,14 +318,21 @@ def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) 
     inside = tokenizer_of(info)
     if inside != tokenizer:
         problems.append("the tokenizer's bytes differ")
-    problems += [f"the tokenizer: {problem}" for problem in sentencepiece_model.differences(
-        sentencepiece_model.parse(tokenizer, "tokenizer.model"), sentencepiece_model.parse(inside, f"{info.path} tokenizer"))]
+    problems += [
+        f"the tokenizer: {problem}"
+        for problem in sentencepiece_model.differences(
+            sentencepiece_model.parse(tokenizer, "tokenizer.model"),
+            sentencepiece_model.parse(inside, f"{info.path} tokenizer"),
+        )
+    ]
     _refuse(problems)
 
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise BundleError(f"the finished bundle is not what was asked for: {'; '.join(problems)}. Nothing was written.")
+        raise BundleError(
+            f"the finished bundle is not what was asked for: {'; '.join(problems)}. Nothing was written."
+        )
 
 
 def _section(info: BundleInfo, kind: str) -> bytes:
@@ -255,8 +353,10 @@ def read_network(source: Path | bytes, where: Path) -> dict[str, Any]:
     """
     found = signatures(source)
     if "decode" not in found or not any(name.startswith("prefill") for name in found):
-        raise BundleError(f"{where}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
-                          "converted language model: convert one with to_tflite.")
+        raise BundleError(
+            f"{where}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
+            "converted language model: convert one with to_tflite."
+        )
     return found
 
 
@@ -269,8 +369,10 @@ def require_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
     """Refuse a network with the tokenizer of another vocabulary (BundleError)."""
     scored = found["decode"].get("outputs", {}).get("logits", [pieces])[-1]
     if scored != pieces:
-        raise BundleError(f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
-                          "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted.")
+        raise BundleError(
+            f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
+            "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted."
+        )
 
 
 def _network(path: Path) -> dict[str, Any]:
@@ -283,8 +385,10 @@ def _file_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}. "
-                          "Give the tokenizer.model of the model folder.") from error
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror}. "
+            "Give the tokenizer.model of the model folder."
+        ) from error
 
 
 def _sidecar_path(path: Path) -> Path:

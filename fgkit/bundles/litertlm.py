@@ -74,8 +74,11 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
     metadata = path.with_name(f"{path.name}.metadata")
     try:
         metadata.write_bytes(_metadata(style, context, tokenizer).SerializeToString())
-        builder.add_system_metadata(litertlm_builder.Metadata(key="Authors", value="fgkit",
-                                                              dtype=litertlm_builder.DType.STRING))
+        builder.add_system_metadata(
+            litertlm_builder.Metadata(
+                key="Authors", value="fgkit", dtype=litertlm_builder.DType.STRING
+            )
+        )
         builder.add_llm_metadata(str(metadata))
         builder.add_sentencepiece_tokenizer(str(tokenizer))
         builder.add_tflite_model(str(tflite), litertlm_builder.TfLiteModelType.PREFILL_DECODE)
@@ -83,8 +86,9 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
             builder.build(file)
         _settle(path, metadata, tokenizer, tflite)
     except ValueError as error:
-        raise BundleError(f"{tflite}: LiteRT-LM's builder failed: {error}. `python -m fgkit doctor` checks its package."
-                          ) from error
+        raise BundleError(
+            f"{tflite}: LiteRT-LM's builder failed: {error}. `python -m fgkit doctor` checks its package."
+        ) from error
     finally:
         metadata.unlink(missing_ok=True)
 
@@ -103,9 +107,13 @@ def read(path: str | Path) -> Litertlm:
             tokenizer = _section(file, sections[TOKENIZER])
             start = _section(file, sections[NETWORK], 8)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}. Make it with to_task.") from error
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror}. Make it with to_task."
+        ) from error
     if start[4:] != b"TFL3":
-        raise BundleError(f"{path}: its network is no .tflite (starts with {start!r}). Make it again.")
+        raise BundleError(
+            f"{path}: its network is no .tflite (starts with {start!r}). Make it again."
+        )
     processor = sentencepiece_model.parse(tokenizer, f"{path} {TOKENIZER}")
     return _described(path, sections, metadata, processor)
 
@@ -114,15 +122,20 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
     from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 
     processor = sentencepiece_model.parse(tokenizer.read_bytes(), tokenizer)
-    metadata = llm_metadata_pb2.LlmMetadata(max_num_tokens=context, jinja_prompt_template=prompts.chat_template(),
-                                            supports_function_calling=True)
+    metadata = llm_metadata_pb2.LlmMetadata(
+        max_num_tokens=context,
+        jinja_prompt_template=prompts.chat_template(),
+        supports_function_calling=True,
+    )
     metadata.start_token.token_ids.ids.append(processor.PieceToId(LITERTLM.start_token))
     for token in LITERTLM.stop_tokens:
         metadata.stop_tokens.add().token_ids.ids.append(processor.PieceToId(token))
     metadata.prompt_templates.user.prefix = LITERTLM.prompt_prefix
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
     metadata.llm_model_type.function_gemma.use_template_for_fc_format = style != "litert_lm"
-    sampler = metadata.sampler_params  # the greedy answers that are scored are those that an app gets
+    sampler = (
+        metadata.sampler_params
+    )  # the greedy answers that are scored are those that an app gets
     sampler.type, sampler.k = sampler_params_pb2.SamplerParameters.TOP_P, 1
     sampler.p, sampler.temperature, sampler.seed = 1.0, 1.0, 0
     return metadata
@@ -133,7 +146,9 @@ def _settle(path: Path, *sources: Path) -> None:
     digest = hashlib.sha256("".join(sha256(source) for source in sources).encode()).digest()
     with open(path, "r+b") as file:
         header = file.read(_HEADER_TEXTS)
-        header = re.sub(_UUID, str(uuid.UUID(bytes=digest[:16], version=4)).encode(), header, count=1)
+        header = re.sub(
+            _UUID, str(uuid.UUID(bytes=digest[:16], version=4)).encode(), header, count=1
+        )
         header = re.sub(_TIME, lambda found: re.sub(rb"\d", b"0", found[0]), header, count=1)
         file.seek(0)
         file.write(header)
@@ -146,34 +161,60 @@ def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
     size = path.stat().st_size
     start = file.read(HEADER_START)
     if start[:8] != MAGIC:
-        raise BundleError(f"{path}: is no .litertlm (starts with {start[:8]!r}). Make or download it again.")
+        raise BundleError(
+            f"{path}: is no .litertlm (starts with {start[:8]!r}). Make or download it again."
+        )
     end = struct.unpack_from("<Q", start, 24)[0] if len(start) == HEADER_START else 0
     if not HEADER_START < end <= min(size, _MAX_HEADER):
-        raise BundleError(f"{path}: its header ends at byte {end} of {size}. It is incomplete or damaged: make or "
-                          "download it again.")
+        raise BundleError(
+            f"{path}: its header ends at byte {end} of {size}. It is incomplete or damaged: make or "
+            "download it again."
+        )
     names = litertlm_core.SECTION_DATA_TYPE_TO_STRING_MAP
     found: list[tuple[str, int, int]] = []
     try:
-        listed = schema.LiteRTLMMetaData.GetRootAs(file.read(end - HEADER_START), 0).SectionMetadata()
+        listed = schema.LiteRTLMMetaData.GetRootAs(
+            file.read(end - HEADER_START), 0
+        ).SectionMetadata()
         count = listed.ObjectsLength()
         for index in range(min(count, _MAX_SECTIONS)):
             section = listed.Objects(index)
-            found.append((str(names.get(section.DataType(), section.DataType())), section.BeginOffset(),
-                          section.EndOffset()))
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BundleError(f"{path}: its header cannot be read ({error}). Make or download it again.") from error
+            found.append(
+                (
+                    str(names.get(section.DataType(), section.DataType())),
+                    section.BeginOffset(),
+                    section.EndOffset(),
+                )
+            )
+    except (
+        struct.error,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise BundleError(
+            f"{path}: its header cannot be read ({error}). Make or download it again."
+        ) from error
     kinds = [kind for kind, _, _ in found]
     if sorted(kinds) != sorted(SECTIONS) or count > _MAX_SECTIONS:
-        raise BundleError(f"{path}: holds the sections {kinds[:9]}, expected {sorted(SECTIONS)}. It is no language "
-                          "model of one network, or not a whole one: make or download it again.")
+        raise BundleError(
+            f"{path}: holds the sections {kinds[:9]}, expected {sorted(SECTIONS)}. It is no language "
+            "model of one network, or not a whole one: make or download it again."
+        )
     at = end
     for kind, begin, stop in sorted(found, key=lambda one: one[1]):
         if not at <= begin < stop <= size:
-            raise BundleError(f"{path}: its section {kind} lies at bytes {begin} to {stop} of {size}. The file is "
-                              "incomplete or damaged: make or download it again.")
+            raise BundleError(
+                f"{path}: its section {kind} lies at bytes {begin} to {stop} of {size}. The file is "
+                "incomplete or damaged: make or download it again."
+            )
         at = stop
     if at != size:
-        raise BundleError(f"{path}: has {size - at} bytes after its last section. Make or download it again.")
+        raise BundleError(
+            f"{path}: has {size - at} bytes after its last section. Make or download it again."
+        )
     return {kind: (begin, stop) for kind, begin, stop in found}
 
 
@@ -183,25 +224,41 @@ def _section(file: Any, place: tuple[int, int], limit: int | None = None) -> byt
     return file.read(end - begin if limit is None else min(limit, end - begin))
 
 
-def _described(path: Path, sections: dict[str, tuple[int, int]], data: bytes, processor: Any) -> Litertlm:
+def _described(
+    path: Path, sections: dict[str, tuple[int, int]], data: bytes, processor: Any
+) -> Litertlm:
     from google.protobuf.message import DecodeError
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
     try:
         metadata = llm_metadata_pb2.LlmMetadata.FromString(data)
     except DecodeError as error:
-        raise BundleError(f"{path}: its metadata cannot be read ({error}). Make or download it again.") from error
+        raise BundleError(
+            f"{path}: its metadata cannot be read ({error}). Make or download it again."
+        ) from error
 
     def text(token: Any) -> str:
         if token.token_str:
             return token.token_str
         ids = list(token.token_ids.ids)
-        return "".join(processor.IdToPiece(one) if 0 <= one < processor.GetPieceSize() else f"<id {one}>" for one in ids)
+        return "".join(
+            processor.IdToPiece(one) if 0 <= one < processor.GetPieceSize() else f"<id {one}>"
+            for one in ids
+        )
 
     user = metadata.prompt_templates.user
-    profile = Profile(text(metadata.start_token), tuple(text(token) for token in metadata.stop_tokens), user.prefix,
-                      user.suffix)
+    profile = Profile(
+        text(metadata.start_token),
+        tuple(text(token) for token in metadata.stop_tokens),
+        user.prefix,
+        user.suffix,
+    )
     kind = metadata.llm_model_type.WhichOneof("model_type") or "generic_model"
-    return Litertlm(sections, profile, kind, metadata.jinja_prompt_template,
-                    kind == MODEL_TYPE and metadata.llm_model_type.function_gemma.use_template_for_fc_format,
-                    metadata.max_num_tokens)
+    return Litertlm(
+        sections,
+        profile,
+        kind,
+        metadata.jinja_prompt_template,
+        kind == MODEL_TYPE and metadata.llm_model_type.function_gemma.use_template_for_fc_format,
+        metadata.max_num_tokens,
+    )

@@ -32,7 +32,9 @@ def finetune(options: argparse.Namespace) -> int:
 
     folder = distributed.finetune(_parameters(options))
     if devices.main_process():
-        print(f"the tuned model is in {folder}; next: python -m fgkit run --output {folder.parent} --model {folder}")
+        print(
+            f"the tuned model is in {folder}; next: python -m fgkit run --output {folder.parent} --model {folder}"
+        )
     return 0
 
 
@@ -40,17 +42,32 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The notebooks' parameters from a file, from -p, and from the options that have their names."""
     from fgkit.workflow import run as pipeline
 
-    texts = {name for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
-             for name, default in plan.items() if isinstance(default, str)}
+    texts = {
+        name
+        for plan in map(pipeline.declared_parameters, pipeline.NOTEBOOKS)
+        for name, default in plan.items()
+        if isinstance(default, str)
+    }
     given = pipeline.read_parameters(options.parameters) if options.parameters else {}
     given |= dict(options.parameter)
-    parameters = {name: _literal(value) if isinstance(value, str) and name not in texts else value
-                  for name, value in given.items()}
-    named = {"output": options.output, "base": options.base, "data": options.data, "eval_data": options.eval,
-             "tools": options.tools, "model": options.model, "data_format": options.format}
+    parameters = {
+        name: _literal(value) if isinstance(value, str) and name not in texts else value
+        for name, value in given.items()
+    }
+    named = {
+        "output": options.output,
+        "base": options.base,
+        "data": options.data,
+        "eval_data": options.eval,
+        "tools": options.tools,
+        "model": options.model,
+        "data_format": options.format,
+    }
     if options.model and options.base:
-        raise FgkitError("--model starts at to_tflite with a tuned folder, --base starts at finetune: "
-                         "give one of them.")
+        raise FgkitError(
+            "--model starts at to_tflite with a tuned folder, --base starts at finetune: "
+            "give one of them."
+        )
     return parameters | {name: value for name, value in named.items() if value is not None}
 
 
@@ -70,9 +87,13 @@ def evaluate(options: argparse.Namespace) -> int:
     if path.is_dir() and not options.constrained:
         score = score_model.score_folder(path, rows, style=options.style)
     elif path.suffix in (".task", ".litertlm"):
-        score = score_model.score_file(path, rows, style=options.style, constrained=options.constrained)
+        score = score_model.score_file(
+            path, rows, style=options.style, constrained=options.constrained
+        )
     else:
-        raise FgkitError(f"{path}: expected {'a .litertlm' if options.constrained else 'a model folder, a .task or a .litertlm'}.")
+        raise FgkitError(
+            f"{path}: expected {'a .litertlm' if options.constrained else 'a model folder, a .task or a .litertlm'}."
+        )
     named = {path.name: score}
     if other:
         named = {Path(options.against).name: other} | named
@@ -92,8 +113,13 @@ def check(options: argparse.Namespace) -> int:
     from fgkit.bundles import checks as bundle_checks
     from fgkit.files import write_json
 
-    found = bundle_checks.check_file(Path(options.path).expanduser(), model=options.model, data=options.data,
-                                     tools=options.tools, format=options.format)
+    found = bundle_checks.check_file(
+        Path(options.path).expanduser(),
+        model=options.model,
+        data=options.data,
+        tools=options.tools,
+        format=options.format,
+    )
     from fgkit import checks
 
     print(checks.table(found))
@@ -106,8 +132,16 @@ def lint(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
     from . import lint
 
-    return lint.run(options.path, eval_data=options.eval, tools=options.tools, format=options.format, base=options.base,
-                    max_length=options.max_length, json=options.json, plot=options.plot)
+    return lint.run(
+        options.path,
+        eval_data=options.eval,
+        tools=options.tools,
+        format=options.format,
+        base=options.base,
+        max_length=options.max_length,
+        json=options.json,
+        plot=options.plot,
+    )
 
 
 def tools(options: argparse.Namespace) -> int:
@@ -135,11 +169,16 @@ def prompt(options: argparse.Namespace) -> int:
 
     data, _, tools_file = run_rows.data_files(options.data, "", options.tools)
     tools = load_tools(tools_file)
-    record = prompt_view.record_of(" ".join(options.text), options.row, data, tools, format=options.format)
+    record = prompt_view.record_of(
+        " ".join(options.text), options.row, data, tools, format=options.format
+    )
     tokenizer = lint.find_tokenizer(options.tokens)[0] if options.tokens else None
     found = prompt_view.view(record, tools, options.style, other=options.diff, tokenizer=tokenizer)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else
-          prompt_view.show(found, colour=sys.stdout.isatty()))
+    print(
+        json.dumps(found, ensure_ascii=False, indent=2)
+        if options.json
+        else prompt_view.show(found, colour=sys.stdout.isatty())
+    )
     return 0
 
 
@@ -147,10 +186,22 @@ def glue(options: argparse.Namespace) -> int:
     """Write an app's code in Dart and Kotlin and name each file."""
     from fgkit.app import codegen
 
-    source = codegen.read_source(options.path, tools=options.tools, data=options.data, format=options.format,
-                              style=options.style)
-    for path in codegen.make(source, options.output, dart=options.dart, kotlin=options.kotlin, count=options.rows,
-                          dart_package=options.dart_package, kotlin_package=options.kotlin_package):
+    source = codegen.read_source(
+        options.path,
+        tools=options.tools,
+        data=options.data,
+        format=options.format,
+        style=options.style,
+    )
+    for path in codegen.make(
+        source,
+        options.output,
+        dart=options.dart,
+        kotlin=options.kotlin,
+        count=options.rows,
+        dart_package=options.dart_package,
+        kotlin_package=options.kotlin_package,
+    ):
         print(path)
     for note in codegen.notes(source):
         print(f"note: {note}")
@@ -162,8 +213,14 @@ def quantize(options: argparse.Namespace) -> int:
     from fgkit.dataset.rows import load_rows
     from fgkit.workflow import quantization_study as study
 
-    settings = study.settings_of(options.path, data=options.data, eval_data=options.eval, tools=options.tools,
-                                 data_format=options.format, name=options.name)
+    settings = study.settings_of(
+        options.path,
+        data=options.data,
+        eval_data=options.eval,
+        tools=options.tools,
+        data_format=options.format,
+        name=options.name,
+    )
     study.study(settings, load_rows(settings), options.only or study.MENU)
     print((settings.folder / study.FOLDER / f"{study.NAME}.md").read_text(encoding="utf-8"), end="")
     return 0
@@ -204,15 +261,25 @@ def chat(options: argparse.Namespace) -> int:
 
     from .chat import chat
 
-    return chat(Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question)
+    return chat(
+        Path(options.path).expanduser(), data_files(tools=options.tools)[2], options.question
+    )
 
 
 def publish(options: argparse.Namespace) -> int:
     """Publish a finished run on the Hub, or show what would be published."""
     from fgkit.hub import upload
 
-    print(upload.publish(options.path, options.repo, public=options.public, data=options.data, force=options.force,
-                      dry_run=options.dry_run))
+    print(
+        upload.publish(
+            options.path,
+            options.repo,
+            public=options.public,
+            data=options.data,
+            force=options.force,
+            dry_run=options.dry_run,
+        )
+    )
     return 0
 
 

@@ -23,8 +23,17 @@ from fgkit.models.spec import OFFLINE
 from fgkit.tools import lint_tools, load_tools
 
 
-def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto", base: str = "",
-        max_length: int = FinetuneConfig.max_length, json: str = "", plot: str = "") -> int:
+def run(
+    data: str,
+    *,
+    eval_data: str = "",
+    tools: str = "",
+    format: str = "auto",
+    base: str = "",
+    max_length: int = FinetuneConfig.max_length,
+    json: str = "",
+    plot: str = "",
+) -> int:
     """Print everything that is wrong with a data file; return 1 if something has to be corrected, else 0.
 
     Args:
@@ -46,9 +55,16 @@ def run(data: str, *, eval_data: str = "", tools: str = "", format: str = "auto"
         print("\n".join(report.tool_lines(tool_report)))
         print("\nCorrect the tools first; the rows are checked after that.")
         return 1
-    found = report.inspect(expanduser(data), load_tools(tools_file), expanduser(eval_data), tokenizer=tokenizer,
-                           without_lengths=without_lengths, max_length=max_length, format=format,
-                           tool_report=tool_report)
+    found = report.inspect(
+        expanduser(data),
+        load_tools(tools_file),
+        expanduser(eval_data),
+        tokenizer=tokenizer,
+        without_lengths=without_lengths,
+        max_length=max_length,
+        format=format,
+        tool_report=tool_report,
+    )
     for line in found.lines():
         print(line)
     print(f"\n{found.table()}")
@@ -72,13 +88,18 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
     elif base:
         folder = base_model.local_copy(base)
         if folder is None:
-            raise ModelError(f"base is {base!r}: no such folder, and no whole copy of such a model on this machine; "
-                             "lint downloads nothing. Use `--base offline`, or run the finetune notebook with it first.")
+            raise ModelError(
+                f"base is {base!r}: no such folder, and no whole copy of such a model on this machine; "
+                "lint downloads nothing. Use `--base offline`, or run the finetune notebook with it first."
+            )
     else:
         try:
             folder = offline_base.built(cache_dir("offline-base"))
         except FgkitError as error:
             return None, str(error)
         if folder is None:
-            return None, "no base model is on this machine yet; `--base offline` makes one (a minute, once)."
+            return (
+                None,
+                "no base model is on this machine yet; `--base offline` makes one (a minute, once).",
+            )
     return base_model.load_tokenizer(folder), ""

@@ -28,7 +28,9 @@ _COLOURS = {"<start": "\033[1;36m", "<end": "\033[36m", "<escape>": "\033[33m"}
 _PLAIN = "\033[0m"
 
 
-def view(record: Record, tools: list[dict], style: str, *, other: str = "", tokenizer: Any = None) -> dict[str, Any]:
+def view(
+    record: Record, tools: list[dict], style: str, *, other: str = "", tokenizer: Any = None
+) -> dict[str, Any]:
     """Everything to show of one prompt.
 
     Args:
@@ -49,16 +51,21 @@ def view(record: Record, tools: list[dict], style: str, *, other: str = "", toke
     if other:
         second = _text(record, tools, other)
         there = None if tokenizer is None else tokens(tokenizer, second["text"])
-        found["diff"] = second | ({} if there is None else {"tokens": len(there)}) | {
-            "places": places(found["text"], second["text"])}
+        found["diff"] = (
+            second
+            | ({} if there is None else {"tokens": len(there)})
+            | {"places": places(found["text"], second["text"])}
+        )
     return found
 
 
 def _text(record: Record, tools: list[dict], style: str) -> dict[str, Any]:
     names = styles.split(style)
     if len(names) > 1:
-        raise FgkitError(f"style is {style!r}, expected one style: a prompt has one text. Name one, and "
-                         "--diff another.")
+        raise FgkitError(
+            f"style is {style!r}, expected one style: a prompt has one text. Name one, and "
+            "--diff another."
+        )
     text = tokenize.prompt_texts([record], tools, style=names[0])[0]
     return {"style": names[0], "text": text, "characters": len(text), "bytes": len(text.encode())}
 
@@ -66,8 +73,10 @@ def _text(record: Record, tools: list[dict], style: str) -> dict[str, Any]:
 def tokens(tokenizer: Any, text: str) -> list[dict[str, Any]]:
     """The tokens of a rendered text, as the model gets them: ids and pieces."""
     ids = tokenize.encode(tokenizer, text)
-    return [{"id": number, "piece": piece} for number, piece in
-            zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)]
+    return [
+        {"id": number, "piece": piece}
+        for number, piece in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+    ]
 
 
 def places(text: str, other: str) -> list[dict[str, Any]]:
@@ -85,12 +94,20 @@ def places(text: str, other: str) -> list[dict[str, Any]]:
         if kind == "equal":
             continue
         before = "".join(one[:start])
-        found.append({"byte": len(before.encode()), "after": before[-30:], "here": "".join(one[start:end]),
-                      "there": "".join(two[other_start:other_end])})
+        found.append(
+            {
+                "byte": len(before.encode()),
+                "after": before[-30:],
+                "here": "".join(one[start:end]),
+                "there": "".join(two[other_start:other_end]),
+            }
+        )
     return found
 
 
-def difference(text: str, other: str, name: str, other_name: str, *, counts: tuple[int, int] | None = None) -> str:
+def difference(
+    text: str, other: str, name: str, other_name: str, *, counts: tuple[int, int] | None = None
+) -> str:
     """The places of `places`, one a line, under a line that says how many and how long both texts are.
 
     Args:
@@ -103,8 +120,15 @@ def difference(text: str, other: str, name: str, other_name: str, *, counts: tup
     lengths = f"{len(text.encode()):,} -> {len(other.encode()):,} bytes"
     if counts:
         lengths += f", {counts[0]:,} -> {counts[1]:,} tokens"
-    return "\n".join([f"{name} -> {other_name}: {many}, {lengths}", *(
-        f"  byte {each['byte']:,}, after {each['after']!r}: {each['here']!r} -> {each['there']!r}" for each in found)])
+    return "\n".join(
+        [
+            f"{name} -> {other_name}: {many}, {lengths}",
+            *(
+                f"  byte {each['byte']:,}, after {each['after']!r}: {each['here']!r} -> {each['there']!r}"
+                for each in found
+            ),
+        ]
+    )
 
 
 def show(found: dict[str, Any], *, colour: bool) -> str:
@@ -115,15 +139,20 @@ def show(found: dict[str, Any], *, colour: bool) -> str:
         colour: set control tokens off with colours.
     """
     text = found["text"]
-    parts = [CONTROL.sub(lambda token: _coloured(token.group()), text) if colour else text,
-             "" if text.endswith("\n") else "\n", f"\n{found['style']}: {found['characters']:,} characters, "
-             f"{found['bytes']:,} bytes"]
+    parts = [
+        CONTROL.sub(lambda token: _coloured(token.group()), text) if colour else text,
+        "" if text.endswith("\n") else "\n",
+        f"\n{found['style']}: {found['characters']:,} characters, {found['bytes']:,} bytes",
+    ]
     if "tokens" in found:
         parts += [f", {len(found['tokens']):,} tokens\n", _token_lines(found["tokens"])]
     if "diff" in found:
         second = found["diff"]
         counts = (len(found["tokens"]), second["tokens"]) if "tokens" in found else None
-        parts += ["\n\n", difference(text, second["text"], found["style"], second["style"], counts=counts)]
+        parts += [
+            "\n\n",
+            difference(text, second["text"], found["style"], second["style"], counts=counts),
+        ]
     return "".join(parts)
 
 
@@ -144,7 +173,9 @@ def _token_lines(found: Sequence[dict[str, Any]], width: int = 110) -> str:
     return "\n".join([*lines, f"{first:>6} {line}"])
 
 
-def record_of(text: str, row: int | None, data: str | Path, tools: list[dict], *, format: str = "auto") -> Record:
+def record_of(
+    text: str, row: int | None, data: str | Path, tools: list[dict], *, format: str = "auto"
+) -> Record:
     """The request to show: a text of one's own, or a row of a file.
 
     Args:
@@ -163,6 +194,8 @@ def record_of(text: str, row: int | None, data: str | Path, tools: list[dict], *
     found = read_records(data, tools, format=format)
     of_line = [record for record in found if record.line == row]
     if not of_line:
-        raise DataError(f"{data}: has no row in line {row}, expected one of its {len(found)} rows, lines "
-                        f"{found[0].line} to {found[-1].line}. Exact duplicates of earlier rows are left out.")
+        raise DataError(
+            f"{data}: has no row in line {row}, expected one of its {len(found)} rows, lines "
+            f"{found[0].line} to {found[-1].line}. Exact duplicates of earlier rows are left out."
+        )
     return of_line[-1]

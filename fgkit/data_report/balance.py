@@ -64,7 +64,14 @@ class Argument:
         alike = value.casefold() in said.casefold()
         self.copied += alike
         if self.values[digest] <= SELDOM:
-            self.others.append(("D262" if alike else "D261", digest, record.line, f"{quoted(value)} in {quoted(said)}"))
+            self.others.append(
+                (
+                    "D262" if alike else "D261",
+                    digest,
+                    record.line,
+                    f"{quoted(value)} in {quoted(said)}",
+                )
+            )
 
 
 def values_of(records: Sequence[Record]) -> dict[tuple[str, str], Argument]:
@@ -85,11 +92,18 @@ def count(records: Sequence[Record], tools: Sequence[dict] = ()) -> dict[str, An
         kinds[record.kind] += 1
         for name in {call.name for call in record.calls} or {NO_CALL}:
             per_tool.setdefault(name, Counter())[record.kind] += 1
-    return {"rows": len(records), **{kind: kinds[kind] for kind in KINDS},
-            "per_tool": {name: {kind: counts[kind] for kind in KINDS} for name, counts in per_tool.items()}}
+    return {
+        "rows": len(records),
+        **{kind: kinds[kind] for kind in KINDS},
+        "per_tool": {
+            name: {kind: counts[kind] for kind in KINDS} for name, counts in per_tool.items()
+        },
+    }
 
 
-def check_kinds(findings: Findings, path: str, records: Sequence[Record], counts: dict[str, Any], groups: int) -> None:
+def check_kinds(
+    findings: Findings, path: str, records: Sequence[Record], counts: dict[str, Any], groups: int
+) -> None:
     """Note plain answers that are missing or too many, several calls in one answer, few phrasings.
 
     Args:
@@ -107,13 +121,23 @@ def check_kinds(findings: Findings, path: str, records: Sequence[Record], counts
         findings.add("D226", path, 1, f"{counts['no_call']} of {rows} rows without one")
     if counts["parallel"]:
         line = next(record.line for record in records if record.kind == "parallel")
-        findings.add("D227", path, line, f"several in {counts['parallel']} of {rows} rows, the first on this line")
+        findings.add(
+            "D227",
+            path,
+            line,
+            f"several in {counts['parallel']} of {rows} rows, the first on this line",
+        )
     if rows > 2 * ROWS_A_PHRASING and rows > ROWS_A_PHRASING * groups:
         findings.add("D205", path, 1, f"{groups} in {rows} rows", limit=ROWS_A_PHRASING)
 
 
-def check_tools(findings: Findings, path: str, tools: Sequence[dict], counts: dict[str, Any],
-                arguments: dict[tuple[str, str], Argument]) -> None:
+def check_tools(
+    findings: Findings,
+    path: str,
+    tools: Sequence[dict],
+    counts: dict[str, Any],
+    arguments: dict[tuple[str, str], Argument],
+) -> None:
     """Note tools and enum values with few rows or none.
 
     Args:
@@ -131,15 +155,26 @@ def check_tools(findings: Findings, path: str, tools: Sequence[dict], counts: di
             continue
         if rows < FEW_ROWS:
             findings.add("D222", path, 1, f"{rows} for {shown(name)}", limit=FEW_ROWS)
-        for argument, schema in ((tool["function"].get("parameters") or {}).get("properties") or {}).items():
+        for argument, schema in (
+            (tool["function"].get("parameters") or {}).get("properties") or {}
+        ).items():
             wanted = schema.get("enum") if isinstance(schema, dict) else None
             if isinstance(wanted, list) and (name, argument) in arguments:
                 seen = arguments[name, argument].values
-                missing = [value for value in wanted
-                           if key(value if isinstance(value, str) else json.dumps(value, sort_keys=True)) not in seen]
+                missing = [
+                    value
+                    for value in wanted
+                    if key(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+                    not in seen
+                ]
                 if missing:
-                    findings.add("D224", path, 1, f"none for {short(', '.join(map(shown, missing)), 200)} of "
-                                                  f"{name}.{argument}")
+                    findings.add(
+                        "D224",
+                        path,
+                        1,
+                        f"none for {short(', '.join(map(shown, missing)), 200)} of "
+                        f"{name}.{argument}",
+                    )
 
 
 def check_values(findings: Findings, path: str, arguments: dict[tuple[str, str], Argument]) -> None:
@@ -149,8 +184,13 @@ def check_values(findings: Findings, path: str, arguments: dict[tuple[str, str],
         value, most = argument.values.most_common(1)[0]
         if rows >= ENOUGH and most > DOMINATES * rows and value in argument.first:
             text, line = argument.first[value]
-            findings.add("D223", path, line, f"{shown(text)} in {most} of {rows} values of {tool}.{name}",
-                         limit=round(100 * DOMINATES))
+            findings.add(
+                "D223",
+                path,
+                line,
+                f"{shown(text)} in {most} of {rows} values of {tool}.{name}",
+                limit=round(100 * DOMINATES),
+            )
         if argument.texts >= ENOUGH and argument.copied >= COPIED * argument.texts:
             share = 100 * argument.copied // argument.texts
             for rule, digest, line, found in argument.others:
@@ -158,8 +198,12 @@ def check_values(findings: Findings, path: str, arguments: dict[tuple[str, str],
                     findings.add(rule, path, line, f"{tool}.{name} is {found}", share=share)
 
 
-def check_shared_values(findings: Findings, path: str, held_out: dict[tuple[str, str], Argument],
-                        trained: dict[tuple[str, str], Argument]) -> None:
+def check_shared_values(
+    findings: Findings,
+    path: str,
+    held_out: dict[tuple[str, str], Argument],
+    trained: dict[tuple[str, str], Argument],
+) -> None:
     """Note open arguments (texts, not numbers or lists of choices) of which most held-out values are trained on."""
     for place, argument in held_out.items():
         known = trained.get(place, Argument())
@@ -167,4 +211,9 @@ def check_shared_values(findings: Findings, path: str, held_out: dict[tuple[str,
             continue
         shared = sum(value in known.values for value in argument.values)
         if 2 * shared > len(argument.values):
-            findings.add("D215", path, 1, f"{shared} of {len(argument.values)} different values of {'.'.join(place)}")
+            findings.add(
+                "D215",
+                path,
+                1,
+                f"{shared} of {len(argument.values)} different values of {'.'.join(place)}",
+            )

@@ -23,18 +23,24 @@ _CLASSES = (
     ("D248", re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]")),
 )
 # Joiners after a letter of a script beyond Latin, Greek and Cyrillic, or after an emoji, are spelling.
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
-                        "|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
+    "|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]"
+)
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")  # of England, Scotland, Wales
 _DIRECTION_MARK = re.compile("[\u200e\u200f\u061c]")
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
 # Letters that look like Latin ones in most fonts.
 _LOOK_ALIKE = re.compile("[АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _WORD = re.compile(r"[^\W\d_]+")
 # UTF-8 bytes read as Windows-1252: two bytes for accented Latin, three for punctuation, four for emoji.
-_MISREAD = re.compile("[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]"
-                      "|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿")
+_MISREAD = re.compile(
+    "[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]"
+    "|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿"
+)
 
 
 def oddities(text: str) -> Iterator[tuple[str, str, str]]:
@@ -61,8 +67,10 @@ def oddities(text: str) -> Iterator[tuple[str, str, str]]:
     yield from _misread(text)
     if not unicodedata.is_normalized("NFC", text):
         composed = unicodedata.normalize("NFC", text)
-        at = next((at for at, (old, new) in enumerate(zip(text, composed)) if old != new), len(composed))
-        yield "D249", f"{text[at:at + 2]!r} ({_points(text[at:at + 2])})", ""
+        at = next(
+            (at for at, (old, new) in enumerate(zip(text, composed)) if old != new), len(composed)
+        )
+        yield "D249", f"{text[at : at + 2]!r} ({_points(text[at : at + 2])})", ""
 
 
 def _misread(text: str) -> Iterator[tuple[str, str, str]]:
@@ -80,7 +88,7 @@ def _byte(char: str) -> int:
     try:
         return char.encode("cp1252")[0]
     except UnicodeEncodeError:
-        return {chr(code): code for code in (0x81, 0x8d, 0x8f, 0x90, 0x9d)}[char]
+        return {chr(code): code for code in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}[char]
 
 
 def _named(characters: list[str]) -> str:

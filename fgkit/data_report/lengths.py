@@ -45,12 +45,27 @@ class Lengths:
         import numpy as np
 
         names = ("shortest", "median", "p95", "longest")
-        found = dict(zip(names, np.percentile(self.total, (0, 50, 95, 100), method="higher").tolist(), strict=True))
-        return found | {"longest_prompt": int(self.prompt.max()), "longest_answer": int(self.answer.max())}
+        found = dict(
+            zip(
+                names,
+                np.percentile(self.total, (0, 50, 95, 100), method="higher").tolist(),
+                strict=True,
+            )
+        )
+        return found | {
+            "longest_prompt": int(self.prompt.max()),
+            "longest_answer": int(self.answer.max()),
+        }
 
 
-def measure(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, system_message: str = "",
-            style: str = "template") -> Lengths:
+def measure(
+    records: Sequence[Record],
+    tools: list[dict],
+    tokenizer: Any,
+    *,
+    system_message: str = "",
+    style: str = "template",
+) -> Lengths:
     """Count the tokens of each row as it is trained and served.
 
     Args:
@@ -63,12 +78,16 @@ def measure(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, sys
     import numpy as np
 
     counts: tuple[list[int], list[int]] = ([], [])
-    with progress.bar(total=len(records), desc="counting tokens", unit="row", disable=len(records) < _CHUNK) as bar:
+    with progress.bar(
+        total=len(records), desc="counting tokens", unit="row", disable=len(records) < _CHUNK
+    ) as bar:
         for start in range(0, len(records), _CHUNK):
-            chunk = records[start:start + _CHUNK]
+            chunk = records[start : start + _CHUNK]
             texts = tokenize.prompt_texts(chunk, tools, system_message, style)
             answers = [prompts.answer(record.calls, record.text) for record in chunk]
-            for count, lengths in zip(counts, (_lengths(tokenizer, texts), _lengths(tokenizer, answers)), strict=True):
+            for count, lengths in zip(
+                counts, (_lengths(tokenizer, texts), _lengths(tokenizer, answers)), strict=True
+            ):
                 count += lengths
             bar.update(len(chunk))
     return Lengths(*(np.array(count, dtype=np.int32) for count in counts))
@@ -78,11 +97,22 @@ def _lengths(tokenizer: Any, texts: list[str]) -> list[int]:
     """Token counts; what all texts begin with is counted once, up to a control token, which no other reaches across."""
     cut = max(os.path.commonprefix(texts).rfind(_TURN), 0)
     head = len(tokenizer(texts[0][:cut], add_special_tokens=False).input_ids) if cut else 0
-    return [head + len(ids) for ids in tokenizer([text[cut:] for text in texts], add_special_tokens=False).input_ids]
+    return [
+        head + len(ids)
+        for ids in tokenizer([text[cut:] for text in texts], add_special_tokens=False).input_ids
+    ]
 
 
-def check(findings: Findings, path: str, records: Sequence[Record], lengths: Lengths, *, max_length: int,
-          prefill_seq_len: int, kv_cache_max_len: int) -> None:
+def check(
+    findings: Findings,
+    path: str,
+    records: Sequence[Record],
+    lengths: Lengths,
+    *,
+    max_length: int,
+    prefill_seq_len: int,
+    kv_cache_max_len: int,
+) -> None:
     """Note each row that does not fit, with how long it is and the setting that would take the longest one.
 
     Args:
@@ -94,14 +124,25 @@ def check(findings: Findings, path: str, records: Sequence[Record], lengths: Len
     total = lengths.total
     for rule, limit in (("D231", max_length), ("D232", kv_cache_max_len)):
         for place in (total > limit).nonzero()[0].tolist():
-            findings.add(rule, path, records[place].line, f"{total[place]} tokens, {total[place] - limit} too many",
-                         limit=limit, enough=_power(int(total.max())))
+            findings.add(
+                rule,
+                path,
+                records[place].line,
+                f"{total[place]} tokens, {total[place] - limit} too many",
+                limit=limit,
+                enough=_power(int(total.max())),
+            )
     longer = int((lengths.prompt > prefill_seq_len).sum())
     if longer:
         place = int(lengths.prompt.argmax())
-        findings.add("D233", path, records[place].line,
-                     f"{longer} of {len(records)} prompts, this one the longest with {lengths.prompt[place]} tokens",
-                     limit=prefill_seq_len, enough=_power(int(lengths.prompt.max())))
+        findings.add(
+            "D233",
+            path,
+            records[place].line,
+            f"{longer} of {len(records)} prompts, this one the longest with {lengths.prompt[place]} tokens",
+            limit=prefill_seq_len,
+            enough=_power(int(lengths.prompt.max())),
+        )
 
 
 def check_bytes(findings: Findings, path: str, records: Sequence[Record], tokenizer: Any) -> None:
@@ -115,13 +156,20 @@ def check_bytes(findings: Findings, path: str, records: Sequence[Record], tokeni
     known = tokenizer.get_vocab()
     single = {known[name] for name in (f"<0x{byte:02X}>" for byte in range(256)) if name in known}
     for start in range(0, len(records), _CHUNK):
-        chunk = records[start:start + _CHUNK]
-        texts = tokenizer([record.user_content for record in chunk], add_special_tokens=False).input_ids
+        chunk = records[start : start + _CHUNK]
+        texts = tokenizer(
+            [record.user_content for record in chunk], add_special_tokens=False
+        ).input_ids
         for record, ids in zip(chunk, texts, strict=True):
             count = sum(index in single for index in ids)
             if count > BYTES * len(ids):
-                findings.add("D234", path, record.line, f"{count} of {len(ids)} in {quoted(record.user_content)}",
-                             limit=round(100 * BYTES))
+                findings.add(
+                    "D234",
+                    path,
+                    record.line,
+                    f"{count} of {len(ids)} in {quoted(record.user_content)}",
+                    limit=round(100 * BYTES),
+                )
 
 
 def _power(length: int) -> int:

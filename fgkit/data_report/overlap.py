@@ -80,22 +80,41 @@ def check_twins(findings: Findings, side: Side) -> None:
     first: dict[int, int] = {}
     phrasings: dict[int, int] = {}
     told: set[tuple[int, tuple[str, ...]]] = set()
-    for place, (text, answer, group) in enumerate(zip(side.texts, side.answers, side.groups, strict=True)):
+    for place, (text, answer, group) in enumerate(
+        zip(side.texts, side.answers, side.groups, strict=True)
+    ):
         twin = first.setdefault(key(text), place)
         if twin != place:
             if answer == side.answers[twin]:
-                findings.add("D201", side.path, side.records[place].line, _beside(side, place, side, twin))
+                findings.add(
+                    "D201", side.path, side.records[place].line, _beside(side, place, side, twin)
+                )
             elif _plain(side.records[place].calls) != _plain(side.records[twin].calls):
-                findings.add("D203", side.path, side.records[place].line,
-                             _beside(side, place, side, twin, answers=True))
+                findings.add(
+                    "D203",
+                    side.path,
+                    side.records[place].line,
+                    _beside(side, place, side, twin, answers=True),
+                )
         alike = phrasings.setdefault(group, place)
-        names, others = (tuple(call.name for call in side.records[at].calls) for at in (place, alike))
+        names, others = (
+            tuple(call.name for call in side.records[at].calls) for at in (place, alike)
+        )
         if names and others and names != others and twin == place and (group, names) not in told:
             told.add((group, names))
-            findings.add("D204", side.path, side.records[place].line, _beside(side, place, side, alike, answers=True))
+            findings.add(
+                "D204",
+                side.path,
+                side.records[place].line,
+                _beside(side, place, side, alike, answers=True),
+            )
     for place, other, alike in near_pairs(side.signature, side.answers, side.texts):
-        findings.add("D202", side.path, side.records[place].line,
-                     f"{_beside(side, place, side, other)} ({round(100 * alike)}% alike)")
+        findings.add(
+            "D202",
+            side.path,
+            side.records[place].line,
+            f"{_beside(side, place, side, other)} ({round(100 * alike)}% alike)",
+        )
 
 
 def check_leaks(findings: Findings, trained: Side, held_out: Side) -> None:
@@ -109,8 +128,12 @@ def check_leaks(findings: Findings, trained: Side, held_out: Side) -> None:
         line, answer = held_out.records[place].line, held_out.answers[place]
         if (twin := exact.get(held_out.exact[place])) is not None:
             same = answer == trained.answers[twin]
-            findings.add("D211" if same else "D216", held_out.path, line,
-                         _beside(held_out, place, trained, twin, answers=not same))
+            findings.add(
+                "D211" if same else "D216",
+                held_out.path,
+                line,
+                _beside(held_out, place, trained, twin, answers=not same),
+            )
         elif (twin := normalised.get(key(text))) is not None:
             findings.add("D212", held_out.path, line, _beside(held_out, place, trained, twin))
         elif (twin := groups.get(held_out.groups[place])) is not None:
@@ -121,28 +144,45 @@ def check_leaks(findings: Findings, trained: Side, held_out: Side) -> None:
         told.add(place)
     held_out.shared_phrasings = len(shared)
     if len(shared) > SHARED * len(held_out.records):
-        lines = ", ".join(f"{held_out.records[place].line} (= {trained.records[twin].line})"
-                          for place, twin in shared[:10])
+        lines = ", ".join(
+            f"{held_out.records[place].line} (= {trained.records[twin].line})"
+            for place, twin in shared[:10]
+        )
         place, twin = shared[0]
-        findings.add("D214", held_out.path, held_out.records[place].line,
-                     f"{len(shared)} of {len(held_out.records)} rows, here {_beside(held_out, place, trained, twin)}; "
-                     f"lines {lines}{', ...' if shared[10:] else ''}")
+        findings.add(
+            "D214",
+            held_out.path,
+            held_out.records[place].line,
+            f"{len(shared)} of {len(held_out.records)} rows, here {_beside(held_out, place, trained, twin)}; "
+            f"lines {lines}{', ...' if shared[10:] else ''}",
+        )
     import numpy as np
 
     count = len(trained.texts)
-    pairs = near_pairs(np.concatenate([trained.signature, held_out.signature]), trained.answers + held_out.answers,
-                       trained.texts + held_out.texts, trained=count)
+    pairs = near_pairs(
+        np.concatenate([trained.signature, held_out.signature]),
+        trained.answers + held_out.answers,
+        trained.texts + held_out.texts,
+        trained=count,
+    )
     for row, twin, alike in pairs:
         if row - count not in told:
-            findings.add("D213", held_out.path, held_out.records[row - count].line,
-                         f"{_beside(held_out, row - count, trained, twin)} ({round(100 * alike)}% alike)")
+            findings.add(
+                "D213",
+                held_out.path,
+                held_out.records[row - count].line,
+                f"{_beside(held_out, row - count, trained, twin)} ({round(100 * alike)}% alike)",
+            )
 
 
 def _beside(side: Side, place: int, other: Side, twin: int, *, answers: bool = False) -> str:
     """Two rows as a message shows them."""
     mine, yours = side.records[place], other.records[twin]
     where = f"line {yours.line}" + (f" of {other.path}" if other.path != side.path else "")
-    texts = [quoted(record.user_content) + (f" -> {show(record.calls)}" if answers else "") for record in (mine, yours)]
+    texts = [
+        quoted(record.user_content) + (f" -> {show(record.calls)}" if answers else "")
+        for record in (mine, yours)
+    ]
     return f"{texts[0]} where {where} has {texts[1]}"
 
 

@@ -73,8 +73,14 @@ class Report:
 
     def total(self, severity: str) -> int:
         """How many findings of a severity there are."""
-        in_tools = sum(finding.severity == severity for finding in self.tools.findings) if self.tools else 0
-        return in_tools + sum(count for rule, count in self.counts.items() if RULES[rule].severity == severity)
+        in_tools = (
+            sum(finding.severity == severity for finding in self.tools.findings)
+            if self.tools
+            else 0
+        )
+        return in_tools + sum(
+            count for rule, count in self.counts.items() if RULES[rule].severity == severity
+        )
 
     def lines(self) -> Iterator[str]:
         """One line a finding, the tools' first; of a warning or note at most `SHOWN`, then how many more there are."""
@@ -88,8 +94,10 @@ class Report:
         for rule, count in seen.items():
             shown_here = count if RULES[rule].severity == "error" else min(count, SHOWN)
             if self.counts[rule] > shown_here:
-                yield (f"... and {self.counts[rule] - shown_here} more of {rule} ({RULES[rule].what}); "
-                       f"--json lists up to {KEPT}")
+                yield (
+                    f"... and {self.counts[rule] - shown_here} more of {rule} ({RULES[rule].what}); "
+                    f"--json lists up to {KEPT}"
+                )
 
     def raise_errors(self) -> None:
         """Raise every error at once (DataError); warnings and notes pass."""
@@ -105,26 +113,54 @@ class Report:
         names = dict.fromkeys(name for fact in facts for name in fact)
         rows += [[name, *(str(fact.get(name, "–")) for fact in facts)] for name in names]
         limits = ", ".join(f"{name} {limit}" for name, limit in self.limits.items())
-        tokens = (f"Lengths are not checked: {self.without_lengths}" if self.without_lengths else
-                  f"Limits in tokens: {limits}.")
-        totals = ", ".join(f"{self.total(kind)} {kind}{'' if self.total(kind) == 1 else 's'}" for kind in SEVERITIES)
+        tokens = (
+            f"Lengths are not checked: {self.without_lengths}"
+            if self.without_lengths
+            else f"Limits in tokens: {limits}."
+        )
+        totals = ", ".join(
+            f"{self.total(kind)} {kind}{'' if self.total(kind) == 1 else 's'}"
+            for kind in SEVERITIES
+        )
         return "\n".join([markdown(rows), "", tokens, f"{totals}."])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON takes it."""
         names = ("training", "held_out")
         return {
-            "passed": self.passed, **{f"{kind}s": self.total(kind) for kind in SEVERITIES},
+            "passed": self.passed,
+            **{f"{kind}s": self.total(kind) for kind in SEVERITIES},
             "rules": dict(sorted(self.counts.items())),
-            "findings": [{"rule": finding.rule, "severity": finding.severity, "path": finding.path,
-                          "line": finding.line, "what": RULES[finding.rule].what, "found": finding.found, "expected": finding.expected,
-                          "remedy": finding.remedy, "message": finding.message} for finding in self.findings],
-            "files": {name: {"path": side.path, "duplicates": side.duplicates, **side.counts,
-                             "phrasings": len(set(side.groups)), "shared_phrasings": side.shared_phrasings,
-                             "tokens": side.lengths.summary() if side.lengths else None}
-                      for name, side in zip(names, self.sides)},
+            "findings": [
+                {
+                    "rule": finding.rule,
+                    "severity": finding.severity,
+                    "path": finding.path,
+                    "line": finding.line,
+                    "what": RULES[finding.rule].what,
+                    "found": finding.found,
+                    "expected": finding.expected,
+                    "remedy": finding.remedy,
+                    "message": finding.message,
+                }
+                for finding in self.findings
+            ],
+            "files": {
+                name: {
+                    "path": side.path,
+                    "duplicates": side.duplicates,
+                    **side.counts,
+                    "phrasings": len(set(side.groups)),
+                    "shared_phrasings": side.shared_phrasings,
+                    "tokens": side.lengths.summary() if side.lengths else None,
+                }
+                for name, side in zip(names, self.sides)
+            },
             "tools": self.tools.to_json() if self.tools else None,
-            "limits": self.limits, "without_lengths": self.without_lengths, "seconds": round(self.seconds, 2)}
+            "limits": self.limits,
+            "without_lengths": self.without_lengths,
+            "seconds": round(self.seconds, 2),
+        }
 
 
 def tool_lines(tools: ToolReport) -> Iterator[str]:
@@ -133,11 +169,22 @@ def tool_lines(tools: ToolReport) -> Iterator[str]:
         yield printable(f"{finding.place}: {finding.rule} {finding.severity}: {finding.message}")
 
 
-def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, tokenizer: Any = None,
-            without_lengths: str = "no tokenizer was given.", system_message: str = "", style: str = "template",
-            max_length: int = FinetuneConfig.max_length, prefill_seq_len: int = TfliteConfig.prefill_seq_len,
-            kv_cache_max_len: int = TfliteConfig.kv_cache_max_len, seed: int = FinetuneConfig.seed,
-            format: str = "auto", tool_report: ToolReport | None = None) -> Report:
+def inspect(
+    data: str | Path,
+    tools: list[dict],
+    eval_data: str | Path = "",
+    *,
+    tokenizer: Any = None,
+    without_lengths: str = "no tokenizer was given.",
+    system_message: str = "",
+    style: str = "template",
+    max_length: int = FinetuneConfig.max_length,
+    prefill_seq_len: int = TfliteConfig.prefill_seq_len,
+    kv_cache_max_len: int = TfliteConfig.kv_cache_max_len,
+    seed: int = FinetuneConfig.seed,
+    format: str = "auto",
+    tool_report: ToolReport | None = None,
+) -> Report:
     """Look at one or two data files for everything in `data_rules.RULES`.
 
     Args:
@@ -160,7 +207,9 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
     sides = [side_of(inspections[0].path, train, _duplicates(inspections[0]), seed)]
     if len(inspections) == 2:
         unmarked, chosen = by_mark(inspections[1])
-        sides.append(side_of(inspections[1].path, chosen or unmarked, _duplicates(inspections[1]), seed))
+        sides.append(
+            side_of(inspections[1].path, chosen or unmarked, _duplicates(inspections[1]), seed)
+        )
     elif marked:
         sides.append(side_of(inspections[0].path, marked, 0, seed))
     for side in sides:
@@ -170,19 +219,41 @@ def inspect(data: str | Path, tools: list[dict], eval_data: str | Path = "", *, 
         side.arguments = balance.values_of(side.records)
         balance.check_values(findings, side.path, side.arguments)
         if tokenizer is not None and side.records:
-            side.lengths = lengths.measure(side.records, tools, tokenizer, system_message=system_message, style=style)
-            lengths.check(findings, side.path, side.records, side.lengths, max_length=max_length,
-                          prefill_seq_len=prefill_seq_len, kv_cache_max_len=kv_cache_max_len)
+            side.lengths = lengths.measure(
+                side.records, tools, tokenizer, system_message=system_message, style=style
+            )
+            lengths.check(
+                findings,
+                side.path,
+                side.records,
+                side.lengths,
+                max_length=max_length,
+                prefill_seq_len=prefill_seq_len,
+                kv_cache_max_len=kv_cache_max_len,
+            )
             lengths.check_bytes(findings, side.path, side.records, tokenizer)
     first = sides[0]
     balance.check_kinds(findings, first.path, first.records, first.counts, len(set(first.groups)))
-    balance.check_tools(findings, first.path, _without_own(first, tools), first.counts, first.arguments)
+    balance.check_tools(
+        findings, first.path, _without_own(first, tools), first.counts, first.arguments
+    )
     if len(sides) == 2:
         check_leaks(findings, *sides)
         balance.check_shared_values(findings, sides[1].path, sides[1].arguments, first.arguments)
-    limits = {"max_length": max_length, "prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len}
-    return Report(tuple(sides), tuple(findings.in_order()), dict(findings.counts), limits,
-                  "" if tokenizer is not None else without_lengths, time.monotonic() - start, tool_report)
+    limits = {
+        "max_length": max_length,
+        "prefill_seq_len": prefill_seq_len,
+        "kv_cache_max_len": kv_cache_max_len,
+    }
+    return Report(
+        tuple(sides),
+        tuple(findings.in_order()),
+        dict(findings.counts),
+        limits,
+        "" if tokenizer is not None else without_lengths,
+        time.monotonic() - start,
+        tool_report,
+    )
 
 
 def _read(findings: Findings, path: str | Path, tools: list[dict], format: str) -> Inspection:
@@ -198,7 +269,9 @@ def _duplicates(inspection: Inspection) -> int:
 
 def _without_own(side: Side, tools: list[dict]) -> list[dict]:
     """The run's tools, unless every row brings its own."""
-    return [] if side.records and all(record.tools is not None for record in side.records) else tools
+    return (
+        [] if side.records and all(record.tools is not None for record in side.records) else tools
+    )
 
 
 def _check_texts(findings: Findings, side: Side) -> None:
@@ -207,11 +280,21 @@ def _check_texts(findings: Findings, side: Side) -> None:
         said = record.user_content
         places = [("the text", said), ("the answer", record.text)]
         for call in record.calls:
-            places += [(f"{call.name}.{name}", leaf) for name, value in call.arguments.items() for leaf in leaves(value)
-                       if isinstance(leaf, str)]
+            places += [
+                (f"{call.name}.{name}", leaf)
+                for name, value in call.arguments.items()
+                for leaf in leaves(value)
+                if isinstance(leaf, str)
+            ]
         for place, text in places:
             for rule, found, repaired in oddities(text):
-                findings.add(rule, side.path, record.line, f"{found} in {place} {quoted(text)}", repaired=repaired)
+                findings.add(
+                    rule,
+                    side.path,
+                    record.line,
+                    f"{found} in {place} {quoted(text)}",
+                    repaired=repaired,
+                )
             if text != text.strip():
                 rule = "D251" if place.startswith("the ") else "D252"
                 findings.add(rule, side.path, record.line, f"{place} is {quoted(text)}")
@@ -230,7 +313,9 @@ def plot(report: Report, path: str | Path) -> Path:
     _draw_tools(right, report.sides[0])
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8)
+            axes.legend(
+                loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize=8
+            )
     return save_picture(figure, path)
 
 
@@ -242,51 +327,94 @@ def save(report: Report, folder: str | Path) -> Path:
 
 def _draw_lengths(axes: Any, report: Report) -> None:
     """Rows by their length, each file in its own colour and line style, and the limits that are near."""
-    counted = [(side.lengths.total.tolist() if side.lengths else [len(text) for text in side.texts], name, style, color)
-               for side, name, style, color in zip(report.sides, ("training", "held out"), ("-", "--"), OKABE_ITO[1:])]
+    counted = [
+        (
+            side.lengths.total.tolist() if side.lengths else [len(text) for text in side.texts],
+            name,
+            style,
+            color,
+        )
+        for side, name, style, color in zip(
+            report.sides, ("training", "held out"), ("-", "--"), OKABE_ITO[1:]
+        )
+    ]
     every = [length for rows, *_ in counted for length in rows] or [0]
     shortest, longest = min(every), max(every)
     span = {"bins": min(40, longest - shortest + 1), "range": (shortest - 0.5, longest + 0.5)}
     for rows, name, style, color in counted:
         axes.hist(rows, **span, histtype="stepfilled", alpha=0.35, color=color)
-        axes.hist(rows, **span, histtype="step", linestyle=style, color=color, linewidth=1.5,
-                  label=f"{name} ({len(rows)} rows)")
+        axes.hist(
+            rows,
+            **span,
+            histtype="step",
+            linestyle=style,
+            color=color,
+            linewidth=1.5,
+            label=f"{name} ({len(rows)} rows)",
+        )
     if not report.without_lengths:
         for (name, limit), style in zip(report.limits.items(), (":", "-.", "--"), strict=True):
             if shortest / 2 <= limit <= 2 * longest:
-                axes.axvline(limit, color=INK, linestyle=style, linewidth=1, label=f"{name} {limit}")
-    axes.set_xlabel("characters a request (no tokenizer, so no tokens)" if report.without_lengths else
-                    "tokens a row, prompt and answer")
+                axes.axvline(
+                    limit, color=INK, linestyle=style, linewidth=1, label=f"{name} {limit}"
+                )
+    axes.set_xlabel(
+        "characters a request (no tokenizer, so no tokens)"
+        if report.without_lengths
+        else "tokens a row, prompt and answer"
+    )
     axes.set_ylabel("rows")
 
 
 def _draw_tools(axes: Any, side: Side) -> None:
     """Training rows of each tool by kind of answer, the most frequent tools first."""
     order = sorted(side.counts["per_tool"].items(), key=lambda item: -sum(item[1].values()))
-    names, left = [short(name, 32) for name, _ in order[:TOOLS_DRAWN]], [0] * len(order[:TOOLS_DRAWN])
+    names, left = (
+        [short(name, 32) for name, _ in order[:TOOLS_DRAWN]],
+        [0] * len(order[:TOOLS_DRAWN]),
+    )
     for kind, color, hatch in zip(KINDS, OKABE_ITO[1:4], ("", "//", ".."), strict=True):
         widths = [kinds[kind] for _, kinds in order[:TOOLS_DRAWN]]
         if not any(widths):
             continue
-        axes.barh(range(len(names)), widths, left=left, color=color, hatch=hatch, edgecolor="white",
-                  label=KIND_LABELS[kind])
+        axes.barh(
+            range(len(names)),
+            widths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            label=KIND_LABELS[kind],
+        )
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     more = len(order) - len(names)
-    axes.set_xlabel("training rows" + (f" (the {len(names)} most frequent tools, {more} more are not drawn)"
-                                       if more else ""))
+    axes.set_xlabel(
+        "training rows"
+        + (f" (the {len(names)} most frequent tools, {more} more are not drawn)" if more else "")
+    )
     axes.set_ylabel("tool")
 
 
 def _facts(side: Side) -> dict[str, Any]:
     counts = side.counts
-    facts = {"rows": counts["rows"], **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
-             "phrasings": len(set(side.groups)), "exact duplicates left out": side.duplicates}
-    facts |= {f"rows for {name}": sum(kinds.values()) for name, kinds in counts["per_tool"].items()
-              if name != NO_CALL}
+    facts = {
+        "rows": counts["rows"],
+        **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
+        "phrasings": len(set(side.groups)),
+        "exact duplicates left out": side.duplicates,
+    }
+    facts |= {
+        f"rows for {name}": sum(kinds.values())
+        for name, kinds in counts["per_tool"].items()
+        if name != NO_CALL
+    }
     if side.shared_phrasings is not None:
         facts["rows with a phrasing that is trained on"] = side.shared_phrasings
     if side.lengths:
-        facts |= {f"tokens a row, {name.replace('_', ' ')}": value for name, value in side.lengths.summary().items()}
+        facts |= {
+            f"tokens a row, {name.replace('_', ' ')}": value
+            for name, value in side.lengths.summary().items()
+        }
     return facts

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import numpy
 
 ALIKE = 0.75  # share of letter triples from which two texts are near-duplicates: one typo in a short sentence
-_BANDS, _ROWS = 16, 4  # two texts at ALIKE share a band with a chance of 1 - (1 - 0.75**4)**16 = 99.8%
+_BANDS, _ROWS = (
+    16,
+    4,
+)  # two texts at ALIKE share a band with a chance of 1 - (1 - 0.75**4)**16 = 99.8%
 _TRIED = 3  # candidates of a row that are compared exactly, the most promising first
 _CHUNK = 4096
 _NOT_WORD = re.compile(r"(?:\W|_)+")
@@ -34,7 +37,9 @@ def normal(text: str) -> str:
 
 def key(text: str) -> int:
     """64 bits that stand for a text: among a million texts two agree by accident with a chance of 1 in 37 million."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -61,14 +66,16 @@ def signatures(texts: Sequence[str], *, seed: int) -> numpy.ndarray:
     import numpy as np
 
     random = np.random.default_rng(seed)
-    factors, offsets = (random.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
-                        for _ in range(2))
+    factors, offsets = (
+        random.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+        for _ in range(2)
+    )
     found = np.empty((len(texts), _BANDS * _ROWS), dtype=np.uint32)
     for start in range(0, len(texts), _CHUNK):
-        hashes, starts = _triples(texts[start:start + _CHUNK])
+        hashes, starts = _triples(texts[start : start + _CHUNK])
         for column, (factor, offset) in enumerate(zip(factors, offsets, strict=True)):
             mixed = ((hashes * factor + offset) >> np.uint64(32)).astype(np.uint32)
-            found[start:start + _CHUNK, column] = np.minimum.reduceat(mixed, starts)
+            found[start : start + _CHUNK, column] = np.minimum.reduceat(mixed, starts)
     return found
 
 
@@ -77,7 +84,9 @@ def _triples(texts: Sequence[str]) -> tuple[numpy.ndarray, numpy.ndarray]:
     import numpy as np
 
     padded = [f" {text} ".ljust(3) for text in texts]
-    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    codes = np.frombuffer(
+        "".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
+    ).astype(np.uint64)
     hashes = codes[:-2] * np.uint64(0x9E3779B97F4A7C15)
     hashes ^= codes[1:-1] * np.uint64(0xC2B2AE3D27D4EB4F)
     hashes ^= codes[2:] * np.uint64(0x165667B19E3779F9)
@@ -89,8 +98,12 @@ def _triples(texts: Sequence[str]) -> tuple[numpy.ndarray, numpy.ndarray]:
     return hashes[~crosses[:-2]], np.concatenate([[0], np.cumsum(lengths - 2)[:-1]])
 
 
-def near_pairs(signature: numpy.ndarray, answers: Sequence[int], texts: Sequence[str],
-               trained: int | None = None) -> Iterator[tuple[int, int, float]]:
+def near_pairs(
+    signature: numpy.ndarray,
+    answers: Sequence[int],
+    texts: Sequence[str],
+    trained: int | None = None,
+) -> Iterator[tuple[int, int, float]]:
     """Rows whose text is nearly that of an earlier row with the same answer.
 
     Args:
@@ -104,10 +117,18 @@ def near_pairs(signature: numpy.ndarray, answers: Sequence[int], texts: Sequence
     """
     import numpy as np
 
-    ours, theirs = _candidates(signature, np.array(answers, dtype=np.uint64), trained or 0, trained is not None)
-    agreement = np.concatenate([np.zeros(0, dtype=np.uint8)] + [
-        (signature[ours[at:at + 65536]] == signature[theirs[at:at + 65536]]).sum(axis=1, dtype=np.uint8)
-        for at in range(0, len(ours), 65536)])
+    ours, theirs = _candidates(
+        signature, np.array(answers, dtype=np.uint64), trained or 0, trained is not None
+    )
+    agreement = np.concatenate(
+        [np.zeros(0, dtype=np.uint8)]
+        + [
+            (signature[ours[at : at + 65536]] == signature[theirs[at : at + 65536]]).sum(
+                axis=1, dtype=np.uint8
+            )
+            for at in range(0, len(ours), 65536)
+        ]
+    )
     order = np.lexsort((theirs, -agreement.astype(np.int16), ours))
     current, left = -1, 0
     for row, other in zip(ours[order].tolist(), theirs[order].tolist(), strict=True):
@@ -120,8 +141,9 @@ def near_pairs(signature: numpy.ndarray, answers: Sequence[int], texts: Sequence
                 yield row, other, alike
 
 
-def _candidates(signature: numpy.ndarray, answers: numpy.ndarray, trained: int,
-                across: bool) -> tuple[numpy.ndarray, numpy.ndarray]:
+def _candidates(
+    signature: numpy.ndarray, answers: numpy.ndarray, trained: int, across: bool
+) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Pairs (row, earlier row) that share a band: with the first row of the band and the last one before the row."""
     import numpy as np
 
@@ -138,7 +160,11 @@ def _candidates(signature: numpy.ndarray, answers: numpy.ndarray, trained: int,
         new[1:] = keys[order][1:] != keys[order][:-1]
         first = np.maximum.accumulate(np.where(new, places, 0))
         eligible = order < trained if across else np.ones(count, dtype=bool)
-        last = np.concatenate([[-1], np.maximum.accumulate(np.where(eligible, places, -1))[:-1]]) if count else places
+        last = (
+            np.concatenate([[-1], np.maximum.accumulate(np.where(eligible, places, -1))[:-1]])
+            if count
+            else places
+        )
         asked = order >= trained if across else ~new
         for other in (first, last):
             good = asked & (other >= first) & (other < places)
@@ -150,5 +176,7 @@ def _candidates(signature: numpy.ndarray, answers: numpy.ndarray, trained: int,
 
 def similarity(one: str, other: str) -> float:
     """The share of letter triples that two normalised texts have in common, 0 to 1."""
-    first, second = ({text[at:at + 3] for at in range(len(text) - 2)} for text in (f" {one} ", f" {other} "))
+    first, second = (
+        {text[at : at + 3] for at in range(len(text) - 2)} for text in (f" {one} ", f" {other} ")
+    )
     return len(first & second) / len(first | second) if first | second else float(one == other)

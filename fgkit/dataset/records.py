@@ -59,8 +59,14 @@ class Record:
     @property
     def user_content(self) -> str:
         """What the user said last: what error messages and reports show."""
-        return next((content_text(message.get("content")) for message in reversed(self.messages)
-                     if message["role"] == "user"), "")
+        return next(
+            (
+                content_text(message.get("content"))
+                for message in reversed(self.messages)
+                if message["role"] == "user"
+            ),
+            "",
+        )
 
     @property
     def kind(self) -> str:
@@ -70,8 +76,11 @@ class Record:
     @property
     def conversation(self) -> tuple[dict, ...]:
         """The prompt's messages and the answer's."""
-        answer = call_message(((call.name, call.arguments) for call in self.calls), self.text) if self.calls else \
-            {"role": "assistant", "content": self.text}
+        answer = (
+            call_message(((call.name, call.arguments) for call in self.calls), self.text)
+            if self.calls
+            else {"role": "assistant", "content": self.text}
+        )
         return *self.messages, answer
 
 
@@ -128,7 +137,9 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
     """
     path = str(path)
     if format not in FORMATS:
-        raise FgkitError(f"format is {format!r}, expected one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+        raise FgkitError(
+            f"format is {format!r}, expected one of {', '.join(FORMATS)}{nearest(format, FORMATS)}"
+        )
     sets = ToolSets(tools)
     records: list[Record] = []
     problems: list[Problem] = []
@@ -166,26 +177,56 @@ def inspect_records(path: str | Path, tools: list[dict], *, format: str = "auto"
             prompt = asked(record) + f"\0{own.key}"
             answer = canonical(record.calls)
             twin = first.setdefault(_digest(same_text(prompt)), record)
-            copied = exact.setdefault(_digest("\0".join((prompt.strip(), answer, record.text))), number)
+            copied = exact.setdefault(
+                _digest("\0".join((prompt.strip(), answer, record.text))), number
+            )
             if twin is not record and _contradicts(record, twin):
-                problems.append(Problem(path, number, (
-                    f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here "
-                    f"and for {show(twin.calls)} there. Keep one of them, or say the difference in the text."), "D103"))
+                problems.append(
+                    Problem(
+                        path,
+                        number,
+                        (
+                            f"contradicts line {twin.line}: {shown(record.user_content)} asks for {show(record.calls)} here "
+                            f"and for {show(twin.calls)} there. Keep one of them, or say the difference in the text."
+                        ),
+                        "D103",
+                    )
+                )
             elif copied != number:
-                warnings.append(Problem(path, number,
-                    f"is an exact duplicate of line {copied}, which is used. Delete it.", "D102"))
+                warnings.append(
+                    Problem(
+                        path,
+                        number,
+                        f"is an exact duplicate of line {copied}, which is used. Delete it.",
+                        "D102",
+                    )
+                )
             else:
                 records.append(record)
     if not number:
-        problems.append(Problem(path, 1, "the file is empty, expected one JSON object a line. Add rows."))
+        problems.append(
+            Problem(path, 1, "the file is empty, expected one JSON object a line. Add rows.")
+        )
     if filled:
-        warnings.append(Problem(path, filled[0], (
-            f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are "
-            "read without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence "
-            "this."), "D104"))
-    counts = {tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())}
+        warnings.append(
+            Problem(
+                path,
+                filled[0],
+                (
+                    f"holds nulls that its tool does not take, as Arrow fills them in: {len(filled)} rows with such calls are "
+                    "read without the nulls of optional arguments. Export the data as text, one json.dumps a row, to silence "
+                    "this."
+                ),
+                "D104",
+            )
+        )
+    counts = {
+        tool["function"]["name"]: 0 for tool in (tools if uses_run_tools or not records else ())
+    }
     counts |= Counter(name for record in records for name in {call.name for call in record.calls})
-    return Inspection(path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out))
+    return Inspection(
+        path, tuple(records), tuple(problems), tuple(warnings), counts, frozenset(held_out)
+    )
 
 
 def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -> list[Record]:
@@ -206,8 +247,10 @@ def read_records(path: str | Path, tools: list[dict], *, format: str = "auto") -
 def by_mark(inspection: Inspection) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The records to train on and those that their file marks for evaluation."""
     marked = inspection.held_out_lines
-    return (tuple(record for record in inspection.records if record.line not in marked),
-            tuple(record for record in inspection.records if record.line in marked))
+    return (
+        tuple(record for record in inspection.records if record.line not in marked),
+        tuple(record for record in inspection.records if record.line in marked),
+    )
 
 
 def canonical(calls: Iterable[Call]) -> str:
@@ -227,7 +270,9 @@ def prompt_key(record: Record) -> bytes:
 
 def show(calls: Iterable[Call]) -> str:
     """Calls as a reader of messages wants them: `show_alert({"title": "Hi"})`."""
-    texts = (f"{call.name}({short(json.dumps(call.arguments, ensure_ascii=False))})" for call in calls)
+    texts = (
+        f"{call.name}({short(json.dumps(call.arguments, ensure_ascii=False))})" for call in calls
+    )
     return " ".join(texts) or "no call"
 
 
@@ -244,28 +289,44 @@ def _records(line: int, row: Row, own: ToolSet) -> tuple[list[Record], list[str]
             if row.lenient and check and isinstance(arguments := function["arguments"], dict):
                 function["arguments"] = check.without_filled(arguments)
                 healed |= function["arguments"] is not arguments
-            where = "" if single and len(message["tool_calls"]) == 1 else f"messages[{index}].tool_calls[{place}]: "
+            where = (
+                ""
+                if single and len(message["tool_calls"]) == 1
+                else f"messages[{index}].tool_calls[{place}]: "
+            )
             problems += [where + complaint for complaint in _complaints(function, own)]
             calls.append(Call(function["name"], function["arguments"]))
         text = content_text(message.get("content"))
         before = row.messages[index - 1]["role"] if index else "nothing"
         if before not in ("user", "tool"):
-            problems.append(f"messages[{index}]: an answer after {before}, expected one after what the user says or a "
-                            "tool responds. Join the two, or put the message in between.")
-        elif (calls or text.strip()) and index not in row.untrained:  # an empty one only closes the turn
-            found.append(Record(line, tuple(row.messages[:index]), tuple(calls), text, own.tools, row.group))
+            problems.append(
+                f"messages[{index}]: an answer after {before}, expected one after what the user says or a "
+                "tool responds. Join the two, or put the message in between."
+            )
+        elif (
+            calls or text.strip()
+        ) and index not in row.untrained:  # an empty one only closes the turn
+            found.append(
+                Record(line, tuple(row.messages[:index]), tuple(calls), text, own.tools, row.group)
+            )
     if row.messages[-1]["role"] not in ("assistant", "model"):
-        problems.append(f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, "
-                        "or take the message out.")
+        problems.append(
+            f"messages: ends with a {row.messages[-1]['role']} message, expected the model's answer. Add it, "
+            "or take the message out."
+        )
     elif not found and not problems:
-        problems.append("messages: holds no answer to learn, expected at least one call or text. Add it.")
+        problems.append(
+            "messages: holds no answer to learn, expected at least one call or text. Add it."
+        )
     return found, problems, healed
 
 
 def _contradicts(record: Record, twin: Record) -> bool:
     """Whether texts that differ at most in case and spacing have different answers; a copied value keeps its case."""
     answer, other = canonical(record.calls), canonical(twin.calls)
-    return answer != other and (answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split())
+    return answer != other and (
+        answer.casefold() != other.casefold() or asked(record).split() == asked(twin).split()
+    )
 
 
 def _complaints(function: dict, own: ToolSet) -> Iterator[str]:

@@ -42,17 +42,34 @@ class Rows:
     sources: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        sides = [(Counter(name for row in rows for name in {call.name for call in row.calls}),
-                  Counter(row.kind for row in rows), len(rows)) for rows in (self.train, self.held_out)]
-        names = list(dict.fromkeys([*(tool["function"]["name"] for tool in self.tools),
-                                    *(name for tools, _, _ in sides for name in tools)]))
-        table = [("tool", "training", "held out"),
-                 *((name, *(tools[name] for tools, _, _ in sides)) for name in names[:SHOWN_TOOLS])]
+        sides = [
+            (
+                Counter(name for row in rows for name in {call.name for call in row.calls}),
+                Counter(row.kind for row in rows),
+                len(rows),
+            )
+            for rows in (self.train, self.held_out)
+        ]
+        names = list(
+            dict.fromkeys(
+                [
+                    *(tool["function"]["name"] for tool in self.tools),
+                    *(name for tools, _, _ in sides for name in tools),
+                ]
+            )
+        )
+        table = [
+            ("tool", "training", "held out"),
+            *((name, *(tools[name] for tools, _, _ in sides)) for name in names[:SHOWN_TOOLS]),
+        ]
         if len(names) > SHOWN_TOOLS:
             table.append((f"... and {len(names) - SHOWN_TOOLS} more tools", "", ""))
         kinds = [kind for kind in KINDS if any(found[kind] for _, found, _ in sides)]
         if len(kinds) > 1:
-            table += [(f"rows: {KIND_LABELS[kind]}", *(found[kind] for _, found, _ in sides)) for kind in kinds]
+            table += [
+                (f"rows: {KIND_LABELS[kind]}", *(found[kind] for _, found, _ in sides))
+                for kind in kinds
+            ]
         table.append(("rows", *(count for *_, count in sides)))
         return "\n".join(f"{name:<32}{train:>10}{held_out:>10}" for name, train, held_out in table)
 
@@ -73,13 +90,24 @@ def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     read_from = sources(settings)  # before they are read, so that a change in between is noticed
     tools = load_tools(tools_file)
-    found = _announced(load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format))
-    return Rows(run_tools(found.train + found.held_out, tools, settings.tools), found.train, found.held_out, read_from)
+    found = _announced(
+        load_data(data, eval_data, tools, seed=settings.seed, format=settings.data_format)
+    )
+    return Rows(
+        run_tools(found.train + found.held_out, tools, settings.tools),
+        found.train,
+        found.held_out,
+        read_from,
+    )
 
 
 def sources(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> dict[str, str]:
     """The files that rows and tools are read from, with their SHA-256."""
-    paths = (Path(path).absolute() for path in data_files(settings.data, settings.eval_data, settings.tools) if path)
+    paths = (
+        Path(path).absolute()
+        for path in data_files(settings.data, settings.eval_data, settings.tools)
+        if path
+    )
     return {str(path): sha256(path) for path in paths if path.is_file()}
 
 
@@ -121,13 +149,17 @@ def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -
     return list(rows[0].tools) if same else []
 
 
-def data_files(data: str = "", eval_data: str = "", tools: str = "") -> tuple[Path, Path | str, Path]:
+def data_files(
+    data: str = "", eval_data: str = "", tools: str = ""
+) -> tuple[Path, Path | str, Path]:
     """The files a run reads: (training rows, held-out rows or "" to split them off, tools)."""
     if not data and not eval_data:
         eval_data = str(shipped("data", "eval_data.jsonl"))
-    return (Path(expanduser(data)) if data else shipped("data", "training_data.jsonl"),
-            Path(expanduser(eval_data)) if eval_data else "",
-            Path(expanduser(tools)) if tools else shipped("data", "tools.py"))
+    return (
+        Path(expanduser(data)) if data else shipped("data", "training_data.jsonl"),
+        Path(expanduser(eval_data)) if eval_data else "",
+        Path(expanduser(tools)) if tools else shipped("data", "tools.py"),
+    )
 
 
 def hash_of(tools: list[dict]) -> str | None:
@@ -137,5 +169,7 @@ def hash_of(tools: list[dict]) -> str | None:
 
 def rows_hash(rows: tuple[Record, ...]) -> str:
     """Hex SHA-256 of rows in their order."""
-    text = "\n".join(json.dumps([row.messages, canonical(row.calls), row.text, row.tools]) for row in rows)
+    text = "\n".join(
+        json.dumps([row.messages, canonical(row.calls), row.text, row.tools]) for row in rows
+    )
     return hashlib.sha256(text.encode()).hexdigest()

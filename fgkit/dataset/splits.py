@@ -38,7 +38,9 @@ def held_out_data(path: str | Path, tools: list[dict], *, format: str = "auto") 
     return Data((), marked or rest, _warnings(inspection))
 
 
-def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto") -> Data:
+def load_data(
+    data: str | Path, eval_data: str | Path, tools: list[dict], *, seed: int, format: str = "auto"
+) -> Data:
     """Read the training file and the eval file, or divide the one file where there is no other.
 
     Args:
@@ -74,26 +76,41 @@ def load_data(data: str | Path, eval_data: str | Path, tools: list[dict], *, see
             raise DataError(f"{data}: {error}") from error
         return Data(train, held_out, tuple(warnings))
     if not train:
-        raise DataError(f"{data}: every row is marked for evaluation, expected some to train on. Mark them \"train\".")
+        raise DataError(
+            f'{data}: every row is marked for evaluation, expected some to train on. Mark them "train".'
+        )
     trained = {prompt_key(record): record.line for record in train}
-    leaks = [f"{record.line} (= {trained[text]})" for record in held_out
-             if (text := prompt_key(record)) in trained]
+    leaks = [
+        f"{record.line} (= {trained[text]})"
+        for record in held_out
+        if (text := prompt_key(record)) in trained
+    ]
     if leaks:
         lines = ", ".join(leaks[:10]) + (", ..." if leaks[10:] else "")
-        warnings.append(f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
-                        f"flatters: lines {lines} of {data}. Reword or remove them in one of the files.")
+        warnings.append(
+            f"{eval_data or data}: {len(leaks)} of {len(held_out)} texts are also trained on, so the score "
+            f"flatters: lines {lines} of {data}. Reword or remove them in one of the files."
+        )
     return Data(train, held_out, tuple(warnings))
 
 
 def _warnings(inspection: Inspection) -> tuple[str, ...]:
     """What a user of the data should see; duplicates are counted."""
     copies = [warning.line for warning in inspection.warnings if warning.rule == "D102"]
-    counted = [f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them "
-               "to silence this."] if copies else []
+    counted = (
+        [
+            f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them "
+            "to silence this."
+        ]
+        if copies
+        else []
+    )
     return *counted, *(str(warning) for warning in inspection.warnings if warning.rule != "D102")
 
 
-def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -> tuple[list[Record], list[Record]]:
+def split(
+    records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1
+) -> tuple[list[Record], list[Record]]:
     """Divide records into training and held-out rows, each group of paraphrases whole.
 
     A group's place depends on its name and the seed alone, so adding rows moves few others. Groups are taken in that
@@ -110,14 +127,25 @@ def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -
         FgkitError: `eval_fraction` is out of range.
     """
     if not 0 < eval_fraction < 1:
-        raise FgkitError(f"eval_fraction is {eval_fraction}, expected more than 0, less than 1. Write 0.1 for a tenth.")
+        raise FgkitError(
+            f"eval_fraction is {eval_fraction}, expected more than 0, less than 1. Write 0.1 for a tenth."
+        )
     groups = [group_of(record) for record in records]
     sizes = Counter(groups)
     if len(sizes) < 2:
-        what = f"all {len(records)} rows are one group ({next(iter(sizes))!r})" if sizes else "found no rows"
-        raise DataError(f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only "
-                        "in their values, case or spacing belong together. Add other sentences, or give an eval file.")
-    order = sorted(sizes, key=lambda group: hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=16).digest())
+        what = (
+            f"all {len(records)} rows are one group ({next(iter(sizes))!r})"
+            if sizes
+            else "found no rows"
+        )
+        raise DataError(
+            f"{what}, expected at least 2 to split into training and held-out rows: texts that differ only "
+            "in their values, case or spacing belong together. Add other sentences, or give an eval file."
+        )
+    order = sorted(
+        sizes,
+        key=lambda group: hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=16).digest(),
+    )
     wanted = max(1, min(round(len(records) * eval_fraction), len(records) - 1))
     chosen: set[str] = set()
     for group in order:
@@ -125,8 +153,10 @@ def split(records: Sequence[Record], *, seed: int, eval_fraction: float = 0.1) -
             chosen.add(group)
             wanted -= sizes[group]
     chosen = chosen or {min(order, key=sizes.__getitem__)}
-    return ([record for record, group in zip(records, groups, strict=True) if group not in chosen],
-            [record for record, group in zip(records, groups, strict=True) if group in chosen])
+    return (
+        [record for record, group in zip(records, groups, strict=True) if group not in chosen],
+        [record for record, group in zip(records, groups, strict=True) if group in chosen],
+    )
 
 
 def group_of(record: Record) -> str:
@@ -140,14 +170,23 @@ def template(record: Record) -> str:
     Letters and digits are what counts: case, punctuation and spacing do not. Texts without any are their own template.
     """
     messages = record.conversation
-    said = next((content_text(message.get("content")) for message in messages if message["role"] == "user"), "")
-    answer = next((message for message in messages if message["role"] in ("assistant", "model")), {})
+    said = next(
+        (content_text(message.get("content")) for message in messages if message["role"] == "user"),
+        "",
+    )
+    answer = next(
+        (message for message in messages if message["role"] in ("assistant", "model")), {}
+    )
     text = said.casefold()
     calls = answer.get("tool_calls") or ()
-    values = {value.casefold() for call in calls for value in _leaves(call["function"]["arguments"])}
+    values = {
+        value.casefold() for call in calls for value in _leaves(call["function"]["arguments"])
+    }
     for value in sorted(values, key=lambda value: (-len(value), value)):
         text = _masked(text, value)
-    return "".join(sign for sign in text if sign.isalnum() or sign == _MASK) or " ".join(said.split())
+    return "".join(sign for sign in text if sign.isalnum() or sign == _MASK) or " ".join(
+        said.split()
+    )
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -179,4 +218,6 @@ def _masked(text: str, value: str) -> str:
 
 def _inside_word(text: str, at: int) -> bool:
     """Whether both neighbours of a place are ASCII letters or digits; other scripts may write without spaces."""
-    return 0 < at < len(text) and all(sign.isascii() and sign.isalnum() for sign in text[at - 1:at + 1])
+    return 0 < at < len(text) and all(
+        sign.isascii() and sign.isalnum() for sign in text[at - 1 : at + 1]
+    )

@@ -19,8 +19,9 @@ from .records import Record
 SHOWN = 20  # problems named in one message
 
 
-def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: str = "",
-                 style: str = "template") -> list[str]:
+def prompt_texts(
+    records: Sequence[Record], tools: list[dict], system_message: str = "", style: str = "template"
+) -> list[str]:
     """The text that the runtime will put before the model for each record, up to the model's turn.
 
     Args:
@@ -35,15 +36,22 @@ def prompt_texts(records: Sequence[Record], tools: list[dict], system_message: s
     texts, problems = [], []
     for record in records:
         try:
-            texts.append(prompts.render(*conversation_of(record, tools, system_message), add_generation_prompt=True,
-                                        style=style))
+            texts.append(
+                prompts.render(
+                    *conversation_of(record, tools, system_message),
+                    add_generation_prompt=True,
+                    style=style,
+                )
+            )
         except PromptError as error:
             problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
     _raise(problems, style)
     return texts
 
 
-def conversation_of(record: Record, tools: list[dict], system_message: str = "") -> tuple[list[dict], list[dict]]:
+def conversation_of(
+    record: Record, tools: list[dict], system_message: str = ""
+) -> tuple[list[dict], list[dict]]:
     """Messages and tools of a record as `prompt_texts` renders them; arguments as there."""
     return list(_with_developer(record.messages, system_message)), list(_tools_of(record, tools))
 
@@ -53,8 +61,16 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: Any, *, max_length: int,
-                     system_message: str = "", style: str = "template", seed: int = 0) -> list[Row]:
+def tokenize_records(
+    records: Sequence[Record],
+    tools: list[dict],
+    tokenizer: Any,
+    *,
+    max_length: int,
+    system_message: str = "",
+    style: str = "template",
+    seed: int = 0,
+) -> list[Row]:
     """Turn records into token rows with the answer marked.
 
     Args:
@@ -80,13 +96,18 @@ def tokenize_records(records: Sequence[Record], tools: list[dict], tokenizer: An
         if len(row.tokens) > max_length:
             too_long.append(f"line {record.line}: {len(row.tokens)} tokens")
     if too_long:
-        raise DataError(f"{len(too_long)} rows are longer than max_length ({max_length}): " + ", ".join(too_long[:SHOWN])
-                        + (f" and {len(too_long) - SHOWN} more" if len(too_long) > SHOWN else "")
-                        + ". Shorten the tools or the rows, or raise max_length (`-p max_length ...`).")
+        raise DataError(
+            f"{len(too_long)} rows are longer than max_length ({max_length}): "
+            + ", ".join(too_long[:SHOWN])
+            + (f" and {len(too_long) - SHOWN} more" if len(too_long) > SHOWN else "")
+            + ". Shorten the tools or the rows, or raise max_length (`-p max_length ...`)."
+        )
     return rows
 
 
-def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict], system_message: str = "") -> int:
+def check_template(
+    tokenizer: Any, records: Sequence[Record], tools: list[dict], system_message: str = ""
+) -> int:
     """Compare every rendered conversation with the model's own chat template; return how many were compared.
 
     Args:
@@ -98,17 +119,32 @@ def check_template(tokenizer: Any, records: Sequence[Record], tools: list[dict],
         ModelError: the tokenizer has no template, or a text differs; the message shows the first difference.
     """
     if not tokenizer.chat_template:
-        raise ModelError("The base model's tokenizer has no chat template, so what the app will send cannot be checked. "
-                         "Get the model again: chat_template.jinja is missing.")
+        raise ModelError(
+            "The base model's tokenizer has no chat template, so what the app will send cannot be checked. "
+            "Get the model again: chat_template.jinja is missing."
+        )
     for record in records:
-        messages, own = _with_developer(record.conversation, system_message), _tools_of(record, tools)
+        messages, own = (
+            _with_developer(record.conversation, system_message),
+            _tools_of(record, tools),
+        )
         ours = prompts.render(messages, own)
         theirs = tokenizer.apply_chat_template(messages, tools=own, tokenize=False)
         if ours != theirs:
-            diff = "\n".join(difflib.unified_diff(theirs.splitlines(), ours.splitlines(), "the model's chat template",
-                                                  "fgkit.prompts.render", lineterm="", n=0))
-            raise ModelError(f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
-                             "Nothing was trained. Report this with the tools file: the model's template has changed.")
+            diff = "\n".join(
+                difflib.unified_diff(
+                    theirs.splitlines(),
+                    ours.splitlines(),
+                    "the model's chat template",
+                    "fgkit.prompts.render",
+                    lineterm="",
+                    n=0,
+                )
+            )
+            raise ModelError(
+                f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
+                "Nothing was trained. Report this with the tools file: the model's template has changed."
+            )
     return len(records)
 
 
@@ -134,14 +170,19 @@ def answer_texts(records: Sequence[Record], style: str = "template") -> list[str
 def _raise(problems: Sequence[str], style: str) -> None:
     if problems:
         more = [f"... and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
-        raise DataError("\n".join([f"prompt style {style!r} cannot say these rows:", *problems[:SHOWN], *more]))
+        raise DataError(
+            "\n".join([f"prompt style {style!r} cannot say these rows:", *problems[:SHOWN], *more])
+        )
 
 
 def _with_developer(messages: Sequence[dict], system_message: str) -> list[dict]:
     """The messages after a developer's: the row's own, else the run's, else the official sentence."""
     if prompts.ROLES[messages[0]["role"]] == "developer":
         return list(messages)
-    return [{"role": "developer", "content": system_message or prompts.DEFAULT_SYSTEM_MSG}, *messages]
+    return [
+        {"role": "developer", "content": system_message or prompts.DEFAULT_SYSTEM_MSG},
+        *messages,
+    ]
 
 
 def _tools_of(record: Record, tools: list[dict]) -> list[dict]:

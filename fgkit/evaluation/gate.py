@@ -46,12 +46,19 @@ class Verdict:
             CheckFailed: it did not; with all lines and what to do.
         """
         if not self.passed:
-            raise CheckFailed(f"{self}\nThe bundle answers worse than the model it was made from. Look at the rows "
-                              "above; convert with another quantize setting, or train on more rows or epochs.")
+            raise CheckFailed(
+                f"{self}\nThe bundle answers worse than the model it was made from. Look at the rows "
+                "above; convert with another quantize setting, or train on more rows or epochs."
+            )
 
 
-def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float = 3.0,
-         max_tool_accuracy_loss: float = 2.0) -> Verdict:
+def gate(
+    model_score: dict,
+    bundle_score: dict,
+    *,
+    max_exact_match_loss: float = 3.0,
+    max_tool_accuracy_loss: float = 2.0,
+) -> Verdict:
     """Compare a bundle with the model it was made from.
 
     A metric fails when more than one row net is lost and the loss exceeds its limit.
@@ -64,31 +71,46 @@ def gate(model_score: dict, bundle_score: dict, *, max_exact_match_loss: float =
     Raises:
         FgkitError: the two scores are of different rows.
     """
-    changes, compared = changed_rows(model_score, bundle_score), differences(model_score, bundle_score)
+    changes, compared = (
+        changed_rows(model_score, bundle_score),
+        differences(model_score, bundle_score),
+    )
     n = len(model_score["rows"])
     passed, lines = True, []
-    for metric, right_of, limit in (("exact_match", "exact", max_exact_match_loss),
-                                 ("tool_accuracy", "tool_ok", max_tool_accuracy_loss)):
-        right, kept = (sum(row[right_of] for row in one["rows"]) for one in (model_score, bundle_score))
+    for metric, right_of, limit in (
+        ("exact_match", "exact", max_exact_match_loss),
+        ("tool_accuracy", "tool_ok", max_tool_accuracy_loss),
+    ):
+        right, kept = (
+            sum(row[right_of] for row in one["rows"]) for one in (model_score, bundle_score)
+        )
         lost = right - kept
         loss = 100 * lost / n
         fails = lost > 1 and loss > limit
         passed &= not fails
         verdict = "FAIL" if fails else "ok, a single row never fails" if loss > limit else "ok"
         low, high = (-100 * end for end in compared[metric]["interval"])
-        lines.append(f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(loss)} "
-                     f"(95% interval: {_change(low)} to {_change(high)}), "
-                     f"at most {limit:g} may be lost: {verdict}")
+        lines.append(
+            f"{METRICS[metric]}: model {right}/{n}, bundle {kept}/{n}: {_change(loss)} "
+            f"(95% interval: {_change(low)} to {_change(high)}), "
+            f"at most {limit:g} may be lost: {verdict}"
+        )
     if model_score["tool_accuracy"] < 0.5:
-        lines.append("As good as its model is not good here: the model calls the right tool for "
-                     f"{model_score['tool_accuracy']:.0%} of the rows. Look at the data report, train on more rows or epochs.")
+        lines.append(
+            "As good as its model is not good here: the model calls the right tool for "
+            f"{model_score['tool_accuracy']:.0%} of the rows. Look at the data report, train on more rows or epochs."
+        )
     if n < ENOUGH_ROWS:
         low, high = completed(bundle_score)["intervals"]["exact_match"]
-        lines.append(f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
-                     f"anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
-                     f"Give an eval file of at least {ENOUGH_ROWS} rows.")
+        lines.append(
+            f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
+            f"anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
+            f"Give an eval file of at least {ENOUGH_ROWS} rows."
+        )
     lines += change_lines(changes, "model", "bundle")
-    return Verdict(passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared)
+    return Verdict(
+        passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared
+    )
 
 
 def together(verdicts: dict[str, Verdict]) -> Verdict:
@@ -99,10 +121,17 @@ def together(verdicts: dict[str, Verdict]) -> Verdict:
     """
     if len(verdicts) == 1:
         return next(iter(verdicts.values()))
-    heads = [f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[:HEAD]]
-    rest = [f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[HEAD:]]
-    return Verdict(all(verdict.passed for verdict in verdicts.values()), (*heads, *rest),
-                   next(iter(verdicts.values())).differences)
+    heads = [
+        f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[:HEAD]
+    ]
+    rest = [
+        f"{name}: {line}" for name, verdict in verdicts.items() for line in verdict.lines[HEAD:]
+    ]
+    return Verdict(
+        all(verdict.passed for verdict in verdicts.values()),
+        (*heads, *rest),
+        next(iter(verdicts.values())).differences,
+    )
 
 
 def _change(loss: float) -> str:

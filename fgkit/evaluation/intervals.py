@@ -31,8 +31,9 @@ _BLOCK = 4_000_000  # numbers held at a time
 Interval = tuple[float, float] | None
 
 
-def rate_intervals(hits: Any, totals: Any, groups: Sequence[Any], *, resamples: int = RESAMPLES,
-                   seed: int = SEED) -> list[Interval]:
+def rate_intervals(
+    hits: Any, totals: Any, groups: Sequence[Any], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Interval]:
     """An interval for each rate, sum(hits) / sum(totals).
 
     Args:
@@ -42,22 +43,43 @@ def rate_intervals(hits: Any, totals: Any, groups: Sequence[Any], *, resamples: 
         resamples: how many times the groups are drawn again.
         seed: another seed moves the ends by about the width of a row.
     """
-    return _intervals([(hits, totals)], groups, lambda rates: rates[:, 0], (0.0, 1.0), resamples, seed)
+    return _intervals(
+        [(hits, totals)], groups, lambda rates: rates[:, 0], (0.0, 1.0), resamples, seed
+    )
 
 
-def difference_intervals(before: tuple[Any, Any], after: tuple[Any, Any], groups: Sequence[Any], *,
-                         resamples: int = RESAMPLES, seed: int = SEED) -> list[Interval]:
+def difference_intervals(
+    before: tuple[Any, Any],
+    after: tuple[Any, Any],
+    groups: Sequence[Any],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[Interval]:
     """An interval for each rate of `after` minus that of `before`, both of the same rows: each draw takes both answers.
 
     Args:
         before, after: (hits, totals) of two models, as for `rate_intervals`.
         groups, resamples, seed: as for `rate_intervals`.
     """
-    return _intervals([before, after], groups, lambda rates: rates[:, 1] - rates[:, 0], (-1.0, 1.0), resamples, seed)
+    return _intervals(
+        [before, after],
+        groups,
+        lambda rates: rates[:, 1] - rates[:, 0],
+        (-1.0, 1.0),
+        resamples,
+        seed,
+    )
 
 
-def _intervals(counted: list[tuple[Any, Any]], groups: Sequence[Any], statistic: Callable[[Any], Any],
-               bounds: tuple[float, float], resamples: int, seed: int) -> list[Interval]:
+def _intervals(
+    counted: list[tuple[Any, Any]],
+    groups: Sequence[Any],
+    statistic: Callable[[Any], Any],
+    bounds: tuple[float, float],
+    resamples: int,
+    seed: int,
+) -> list[Interval]:
     import numpy as np
 
     rows = np.moveaxis(np.array(counted, float), 2, 0)  # row, model, hits or totals, rate
@@ -76,8 +98,12 @@ def _intervals(counted: list[tuple[Any, Any]], groups: Sequence[Any], statistic:
             continue
         low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         least = OPEN_GROUPS / seen[index]
-        found.append((round(float(max(bounds[0], min(low, middle - least))), 6),
-                      round(float(min(bounds[1], max(high, middle + least))), 6)))
+        found.append(
+            (
+                round(float(max(bounds[0], min(low, middle - least))), 6),
+                round(float(min(bounds[1], max(high, middle + least))), 6),
+            )
+        )
     return found
 
 
@@ -94,8 +120,11 @@ def _draw(sums: numpy.ndarray, resamples: int, seed: int) -> numpy.ndarray:
     starts: Any = range(0, resamples, block)
     if len(starts) > 1:
         starts = progress.bar(starts, desc="95% intervals", leave=False)
-    drawn = [generator.multinomial(len(sums), counts / len(sums), size=min(block, resamples - start)) @ kinds
-             for start in starts]
+    drawn = [
+        generator.multinomial(len(sums), counts / len(sums), size=min(block, resamples - start))
+        @ kinds
+        for start in starts
+    ]
     return np.concatenate(drawn).reshape(resamples, *sums.shape[1:])
 
 

@@ -21,7 +21,9 @@ from fgkit.dataset.records import NO_CALL
 NOT_PARSED = "(does not parse)"
 
 
-def arguments(expected: Sequence[dict], called: Sequence[dict]) -> Iterator[tuple[str, str, bool, bool, bool]]:
+def arguments(
+    expected: Sequence[dict], called: Sequence[dict]
+) -> Iterator[tuple[str, str, bool, bool, bool]]:
     """(tool, argument, expected, given, right) of every argument that is expected or given.
 
     Right is an argument of a matched call that has the expected value, types included: 7, 7.0 and "7" all differ.
@@ -31,7 +33,13 @@ def arguments(expected: Sequence[dict], called: Sequence[dict]) -> Iterator[tupl
         wanted, given = call["arguments"], answer["arguments"] if answer else {}
         for name in {**wanted, **given}:
             both = name in wanted and name in given
-            yield call["name"], name, name in wanted, name in given, both and _same(wanted[name], given[name])
+            yield (
+                call["name"],
+                name,
+                name in wanted,
+                name in given,
+                both and _same(wanted[name], given[name]),
+            )
     for call in beyond:
         for name in call["arguments"]:
             yield call["name"], name, False, True, False
@@ -51,14 +59,25 @@ def argument_table(rows: Iterable[dict]) -> dict[str, dict[str, dict[str, Any]]]
     for row in rows:
         for tool, name, expected, given, right in arguments(row["expected"], row["calls"] or ()):
             names.add((tool, name))
-            counts.update((tool, name, what) for what, so in (
-                ("expected", expected), ("given", given), ("right", right), ("wrong", expected and given and not right))
-                if so)
+            counts.update(
+                (tool, name, what)
+                for what, so in (
+                    ("expected", expected),
+                    ("given", given),
+                    ("right", right),
+                    ("wrong", expected and given and not right),
+                )
+                if so
+            )
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for tool, name in sorted(names):
-        one: dict[str, Any] = {what: counts[tool, name, what] for what in ("expected", "given", "right", "wrong")}
-        one |= {rate: one["right"] / one[total] if one[total] else None
-                for rate, total in (("precision", "given"), ("recall", "expected"))}
+        one: dict[str, Any] = {
+            what: counts[tool, name, what] for what in ("expected", "given", "right", "wrong")
+        }
+        one |= {
+            rate: one["right"] / one[total] if one[total] else None
+            for rate, total in (("precision", "given"), ("recall", "expected"))
+        }
         table.setdefault(tool, {})[name] = one
     return table
 
@@ -84,19 +103,27 @@ def confusion(rows: Iterable[dict]) -> dict[str, dict[str, int]]:
         missed = [call["name"] for call, answer in pairs if answer is None]
         counts.update((call["name"], call["name"]) for call, answer in pairs if answer)
         for place in range(max(len(missed), len(others), not pairs and not others)):
-            counts[missed[place] if place < len(missed) else NO_CALL,
-                   others[place] if place < len(others) else NO_CALL] += 1
+            counts[
+                missed[place] if place < len(missed) else NO_CALL,
+                others[place] if place < len(others) else NO_CALL,
+            ] += 1
     table: dict[str, dict[str, int]] = {}
-    for name, called in sorted(counts, key=lambda pair: [(tool in (NO_CALL, NOT_PARSED), tool) for tool in pair]):
+    for name, called in sorted(
+        counts, key=lambda pair: [(tool in (NO_CALL, NOT_PARSED), tool) for tool in pair]
+    ):
         table.setdefault(name, {})[called] = counts[name, called]
     return table
 
 
-def _matched(expected: Sequence[dict], called: Sequence[dict]) -> tuple[list[tuple[dict, dict | None]], list[dict]]:
+def _matched(
+    expected: Sequence[dict], called: Sequence[dict]
+) -> tuple[list[tuple[dict, dict | None]], list[dict]]:
     """Each expected call with the answer's next call of the same tool, if there is one; then the calls left over."""
     left, pairs = list(called), []
     for call in expected:
-        place = next((place for place, other in enumerate(left) if other["name"] == call["name"]), None)
+        place = next(
+            (place for place, other in enumerate(left) if other["name"] == call["name"]), None
+        )
         pairs.append((call, None if place is None else left.pop(place)))
     return pairs, left
 

@@ -15,8 +15,13 @@ from .scores import METRICS
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
-HUB_METRICS = {"parse_rate": "parse_rate", "tool_accuracy": "accuracy", "exact_match": "exact_match",
-               "argument_precision": "precision", "argument_recall": "recall"}
+HUB_METRICS = {
+    "parse_rate": "parse_rate",
+    "tool_accuracy": "accuracy",
+    "exact_match": "exact_match",
+    "argument_precision": "precision",
+    "argument_recall": "recall",
+}
 
 
 def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCardData:
@@ -29,13 +34,32 @@ def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCard
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    rows = {"rows": score["n"]} | ({"rows_sha256": score["rows_sha256"]} if "rows_sha256" in score else {})
-    return ModelCardData(model_name=model_name, eval_results=[EvalResult(
-        task_type="text-generation", task_name="function calling", dataset_type=data, dataset_name=data,
-        dataset_args=rows, metric_type=HUB_METRICS[metric], metric_name=label, metric_value=round(score[metric], 4),
-        metric_args=_interval(score, metric)) for metric, label in METRICS.items() if score.get(metric) is not None])
+    rows = {"rows": score["n"]} | (
+        {"rows_sha256": score["rows_sha256"]} if "rows_sha256" in score else {}
+    )
+    return ModelCardData(
+        model_name=model_name,
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                task_name="function calling",
+                dataset_type=data,
+                dataset_name=data,
+                dataset_args=rows,
+                metric_type=HUB_METRICS[metric],
+                metric_name=label,
+                metric_value=round(score[metric], 4),
+                metric_args=_interval(score, metric),
+            )
+            for metric, label in METRICS.items()
+            if score.get(metric) is not None
+        ],
+    )
 
 
 def _interval(score: dict[str, Any], metric: str) -> dict[str, Any] | None:
     interval = score.get("intervals", {}).get(metric)
-    return interval and {"interval_95": [round(end, 4) for end in interval], "groups": score["groups"]}
+    return interval and {
+        "interval_95": [round(end, 4) for end in interval],
+        "groups": score["groups"],
+    }

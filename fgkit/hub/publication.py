@@ -37,7 +37,14 @@ BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
 SAID = "{what the user said}"
 _MODEL_FILES = (*base_model._FILES, "fgkit.json", cut_base.FILE)
-_LOCAL = {"output", "data", "eval_data", "tools", "model", "path"}  # entries of our records that name places here
+_LOCAL = {
+    "output",
+    "data",
+    "eval_data",
+    "tools",
+    "model",
+    "path",
+}  # entries of our records that name places here
 _AGAIN = "Make it again: python -m fgkit run --output {folder}"
 
 
@@ -99,40 +106,67 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
     """
     folder = Path(folder).expanduser().absolute()
     told = summary.of_run(folder)
-    settings = told["settings"].get("to_task") or {}  # data, eval_data, tools and seed are the same in every notebook
+    settings = (
+        told["settings"].get("to_task") or {}
+    )  # data, eval_data, tools and seed are the same in every notebook
     model = Path(settings.get("model") or folder / "model").expanduser()
     paths = bundles(folder)
     if not paths:
-        raise FgkitError(f"{folder}: holds no .task and no .litertlm yet. Finish the run: python -m fgkit run --output "
-                         f"{folder}")
+        raise FgkitError(
+            f"{folder}: holds no .task and no .litertlm yet. Finish the run: python -m fgkit run --output "
+            f"{folder}"
+        )
     base_model.check_folder(model)
     found = [path for path in (model / name for name in _MODEL_FILES) if path.is_file()]
-    hashes = {path: sha256(path) for path in progress.bar([*found, *paths], desc="hashing", unit="file", leave=False)}
+    hashes = {
+        path: sha256(path)
+        for path in progress.bar([*found, *paths], desc="hashing", unit="file", leave=False)
+    }
     sidecars = {path: _sidecar(path) for path in paths}
     weights = hashes[model / "model.safetensors"]
     _require_same(folder, sidecars, weights)
     scores = {name: told[name] for name in ("base", "tuned") if told[name]}
-    scores |= {path.name: score for path in paths if (score := _score_of(hashes[path], told, sidecars[path]))}
+    scores |= {
+        path.name: score
+        for path in paths
+        if (score := _score_of(hashes[path], told, sidecars[path]))
+    }
     facts = record.model_facts(model)
     files = []
     for path in paths:
-        files += [_file(path.name, path, hashes[path], _PURPOSES[path.suffix], data),
-                  _file(f"{path.name}.json", path.with_name(f"{path.name}.json"), "", _PURPOSES[".json"], data)]
+        files += [
+            _file(path.name, path, hashes[path], _PURPOSES[path.suffix], data),
+            _file(
+                f"{path.name}.json",
+                path.with_name(f"{path.name}.json"),
+                "",
+                _PURPOSES[".json"],
+                data,
+            ),
+        ]
     prompt = _prompt(facts, sidecars[paths[0]])
     if prompt:
-        files += [_made("tools.json", _json(facts["tools"]), _PURPOSES["tools.json"]),
-                  _made("prompt.txt", prompt.encode(), _PURPOSES["prompt.txt"])]
+        files += [
+            _made("tools.json", _json(facts["tools"]), _PURPOSES["tools.json"]),
+            _made("prompt.txt", prompt.encode(), _PURPOSES["prompt.txt"]),
+        ]
     files += [_file(path.name, path, hashes[path], _PURPOSES[path.name], data) for path in found]
     files.append(_made(NOTICE, notice_text().encode(), _PURPOSES[NOTICE]))
     files += _data_files(settings, facts, told) if data else []
     _require_no_secrets(files)
     listed = "".join(f"{file.sha256}  {file.name}\n" for file in files)
     files.append(_made(SUMS, listed.encode(), _PURPOSES[SUMS]))
-    return Publication(folder, tuple(files), {path.name: sidecars[path] for path in paths},
-                       {name: evaluation.completed(score) for name, score in scores.items()}, facts,
-                       tuple(_doubts(sidecars, scores)),
-                       Path(settings.get("eval_data") or settings.get("data") or "eval_data.jsonl").name,
-                       told["settings"], prompt)
+    return Publication(
+        folder,
+        tuple(files),
+        {path.name: sidecars[path] for path in paths},
+        {name: evaluation.completed(score) for name, score in scores.items()},
+        facts,
+        tuple(_doubts(sidecars, scores)),
+        Path(settings.get("eval_data") or settings.get("data") or "eval_data.jsonl").name,
+        told["settings"],
+        prompt,
+    )
 
 
 def bundles(folder: str | Path) -> list[Path]:
@@ -142,44 +176,66 @@ def bundles(folder: str | Path) -> list[Path]:
 
 def gate_lines(sidecar: dict[str, Any]) -> list[str]:
     """The gate's verdict and figures, without the rows that it lists: those are the user's."""
-    return [line for line in (sidecar.get("gate") or {}).get("lines", []) if not line.startswith(" ")]
+    return [
+        line for line in (sidecar.get("gate") or {}).get("lines", []) if not line.startswith(" ")
+    ]
 
 
 def _prompt(facts: dict[str, Any], sidecar: dict[str, Any]) -> str:
     if not facts.get("tools"):
         return ""
     mark = "USER-SAID"  # what SAID has in it, a style might escape
-    text = prompts.render(prompts.conversation(mark, facts.get("system_message") or DEFAULT_SYSTEM_MSG), facts["tools"],
-                          add_generation_prompt=True, style=styles.split(sidecar.get("style") or styles.DEFAULT)[0])
+    text = prompts.render(
+        prompts.conversation(mark, facts.get("system_message") or DEFAULT_SYSTEM_MSG),
+        facts["tools"],
+        add_generation_prompt=True,
+        style=styles.split(sidecar.get("style") or styles.DEFAULT)[0],
+    )
     return text.replace(mark, SAID)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
     beside = path.with_name(f"{path.name}.json")
     if not beside.is_file():
-        raise BundleError(f"{beside}: is missing, so nobody can tell what {path.name} was made from and whether it passed "
-                          f"the gate. {_AGAIN.format(folder=path.parent)}")
+        raise BundleError(
+            f"{beside}: is missing, so nobody can tell what {path.name} was made from and whether it passed "
+            f"the gate. {_AGAIN.format(folder=path.parent)}"
+        )
     found = read_json(beside)
     if not isinstance(found, dict):
-        raise BundleError(f"{beside}: holds a {type(found).__name__}, expected an object. "
-                          f"{_AGAIN.format(folder=path.parent)}")
+        raise BundleError(
+            f"{beside}: holds a {type(found).__name__}, expected an object. "
+            f"{_AGAIN.format(folder=path.parent)}"
+        )
     return found
 
 
 def _require_same(folder: Path, sidecars: dict[Path, dict], weights: str) -> None:
     """Refuse bundles that changed since they were written down, and those of another model."""
     problems = [problem for path in sidecars for problem in checksums.problems(path)]
-    problems += [f"{path}: was made from another model (its .json says {str(sidecar.get('model_sha256'))[:12]}…, "
-                 f"model.safetensors is {weights[:12]}…)."
-                 for path, sidecar in sidecars.items() if sidecar.get("model_sha256") != weights]
+    problems += [
+        f"{path}: was made from another model (its .json says {str(sidecar.get('model_sha256'))[:12]}…, "
+        f"model.safetensors is {weights[:12]}…)."
+        for path, sidecar in sidecars.items()
+        if sidecar.get("model_sha256") != weights
+    ]
     if problems:
-        raise BundleError("\n".join([*problems, "Nothing was published. " + _AGAIN.format(folder=folder)]))
+        raise BundleError(
+            "\n".join([*problems, "Nothing was published. " + _AGAIN.format(folder=folder)])
+        )
 
 
 def _score_of(digest: str, told: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any] | None:
     """The score of the file with this hash: the summary's, which has its rows, or the one beside the bundle."""
     every = [*told.values(), *(sidecar.get("scores") or {}).values()]
-    return next((one for one in every if isinstance(one, dict) and one.get("sha256") == digest and "exact_match" in one), None)
+    return next(
+        (
+            one
+            for one in every
+            if isinstance(one, dict) and one.get("sha256") == digest and "exact_match" in one
+        ),
+        None,
+    )
 
 
 def _doubts(sidecars: dict[Path, dict], scores: dict[str, dict]) -> Iterator[str]:
@@ -193,19 +249,37 @@ def _doubts(sidecars: dict[Path, dict], scores: dict[str, dict]) -> Iterator[str
             yield f"{path.name} did not pass the gate: {'; '.join(gate_lines(sidecar)[1:]) or 'no reason was kept'}."
 
 
-def _data_files(settings: dict[str, Any], facts: dict[str, Any], told: dict[str, Any]) -> list[File]:
+def _data_files(
+    settings: dict[str, Any], facts: dict[str, Any], told: dict[str, Any]
+) -> list[File]:
     """The rows, which must be those of the training."""
-    rows, held_out, _ = run_rows.data_files(settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", ""))
-    loaded = load_data(rows, held_out, facts.get("tools") or [], seed=settings.get("seed", 42),
-                       format=settings.get("data_format", "auto"))
-    wanted = {"training": (facts.get("rows_sha256"), loaded.train),
-              "held-out": ((told["tuned"] or {}).get("rows_sha256"), loaded.held_out)}
-    changed = [name for name, (digest, records) in wanted.items() if digest != run_rows.rows_hash(records)]
+    rows, held_out, _ = run_rows.data_files(
+        settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", "")
+    )
+    loaded = load_data(
+        rows,
+        held_out,
+        facts.get("tools") or [],
+        seed=settings.get("seed", 42),
+        format=settings.get("data_format", "auto"),
+    )
+    wanted = {
+        "training": (facts.get("rows_sha256"), loaded.train),
+        "held-out": ((told["tuned"] or {}).get("rows_sha256"), loaded.held_out),
+    }
+    changed = [
+        name for name, (digest, records) in wanted.items() if digest != run_rows.rows_hash(records)
+    ]
     if changed:
-        raise FgkitError(f"{rows}: the {' and '.join(changed)} rows are not those that the model was trained and scored on. "
-                         "Restore the file, or publish without the data.")
-    return [_made(f"data/{Path(path).name}", Path(path).read_bytes(), purpose)
-            for path, purpose in ((rows, "training rows"), (held_out, "held-out rows")) if path]
+        raise FgkitError(
+            f"{rows}: the {' and '.join(changed)} rows are not those that the model was trained and scored on. "
+            "Restore the file, or publish without the data."
+        )
+    return [
+        _made(f"data/{Path(path).name}", Path(path).read_bytes(), purpose)
+        for path, purpose in ((rows, "training rows"), (held_out, "held-out rows"))
+        if path
+    ]
 
 
 def _file(name: str, path: Path, digest: str, purpose: str, data: bool) -> File:
@@ -228,9 +302,14 @@ def _travelling(value: Any, data: bool, key: str = "") -> Any:
     if isinstance(value, dict):
         return {name: _travelling(each, data, name) for name, each in value.items()}
     if isinstance(value, list):
-        return [_travelling(each, data) for each in value
-                if data or key != "lines" or not (isinstance(each, str) and each.startswith(" "))]
-    if isinstance(value, str) and (key in _LOCAL or key == "base" and re.match(r"[/~.\\]|[A-Za-z]:[/\\]", value)):
+        return [
+            _travelling(each, data)
+            for each in value
+            if data or key != "lines" or not (isinstance(each, str) and each.startswith(" "))
+        ]
+    if isinstance(value, str) and (
+        key in _LOCAL or key == "base" and re.match(r"[/~.\\]|[A-Za-z]:[/\\]", value)
+    ):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value
 
@@ -248,13 +327,22 @@ def _require_no_secrets(files: Iterable[File]) -> None:
 
 
 _PURPOSES = {
-    ".task": "the bundle for MediaPipe, LiteRT-LM and flutter_gemma", ".litertlm": "the bundle for LiteRT-LM's conversations",
-    ".json": "what the bundle was made from, its tokens and its scores", "tools.json": "the functions, as an app declares them",
+    ".task": "the bundle for MediaPipe, LiteRT-LM and flutter_gemma",
+    ".litertlm": "the bundle for LiteRT-LM's conversations",
+    ".json": "what the bundle was made from, its tokens and its scores",
+    "tools.json": "the functions, as an app declares them",
     "prompt.txt": f"the whole prompt, with `{SAID}` where that goes",
-    NOTICE: "the licence notice; keep it with every copy", SUMS: "hashes: `sha256sum -c SHA256SUMS`",
-    "model.safetensors": "the tuned weights, bfloat16", "config.json": "shape of the network",
-    "generation_config.json": "where generation stops", "tokenizer.json": "tokenizer for transformers",
-    "tokenizer.model": "tokenizer for the phone, SentencePiece", "tokenizer_config.json": "tokenizer settings",
-    "chat_template.jinja": "writes the prompt", "special_tokens_map.json": "names of special tokens",
-    "added_tokens.json": "added tokens", "fgkit.json": "how the model was made", cut_base.FILE: "which pieces of text were kept",
+    NOTICE: "the licence notice; keep it with every copy",
+    SUMS: "hashes: `sha256sum -c SHA256SUMS`",
+    "model.safetensors": "the tuned weights, bfloat16",
+    "config.json": "shape of the network",
+    "generation_config.json": "where generation stops",
+    "tokenizer.json": "tokenizer for transformers",
+    "tokenizer.model": "tokenizer for the phone, SentencePiece",
+    "tokenizer_config.json": "tokenizer settings",
+    "chat_template.jinja": "writes the prompt",
+    "special_tokens_map.json": "names of special tokens",
+    "added_tokens.json": "added tokens",
+    "fgkit.json": "how the model was made",
+    cut_base.FILE: "which pieces of text were kept",
 }

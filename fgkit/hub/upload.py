@@ -29,14 +29,23 @@ from .publication import File, Publication, bundles, gather
 
 CARD = "README.md"
 TOKENS = "https://huggingface.co/settings/tokens"
-_GET_TOKEN = (f"Create one with Write access at {TOKENS} and set it as the environment variable HF_TOKEN (in Colab: the key "
-              "icon on the left).")
+_GET_TOKEN = (
+    f"Create one with Write access at {TOKENS} and set it as the environment variable HF_TOKEN (in Colab: the key "
+    "icon on the left)."
+)
 _AGAIN = "Run the same command again: large files that arrived are not sent again."
 _CANNOT_WRITE = {"read"}  # roles in an organisation
 
 
-def publish(run: str | Path, repo: str, *, public: bool = False, data: bool = False, force: bool = False,
-            dry_run: bool = False) -> str:
+def publish(
+    run: str | Path,
+    repo: str,
+    *,
+    public: bool = False,
+    data: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> str:
     """Publish a run's model folder and bundles with card, notice and hashes.
 
     Args:
@@ -52,20 +61,43 @@ def publish(run: str | Path, repo: str, *, public: bool = False, data: bool = Fa
         CheckFailed: a bundle did not pass the gate, or a file holds a token.
         FgkitError: the token may not write there, or the Hub refused; see also `publication.gather`.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*", repo, re.ASCII) or ".." in repo or "--" in repo:
+    if (
+        not re.fullmatch(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*", repo, re.ASCII)
+        or ".." in repo
+        or "--" in repo
+    ):
         shown = "a text with an access token" if credentials.kind(repo) else repr(repo)
         raise FgkitError(f"repo is {shown}, expected user/name, such as ada/lights.")
     found = gather(run, data=data)
     card = model_card.write(found, repo, public=public)
-    files = [*found.files, File(CARD, card.encode(), len(card.encode()), hashlib.sha256(card.encode()).hexdigest(),
-                                "the model card")]
-    print(f"{'would publish' if dry_run else 'publishing'} to {repo}, {'PUBLIC' if public else 'private'}:")
+    files = [
+        *found.files,
+        File(
+            CARD,
+            card.encode(),
+            len(card.encode()),
+            hashlib.sha256(card.encode()).hexdigest(),
+            "the model card",
+        ),
+    ]
+    print(
+        f"{'would publish' if dry_run else 'publishing'} to {repo}, {'PUBLIC' if public else 'private'}:"
+    )
     print("\n".join(f"  {file.sha256[:12]}  {file.bytes:>12,} B  {file.name}" for file in files))
-    print(f"  {len(files)} files, {sum(file.bytes for file in files) / 1e6:,.1f} MB; "
-          + ("the rows are among them" if data else "no rows of yours are among them"))
+    print(
+        f"  {len(files)} files, {sum(file.bytes for file in files) / 1e6:,.1f} MB; "
+        + ("the rows are among them" if data else "no rows of yours are among them")
+    )
     if found.doubts and not force:
-        raise CheckFailed("\n".join([*found.doubts, "Nothing was sent. Train or convert again; --force publishes it as it is, "
-                                     "and the card then says so first."]))
+        raise CheckFailed(
+            "\n".join(
+                [
+                    *found.doubts,
+                    "Nothing was sent. Train or convert again; --force publishes it as it is, "
+                    "and the card then says so first.",
+                ]
+            )
+        )
     if dry_run:
         print(f"\n{CARD}:\n\n{card}\n\nNothing was sent.")
         return f"https://huggingface.co/{repo}"
@@ -84,11 +116,15 @@ def offer(run: str | Path, repo: str = "") -> None:
     if repo:
         print(publish(run, repo))
     elif not bundles(run):
-        print("to publish: finish to_task.ipynb first; model and bundles go to the Hugging Face Hub together")
+        print(
+            "to publish: finish to_task.ipynb first; model and bundles go to the Hugging Face Hub together"
+        )
     else:
-        print('to publish, private: write repo="user/name" into this cell and run it again, or\n'
-              f"  python -m fgkit publish {shlex.quote(str(run))} --repo user/name --dry-run\n"
-              "which shows every file and the card, and sends nothing")
+        print(
+            'to publish, private: write repo="user/name" into this cell and run it again, or\n'
+            f"  python -m fgkit publish {shlex.quote(str(run))} --repo user/name --dry-run\n"
+            "which shows every file and the card, and sends nothing"
+        )
 
 
 def require_write(repo: str) -> str:
@@ -109,7 +145,9 @@ def require_write(repo: str) -> str:
     if not token:
         raise FgkitError(f"{repo}: there is no token. {_GET_TOKEN}")
     if not re.fullmatch("[!-~]+", token):
-        raise FgkitError(f"{repo}: the token in HF_TOKEN holds characters that no token has. Copy it again from {TOKENS}.")
+        raise FgkitError(
+            f"{repo}: the token in HF_TOKEN holds characters that no token has. Copy it again from {TOKENS}."
+        )
     try:
         who = HfApi().whoami()
     except (HTTPError, OSError, RuntimeError) as error:
@@ -140,12 +178,17 @@ def cannot_write(who: dict[str, Any], repo: str) -> str:
         return f"{label} may only read, and the Hub would answer 403. {_GET_TOKEN}"
     if access.get("role") == "fineGrained":
         scopes = (access.get("fineGrained") or {}).get("scoped") or []
-        may_write = {(scope.get("entity") or {}).get("name") for scope in scopes
-                     if "repo.write" in (scope.get("permissions") or [])}
+        may_write = {
+            (scope.get("entity") or {}).get("name")
+            for scope in scopes
+            if "repo.write" in (scope.get("permissions") or [])
+        }
         if not may_write & {owner, repo}:
-            return (f"{label} is fine-grained and has no write access to {owner}'s repositories, and the Hub would answer "
-                    f'403. Tick "Write access to contents/settings of all repos" under {owner} at {TOKENS}, or create one '
-                    "with Write access.")
+            return (
+                f"{label} is fine-grained and has no write access to {owner}'s repositories, and the Hub would answer "
+                f'403. Tick "Write access to contents/settings of all repos" under {owner} at {TOKENS}, or create one '
+                "with Write access."
+            )
     return ""
 
 
@@ -158,23 +201,35 @@ def _send(repo: str, files: list[File], public: bool, message: str) -> str:
     try:
         private = _visibility(api, repo)
         if private is False and not public:
-            raise FgkitError(f"{repo}: is there and is public, so everybody would see these files. Say --public, make it "
-                             "private in its settings, or choose another name.")
+            raise FgkitError(
+                f"{repo}: is there and is public, so everybody would see these files. Say --public, make it "
+                "private in its settings, or choose another name."
+            )
         if private is None:
             api.create_repo(repo, private=not public, exist_ok=True)
         added = [CommitOperationAdd(file.name, file.content) for file in files]
         commit = api.create_commit(repo, added, commit_message=message)
-        there = {each.path: each for each in api.list_repo_tree(repo, recursive=True, revision=commit.oid)}
+        there = {
+            each.path: each
+            for each in api.list_repo_tree(repo, recursive=True, revision=commit.oid)
+        }
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise FgkitError(f"{repo}: {_why(error)}") from credentials.scrub(error)
     if wrong := [file.name for file in files if not _is(there.get(file.name), file)]:
-        raise FgkitError(f"{repo}: the Hub has other bytes than were sent of {', '.join(wrong)}. {_AGAIN}")
+        raise FgkitError(
+            f"{repo}: the Hub has other bytes than were sent of {', '.join(wrong)}. {_AGAIN}"
+        )
     print(f"published by {name}: {len(files)} files, whose hashes the Hub confirms")
     if public and private:
         print(f"{repo} is private and stays so; its settings on the Hub make it public.")
-    if others := sorted({path for path, each in there.items() if hasattr(each, "blob_id")}
-                        - {file.name for file in files} - {".gitattributes"}):
-        print(f"note: {repo} also holds {', '.join(others)}, which this run did not make and the card does not describe.")
+    if others := sorted(
+        {path for path, each in there.items() if hasattr(each, "blob_id")}
+        - {file.name for file in files}
+        - {".gitattributes"}
+    ):
+        print(
+            f"note: {repo} also holds {', '.join(others)}, which this run did not make and the card does not describe."
+        )
     return f"{api.endpoint}/{repo}"
 
 
@@ -199,7 +254,9 @@ def _is(there: Any, file: File) -> bool:
 
 
 def _message(found: Publication) -> str:
-    return f"Publish {' and '.join(found.bundles)} with fgkit" + (", by force" if found.doubts else "")
+    return f"Publish {' and '.join(found.bundles)} with fgkit" + (
+        ", by force" if found.doubts else ""
+    )
 
 
 def _why(error: BaseException) -> str:
@@ -209,11 +266,15 @@ def _why(error: BaseException) -> str:
     causes = list(_causes(error))
     if answered := next((each for each in causes if isinstance(each, HfHubHTTPError)), None):
         status = answered.response.status_code
-        remedy = {401: f"The token in HF_TOKEN is refused. {_GET_TOKEN}",
-                  403: f"The token in HF_TOKEN may not write there. {_GET_TOKEN}",
-                  404: "There is no such repository that the token may see. Check its name.",
-                  429: f"The Hub asks to wait. {_AGAIN.replace('again:', 'again in a few minutes:')}"}.get(
-                      status, "It does not take these files." if status < 500 else f"The Hub has a problem. {_AGAIN}")
+        remedy = {
+            401: f"The token in HF_TOKEN is refused. {_GET_TOKEN}",
+            403: f"The token in HF_TOKEN may not write there. {_GET_TOKEN}",
+            404: "There is no such repository that the token may see. Check its name.",
+            429: f"The Hub asks to wait. {_AGAIN.replace('again:', 'again in a few minutes:')}",
+        }.get(
+            status,
+            "It does not take these files." if status < 500 else f"The Hub has a problem. {_AGAIN}",
+        )
         return f"the Hub answered {status}. {remedy}"
     if any(isinstance(each, OfflineModeIsEnabled) for each in causes):
         return "HF_HUB_OFFLINE keeps this from asking the Hub. Unset it and run again."

@@ -21,13 +21,26 @@ from fgkit.files import cache_dir, read_json
 from . import offline_base
 from .spec import FUNCTIONGEMMA, OFFLINE
 
-_FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
-          "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
+_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _OPTIONAL = {"special_tokens_map.json", "added_tokens.json"}
-_INSTEAD = "To go on without it, use the offline base: `--base offline` (in a notebook: base = \"offline\")."
-_GET_ACCESS = (f"To get FunctionGemma: accept the licence at https://huggingface.co/{FUNCTIONGEMMA}, create a token at "
-               "https://huggingface.co/settings/tokens, and set it as the environment variable HF_TOKEN "
-               "(in Colab: the key icon on the left).")
+_INSTEAD = (
+    'To go on without it, use the offline base: `--base offline` (in a notebook: base = "offline").'
+)
+_GET_ACCESS = (
+    f"To get FunctionGemma: accept the licence at https://huggingface.co/{FUNCTIONGEMMA}, create a token at "
+    "https://huggingface.co/settings/tokens, and set it as the environment variable HF_TOKEN "
+    "(in Colab: the key icon on the left)."
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +74,24 @@ def find_base(base: str = "") -> Base:
     if base and Path(base).expanduser().is_dir():
         folder = Path(base).expanduser().absolute()
         check_folder(folder)
-        return Base(_recorded_base(folder) or str(folder), folder, _recorded_base(folder) == OFFLINE,
-                    f"Base model: the folder {folder}.")
+        return Base(
+            _recorded_base(folder) or str(folder),
+            folder,
+            _recorded_base(folder) == OFFLINE,
+            f"Base model: the folder {folder}.",
+        )
     if base and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base, re.ASCII):
-        raise ModelError(f"base is {base!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. {_INSTEAD}")
+        raise ModelError(
+            f"base is {base!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. {_INSTEAD}"
+        )
     from huggingface_hub import get_token
 
     name, token = base or FUNCTIONGEMMA, get_token()
     if token and not re.fullmatch("[!-~]+", token):
-        raise ModelError(f"{name}: the token in HF_TOKEN holds characters that no token has. Copy it again from "
-                         f"https://huggingface.co/settings/tokens. {_INSTEAD}")
+        raise ModelError(
+            f"{name}: the token in HF_TOKEN holds characters that no token has. Copy it again from "
+            f"https://huggingface.co/settings/tokens. {_INSTEAD}"
+        )
     if not base and not token:
         local = local_copy(name)
         if local is None:
@@ -88,13 +109,19 @@ def check_folder(folder: Path) -> None:
     """
     from .model_checks import weight_problems
 
-    problems = [f"{name} is missing" for name in _FILES if name not in _OPTIONAL and not (folder / name).is_file()]
+    problems = [
+        f"{name} is missing"
+        for name in _FILES
+        if name not in _OPTIONAL and not (folder / name).is_file()
+    ]
     if (folder / "model.safetensors").is_file():
         problems += weight_problems(folder)
     problems = problems or checksums.problems(folder)
     if problems:
-        raise ModelError(f"{folder}: not a whole model: {'; '.join(problems)}. "
-                         "If it was downloaded, download it again; if it was copied, copy all files.")
+        raise ModelError(
+            f"{folder}: not a whole model: {'; '.join(problems)}. "
+            "If it was downloaded, download it again; if it was copied, copy all files."
+        )
 
 
 def load(folder: str | Path) -> tuple[Any, Any]:
@@ -110,8 +137,13 @@ def load(folder: str | Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="eager", use_safetensors=True, local_files_only=True,
-        trust_remote_code=False)
+        folder,
+        dtype=torch.bfloat16,
+        attn_implementation="eager",
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
@@ -126,9 +158,13 @@ def load_tokenizer(folder: str | Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises nothing more exact for a damaged file
-        raise ModelError(f"{folder}: its tokenizer cannot be read: {(str(error) or type(error).__name__)[:200]!r}. "
-                         "Get the model's files again.") from error
+    except (
+        Exception
+    ) as error:  # the tokenizers library raises nothing more exact for a damaged file
+        raise ModelError(
+            f"{folder}: its tokenizer cannot be read: {(str(error) or type(error).__name__)[:200]!r}. "
+            "Get the model's files again."
+        ) from error
 
 
 def silence_libraries() -> None:
@@ -144,8 +180,13 @@ def silence_libraries() -> None:
 def _offline(reason: str) -> Base:
     silence_libraries()
     folder = offline_base.build(cache_dir("offline-base"))
-    return Base(OFFLINE, folder, True, f"{reason} Base model: {offline_base.DESCRIPTION}. FunctionGemma itself would "
-                                       f"start better and need less training. {_GET_ACCESS}")
+    return Base(
+        OFFLINE,
+        folder,
+        True,
+        f"{reason} Base model: {offline_base.DESCRIPTION}. FunctionGemma itself would "
+        f"start better and need less training. {_GET_ACCESS}",
+    )
 
 
 def local_copy(name: str) -> Path | None:
@@ -173,13 +214,20 @@ def _download(name: str) -> Path:
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_FILES)))
     except HFValidationError as error:
-        raise ModelError(f"base is {name!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. "
-                         f"{_INSTEAD}") from error
-    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: hf_xet, which fetches the weights
+        raise ModelError(
+            f"base is {name!r}: no such folder, and not a Hub name like {FUNCTIONGEMMA}. {_INSTEAD}"
+        ) from error
+    except (
+        HTTPError,
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: hf_xet, which fetches the weights
         raise ModelError(f"{name}: {_why(error)} {_INSTEAD}") from credentials.scrub(error)
     try:
         check_folder(folder)
-    except ModelError as error:  # the client takes files that it has for good: only deleting them helps
+    except (
+        ModelError
+    ) as error:  # the client takes files that it has for good: only deleting them helps
         raise ModelError(f"{error} Delete {folder.parents[1]} first. {_INSTEAD}") from error
     return folder
 
@@ -199,25 +247,34 @@ def _why(error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         return f"access is not granted yet (the model is gated). {_GET_ACCESS}"
     if isinstance(error, RepositoryNotFoundError):  # the Hub answers so for a private model, too
-        return ("the Hub has no model of this name that the token in HF_TOKEN may see, and there is no such folder "
-                "here. Check the spelling and the token.")
+        return (
+            "the Hub has no model of this name that the token in HF_TOKEN may see, and there is no such folder "
+            "here. Check the spelling and the token."
+        )
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        remedy = {401: "The token in HF_TOKEN is refused. Create a new one at https://huggingface.co/settings/tokens.",
-                  403: "The token in HF_TOKEN may not read this model. Create one with Read access to gated models at "
-                       "https://huggingface.co/settings/tokens.",
-                  404: "It has no such model, or the model lacks a file. Check the spelling.",
-                  429: "The Hub asks to wait. Try again in a few minutes."}.get(
-                      status, "The Hub has a problem. Try again later: finished files are kept.")
+        remedy = {
+            401: "The token in HF_TOKEN is refused. Create a new one at https://huggingface.co/settings/tokens.",
+            403: "The token in HF_TOKEN may not read this model. Create one with Read access to gated models at "
+            "https://huggingface.co/settings/tokens.",
+            404: "It has no such model, or the model lacks a file. Check the spelling.",
+            429: "The Hub asks to wait. Try again in a few minutes.",
+        }.get(status, "The Hub has a problem. Try again later: finished files are kept.")
         return f"the Hub answered {status}. {remedy}"
     if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-        return (f"the download could not be stored: {error.strerror}. Free some space (1 GB is needed) or set HF_HOME "
-                "to a folder on another disk, then run again: finished files are kept.")
+        return (
+            f"the download could not be stored: {error.strerror}. Free some space (1 GB is needed) or set HF_HOME "
+            "to a folder on another disk, then run again: finished files are kept."
+        )
     if isinstance(error, OfflineModeIsEnabled):
-        return ("there is no whole copy on this machine, and HF_HUB_OFFLINE keeps this from asking the Hub. Unset it "
-                "and run again.")
-    return ("the Hub cannot be reached, or the download broke off, and there is no whole copy on this machine. Check "
-            "the network, then run again: finished files are kept.")
+        return (
+            "there is no whole copy on this machine, and HF_HUB_OFFLINE keeps this from asking the Hub. Unset it "
+            "and run again."
+        )
+    return (
+        "the Hub cannot be reached, or the download broke off, and there is no whole copy on this machine. Check "
+        "the network, then run again: finished files are kept."
+    )
 
 
 def _recorded_base(folder: Path) -> str | None:
@@ -225,4 +282,3 @@ def _recorded_base(folder: Path) -> str | None:
     record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
     base = record.get("base") if isinstance(record, dict) else None
     return base if isinstance(base, str) else None
-

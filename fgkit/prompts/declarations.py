@@ -60,7 +60,11 @@ def wrapped(text: str) -> str:
 
 
 def _properties(schemas: Mapping[str, Any], in_order: _Order) -> str:
-    return "{" + ",".join(f"{name}:{_property(schema, in_order)}" for name, schema in in_order(schemas)) + "}"
+    return (
+        "{"
+        + ",".join(f"{name}:{_property(schema, in_order)}" for name, schema in in_order(schemas))
+        + "}"
+    )
 
 
 def _property(schema: Mapping[str, Any], in_order: _Order) -> str:
@@ -72,7 +76,11 @@ def _property(schema: Mapping[str, Any], in_order: _Order) -> str:
         text += f",properties:{_properties(schema.get('properties') or {}, in_order)}"
         if schema.get("required"):
             text += f",required:{value(schema['required'])}"
-    elif kind == f"{ESCAPE}ARRAY{ESCAPE}" and schema.get("items") and isinstance(schema["items"], Mapping):
+    elif (
+        kind == f"{ESCAPE}ARRAY{ESCAPE}"
+        and schema.get("items")
+        and isinstance(schema["items"], Mapping)
+    ):
         text += f",items:{_items(schema['items'], in_order)}"
     return f"{text},type:{kind}}}"
 
@@ -100,16 +108,27 @@ def _type(schema: Mapping[str, Any]) -> str:
 def tool_problems(tools: Any) -> list[str]:
     """List everything in `tools` that a declaration cannot say, one line a problem; empty when all is well."""
     if not isinstance(tools, (list, tuple)):
-        return [f"tools: is of type {type(tools).__name__}, expected a list of tools. Wrap it in a list."]
-    return [problem for index, tool in enumerate(tools) for _, problem in declaration_problems(tool, f"tools[{index}]")]
+        return [
+            f"tools: is of type {type(tools).__name__}, expected a list of tools. Wrap it in a list."
+        ]
+    return [
+        problem
+        for index, tool in enumerate(tools)
+        for _, problem in declaration_problems(tool, f"tools[{index}]")
+    ]
 
 
 def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
     """Everything in one tool that a declaration cannot say, with its rule; `where` is how messages call the tool."""
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
-        yield "T201", (f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
-                       "{'name': ..., 'description': ..., 'parameters': ...}}.")
+        yield (
+            "T201",
+            (
+                f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
+                "{'name': ..., 'description': ..., 'parameters': ...}}."
+            ),
+        )
         return
     wrong = name_problems(function.get("name"), f"{where}: name", PLAIN_NAME)
     yield from _each("T202", wrong)
@@ -121,11 +140,19 @@ def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
         return
     where += ".parameters"
     if not isinstance(parameters, Mapping):
-        yield "T409", (f"{where}: is of type {type(parameters).__name__}, expected a JSON schema. "
-                       "Use {'type': 'object', 'properties': {...}}.")
+        yield (
+            "T409",
+            (
+                f"{where}: is of type {type(parameters).__name__}, expected a JSON schema. "
+                "Use {'type': 'object', 'properties': {...}}."
+            ),
+        )
         return
     if not parameters.get("type"):
-        yield "T409", f"{where}: has no 'type', which breaks the declaration's braces. Add 'type': 'object'."
+        yield (
+            "T409",
+            f"{where}: has no 'type', which breaks the declaration's braces. Add 'type': 'object'.",
+        )
     else:
         yield from _type_problems(parameters, where)
     yield from _members_problems(parameters, where, 0)
@@ -138,8 +165,13 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iter
         return
     properties, required = schema.get("properties"), schema.get("required")
     if properties is not None and not isinstance(properties, Mapping):
-        yield "T411", (f"{where}.properties: is {shown(properties)}, expected a mapping of parameter names to "
-                       "schemas. Write it as one.")
+        yield (
+            "T411",
+            (
+                f"{where}.properties: is {shown(properties)}, expected a mapping of parameter names to "
+                "schemas. Write it as one."
+            ),
+        )
     elif properties:
         for name, inner in properties.items():
             wrong = name_problems(name, f"{where}.properties: name", PLAIN_NAME)
@@ -152,11 +184,21 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iter
 
 def _property_problems(name: Any, schema: Any, where: str, depth: int) -> Iterator[Problem]:
     if name in RESERVED_NAMES:
-        yield "T206", (f"{where}: a parameter called {name!r} is left out by the model's template. "
-                       f"Rename it, to {name + '_'!r} for example.")
+        yield (
+            "T206",
+            (
+                f"{where}: a parameter called {name!r} is left out by the model's template. "
+                f"Rename it, to {name + '_'!r} for example."
+            ),
+        )
     if not isinstance(schema, Mapping):
-        yield "T411", (f"{where}: is {shown(schema)}, expected a JSON schema. Write one, or drop the parameter "
-                       "(Arrow fills missing ones with null: load the data as text and json.loads each row).")
+        yield (
+            "T411",
+            (
+                f"{where}: is {shown(schema)}, expected a JSON schema. Write one, or drop the parameter "
+                "(Arrow fills missing ones with null: load the data as text and json.loads each row)."
+            ),
+        )
         return
     yield from _description_problems(schema, where)
     yield from _type_problems(schema, where)
@@ -167,8 +209,13 @@ def _property_problems(name: Any, schema: Any, where: str, depth: int) -> Iterat
         yield from _members_problems(schema, where, depth)
         stray = [shown(key) for key in schema if key not in RESERVED_NAMES]
         if schema.get("properties") is None and stray:
-            yield "T407", (f"{where}: an object without 'properties' would show {', '.join(stray)} to the model as "
-                           "parameters. Name the object's properties, or take JSON text in a string.")
+            yield (
+                "T407",
+                (
+                    f"{where}: an object without 'properties' would show {', '.join(stray)} to the model as "
+                    "parameters. Name the object's properties, or take JSON text in a string."
+                ),
+            )
     elif kind == "ARRAY" and isinstance(schema.get("items"), Mapping):
         yield from _items_problems(schema["items"], f"{where}.items", depth)
 
@@ -183,17 +230,25 @@ def _items_problems(schema: Mapping[Any, Any], where: str, depth: int) -> Iterat
     wrong = list(_strings_problems("T401", kinds, f"{where}.type"))
     yield from wrong
     if schema.get("items") is not None or not wrong and "ARRAY" in [kind.upper() for kind in kinds]:
-        yield "T405", f"{where}: arrays of arrays have no declaration. Use an array of objects, or of strings."
+        yield (
+            "T405",
+            f"{where}: arrays of arrays have no declaration. Use an array of objects, or of strings.",
+        )
     for key, item in schema.items():
         yield from _each("T202", name_problems(key, f"{where}: key", PLAIN_NAME))
         if key not in ("properties", "required", "type", "items"):
-            yield from _each("T304" if isinstance(item, str) else "T413", value_problems(item, f"{where}.{key}"))
+            yield from _each(
+                "T304" if isinstance(item, str) else "T413", value_problems(item, f"{where}.{key}")
+            )
 
 
 def _type_problems(schema: Mapping[str, Any], where: str) -> Iterator[Problem]:
     kind = schema.get("type", "")
     if isinstance(kind, (list, tuple)):
-        yield "T402", f"{where}.type: is a union, which the model was not trained on. Choose one type."
+        yield (
+            "T402",
+            f"{where}.type: is a union, which the model was not trained on. Choose one type.",
+        )
     else:
         yield from _each("T401", text_problems(kind, f"{where}.type"))
 
@@ -204,10 +259,15 @@ def _description_problems(schema: Mapping[str, Any], where: str) -> Iterator[Pro
 
 def _strings_problems(rule: str, items: Any, where: str) -> Iterator[Problem]:
     if not isinstance(items, (list, tuple)):
-        yield rule, f"{where}: is of type {type(items).__name__}, expected a list of strings. Write it as one."
+        yield (
+            rule,
+            f"{where}: is of type {type(items).__name__}, expected a list of strings. Write it as one.",
+        )
         return
     for index, item in enumerate(items):
-        yield from _each("T304" if isinstance(item, str) else rule, text_problems(item, f"{where}[{index}]"))
+        yield from _each(
+            "T304" if isinstance(item, str) else rule, text_problems(item, f"{where}[{index}]")
+        )
 
 
 def _each(rule: str, problems: Iterable[str]) -> Iterator[Problem]:

@@ -35,15 +35,23 @@ _WORD = re.compile(r"[A-Za-z0-9_]+")
 _MARKS = ("<start_", "<end_")  # the plugin refuses enums with these, whatever follows
 
 
-def layout(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], _: bool) -> str:
+def layout(
+    messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], _: bool
+) -> str:
     """Write what `problems` accepts; the model's header is always there, asked for or not."""
     out = ["<bos>"]
     if tools:
         out.append(f"<start_of_turn>developer\n{DEFAULT_SYSTEM_MSG}\n")
         out += [declaration(_as_read(tool), in_order=Mapping.items) + "\n" for tool in tools]
         out.append("<end_of_turn>\n")
-    return "".join([*out, "<start_of_turn>user\n", text_of(messages[-1].get("content"), str),
-                    "<end_of_turn>\n<start_of_turn>model\n"])
+    return "".join(
+        [
+            *out,
+            "<start_of_turn>user\n",
+            text_of(messages[-1].get("content"), str),
+            "<end_of_turn>\n<start_of_turn>model\n",
+        ]
+    )
 
 
 def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,20 +60,30 @@ def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     users = [message for message in messages if message["role"] == "user"]
     others = sorted({message["role"] for message in messages} - {"user", "system", "developer"})
     if others:
-        problems.append(f"messages: hold {' and '.join(others)} messages, but style flutter_gemma is single-turn: the "
-                        "plugin forgets every turn. Leave one user message, or use another style.")
+        problems.append(
+            f"messages: hold {' and '.join(others)} messages, but style flutter_gemma is single-turn: the "
+            "plugin forgets every turn. Leave one user message, or use another style."
+        )
     elif len(users) != 1:
-        problems.append(f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: the "
-                        "plugin sends exactly one. Leave one user message, or use another style.")
+        problems.append(
+            f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: the "
+            "plugin sends exactly one. Leave one user message, or use another style."
+        )
     for index, message in enumerate(messages):
         content = message.get("content")
         if message["role"] in ("system", "developer"):
             if (text := text_of(content)) not in ("", DEFAULT_SYSTEM_MSG):
-                problems.append(f"messages[{index}] ({message['role']}): is {shown(text)}, but the plugin always sends "
-                                f"{DEFAULT_SYSTEM_MSG!r}. Leave the text out, or use another style.")
-        elif isinstance(content, (list, tuple)) and any(part["type"] == "image" for part in content):
-            problems.append(f"messages[{index}] ({message['role']}): holds an image, which the plugin does not send to "
-                            "this model. Leave it out.")
+                problems.append(
+                    f"messages[{index}] ({message['role']}): is {shown(text)}, but the plugin always sends "
+                    f"{DEFAULT_SYSTEM_MSG!r}. Leave the text out, or use another style."
+                )
+        elif isinstance(content, (list, tuple)) and any(
+            part["type"] == "image" for part in content
+        ):
+            problems.append(
+                f"messages[{index}] ({message['role']}): holds an image, which the plugin does not send to "
+                "this model. Leave it out."
+            )
     return problems
 
 
@@ -87,10 +105,15 @@ def flutter_tool_problems(tools: Any) -> list[str]:
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
     """List the names in a call that the plugin's parser, which knows letters, digits and _, does not read."""
-    names = [(f"{where}: name", name), *((place, key) for place, key, is_key in walk(arguments, f"{where}: arguments")
-                                         if is_key)]
-    return [f"{place}: is {shown(found)}, but the plugin reads only letters, digits and '_' in names. Rename it."
-            for place, found in names if not _WORD.fullmatch(found)]
+    names = [
+        (f"{where}: name", name),
+        *((place, key) for place, key, is_key in walk(arguments, f"{where}: arguments") if is_key),
+    ]
+    return [
+        f"{place}: is {shown(found)}, but the plugin reads only letters, digits and '_' in names. Rename it."
+        for place, found in names
+        if not _WORD.fullmatch(found)
+    ]
 
 
 def _as_read(tool: Any) -> Any:
@@ -102,23 +125,36 @@ def _as_read(tool: Any) -> Any:
     if isinstance(parameters, Mapping) and parameters:
         parameters = _pick(parameters, "properties", "required") | {"type": "object"}
         parameters["properties"] = _members(parameters.get("properties"), 0)
-    return {"function": _pick(function, "name") | {"description": _description(function), "parameters": parameters}}
+    return {
+        "function": _pick(function, "name")
+        | {"description": _description(function), "parameters": parameters}
+    }
 
 
 def _members(schemas: Any, depth: int) -> Any:
     if not isinstance(schemas, Mapping) or depth > MAX_DEPTH:
         return schemas
-    return {name: _property(schema, depth) if isinstance(schema, Mapping) else schema
-            for name, schema in schemas.items()}
+    return {
+        name: _property(schema, depth) if isinstance(schema, Mapping) else schema
+        for name, schema in schemas.items()
+    }
 
 
 def _property(schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    read = _pick(schema, "enum", "required") | {"description": _description(schema), "type": _type(schema) or ""}
+    read = _pick(schema, "enum", "required") | {
+        "description": _description(schema),
+        "type": _type(schema) or "",
+    }
     if isinstance(read["type"], str) and read["type"].upper() == "OBJECT":
-        read["properties"] = {} if schema.get("properties") is None else _members(schema["properties"], depth + 1)
+        read["properties"] = (
+            {} if schema.get("properties") is None else _members(schema["properties"], depth + 1)
+        )
     items = schema.get("items")
     if isinstance(items, Mapping):
-        items = {key: _members(item, depth + 1) if key == "properties" else item for key, item in items.items()}
+        items = {
+            key: _members(item, depth + 1) if key == "properties" else item
+            for key, item in items.items()
+        }
     return read if items is None else read | {"items": items}
 
 
@@ -141,23 +177,34 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> list
     members = schema.get("properties")
     if depth > MAX_DEPTH or not isinstance(members, Mapping):
         return []  # `tool_problems` has said so
-    return [problem for name, inner in members.items() if isinstance(inner, Mapping)
-            for problem in _property_problems(inner, f"{where}.properties.{name}", depth + 1)]
+    return [
+        problem
+        for name, inner in members.items()
+        if isinstance(inner, Mapping)
+        for problem in _property_problems(inner, f"{where}.properties.{name}", depth + 1)
+    ]
 
 
 def _property_problems(schema: Mapping[str, Any], where: str, depth: int) -> list[str]:
     kind, problems = _type(schema), []
     if kind is None:
-        problems.append(f"{where}: has no type, and the plugin stops at that. Give it one of "
-                        f"{', '.join(_TYPES).lower()}.")
+        problems.append(
+            f"{where}: has no type, and the plugin stops at that. Give it one of "
+            f"{', '.join(_TYPES).lower()}."
+        )
     elif isinstance(kind, str) and kind.upper() not in _TYPES:
-        problems.append(f"{where}.type: is {shown(kind)}, expected one of {', '.join(_TYPES).lower()}, the types the "
-                        "plugin knows. Choose one of these.")
+        problems.append(
+            f"{where}.type: is {shown(kind)}, expected one of {', '.join(_TYPES).lower()}, the types the "
+            "plugin knows. Choose one of these."
+        )
     enum = schema.get("enum")
     if isinstance(enum, (list, tuple)):
-        problems += [f"{where}.enum[{index}]: is {shown(value)}, and the plugin stops at <start_ and <end_ in an enum. "
-                     "Spell it differently." for index, value in enumerate(enum)
-                     if isinstance(value, str) and any(mark in value for mark in _MARKS)]
+        problems += [
+            f"{where}.enum[{index}]: is {shown(value)}, and the plugin stops at <start_ and <end_ in an enum. "
+            "Spell it differently."
+            for index, value in enumerate(enum)
+            if isinstance(value, str) and any(mark in value for mark in _MARKS)
+        ]
     problems += _members_problems(schema, where, depth)
     if isinstance(items := schema.get("items"), Mapping):
         problems += _members_problems(items, f"{where}.items", depth)

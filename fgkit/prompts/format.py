@@ -21,12 +21,19 @@ from fgkit.errors import PromptError
 from fgkit.text import shown
 
 CONTROL_TOKENS = {
-    "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3,
-    "<start_function_declaration>": 46, "<end_function_declaration>": 47,
-    "<start_function_call>": 48, "<end_function_call>": 49,
-    "<start_function_response>": 50, "<end_function_response>": 51,
+    "<pad>": 0,
+    "<eos>": 1,
+    "<bos>": 2,
+    "<unk>": 3,
+    "<start_function_declaration>": 46,
+    "<end_function_declaration>": 47,
+    "<start_function_call>": 48,
+    "<end_function_call>": 49,
+    "<start_function_response>": 50,
+    "<end_function_response>": 51,
     "<escape>": 52,
-    "<start_of_turn>": 105, "<end_of_turn>": 106,
+    "<start_of_turn>": 105,
+    "<end_of_turn>": 106,
 }
 # Gemma 3's image tokens: no part of a call, but the tokenizer reads them as single tokens all the same.
 IMAGE_TOKENS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
@@ -39,10 +46,21 @@ DEFAULT_SYSTEM_MSG = "You are a model that can do function calling with the foll
 # What no text may hold.
 CONTROL = re.compile("|".join(map(re.escape, (*CONTROL_TOKENS, *IMAGE_TOKENS))))
 # A control token, or what may become one when the next part of a message is joined on.
-_BREAKABLE = re.compile("|".join([f"<(?={re.escape(token[1:])})" for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)]
-                                 + [rf"<(?={re.escape(part)}\Z)" for part in sorted({
-                                     token[1:end] for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)
-                                     for end in range(1, len(token))})]))
+_BREAKABLE = re.compile(
+    "|".join(
+        [f"<(?={re.escape(token[1:])})" for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)]
+        + [
+            rf"<(?={re.escape(part)}\Z)"
+            for part in sorted(
+                {
+                    token[1:end]
+                    for token in (*CONTROL_TOKENS, *IMAGE_TOKENS)
+                    for end in range(1, len(token))
+                }
+            )
+        ]
+    )
+)
 BREAK = "\u200b"  # zero-width space: not seen, and no runtime trims it off
 # Names in trained and generated calls: LiteRT-LM's rule, and what `calls.parse` reads.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -77,7 +95,10 @@ def value(item: Any, *, escape_keys: bool = False) -> str:
         return float.__repr__(item)
     if isinstance(item, Mapping):
         mark = ESCAPE if escape_keys else ""
-        pairs = (f"{mark}{key}{mark}:{value(inner, escape_keys=escape_keys)}" for key, inner in by_key(item))
+        pairs = (
+            f"{mark}{key}{mark}:{value(inner, escape_keys=escape_keys)}"
+            for key, inner in by_key(item)
+        )
         return "{" + ",".join(pairs) + "}"
     return "[" + ",".join(value(inner, escape_keys=escape_keys) for inner in item) + "]"
 
@@ -87,7 +108,9 @@ def by_key(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return sorted(mapping.items(), key=lambda item: item[0].lower())
 
 
-def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None, depth: int = 0) -> list[str]:
+def value_problems(
+    item: Any, where: str, *, keys: re.Pattern[str] | None = None, depth: int = 0
+) -> list[str]:
     """List what keeps a value from being written and read back.
 
     Args:
@@ -105,14 +128,20 @@ def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None
         for key, inner in item.items():
             place = f"{where}: key {shown(key)}"
             wrong = name_problems(key, place, keys) if keys else text_problems(key, place)
-            problems += wrong + value_problems(inner, f"{where}.{shown(key) if wrong else key}", keys=keys,
-                                               depth=depth + 1)
+            problems += wrong + value_problems(
+                inner, f"{where}.{shown(key) if wrong else key}", keys=keys, depth=depth + 1
+            )
         return problems
     if isinstance(item, (list, tuple)):
-        return [problem for index, inner in enumerate(item) for problem in
-                value_problems(inner, f"{where}[{index}]", keys=keys, depth=depth + 1)]
+        return [
+            problem
+            for index, inner in enumerate(item)
+            for problem in value_problems(inner, f"{where}[{index}]", keys=keys, depth=depth + 1)
+        ]
     if isinstance(item, float) and not math.isfinite(item):
-        return [f"{where}: is {item}, which the format has no number for. Use a finite number, None or a string."]
+        return [
+            f"{where}: is {item}, which the format has no number for. Use a finite number, None or a string."
+        ]
     if isinstance(item, int) and not isinstance(item, bool):
         try:
             int.__repr__(item)
@@ -120,8 +149,10 @@ def value_problems(item: Any, where: str, *, keys: re.Pattern[str] | None = None
             return [f"{where}: is an integer too long for Python to print. Pass it as a string."]
     if item is None or isinstance(item, (bool, int, float)):
         return []
-    return [f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, lists and dicts. "
-            "Convert it first, dates to ISO strings for example."]
+    return [
+        f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, lists and dicts. "
+        "Convert it first, dates to ISO strings for example."
+    ]
 
 
 def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
@@ -153,15 +184,21 @@ def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:
 def text_problems(text: Any, where: str) -> list[str]:
     """List what keeps a text from standing in a prompt: not a string, a control token, a lone surrogate."""
     if not isinstance(text, str):
-        return [f"{where}: is {shown(text)}, expected a string. Write the text or leave the entry out."]
+        return [
+            f"{where}: is {shown(text)}, expected a string. Write the text or leave the entry out."
+        ]
     problems = []
     if tokens := sorted(set(CONTROL.findall(text))):
-        problems.append(f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
-                        "cannot be escaped. Remove it or spell it differently, such as "
-                        f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
-                        "`fgkit.prompts.neutralise`.")
+        problems.append(
+            f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
+            "cannot be escaped. Remove it or spell it differently, such as "
+            f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
+            "`fgkit.prompts.neutralise`."
+        )
     if SURROGATE.search(text):
-        problems.append(f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source.")
+        problems.append(
+            f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source."
+        )
     return problems
 
 
@@ -178,5 +215,7 @@ def neutralise(text: str) -> str:
         PromptError: it is no string.
     """
     if not isinstance(text, str):
-        raise PromptError(f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own.")
+        raise PromptError(
+            f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own."
+        )
     return _BREAKABLE.sub("<" + BREAK, text)

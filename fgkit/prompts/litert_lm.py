@@ -31,7 +31,11 @@ from .format import (
 from .messages import responses_of
 
 # Unicode's White_Space, which Rust trims; Python's `str.strip` takes U+001C to U+001F, too.
-SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+    + "\u2028\u2029\u202f\u205f\u3000"
+)
 _TYPES = {"string", "number", "integer", "object", "array", "boolean", "null"}
 # LiteRT-LM's grammar of calls: words it does not read as names, and its other spellings of <escape>.
 _KEYWORDS = ("call", "true", "false", "null")
@@ -45,7 +49,9 @@ def declaration(tool: Mapping[str, Any]) -> str:
     return wrapped(f"{tool['function']['name']}{value(fields)}")
 
 
-def value(item: Any, *, in_order: Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]] = Mapping.items) -> str:
+def value(
+    item: Any, *, in_order: Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]] = Mapping.items
+) -> str:
     """Write one value as LiteRT-LM does.
 
     Args:
@@ -63,7 +69,11 @@ def value(item: Any, *, in_order: Callable[[Mapping[str, Any]], Iterable[tuple[s
     if isinstance(item, float):
         return _float(item)
     if isinstance(item, Mapping):
-        return "{" + ",".join(f"{key}:{value(inner, in_order=in_order)}" for key, inner in in_order(item)) + "}"
+        return (
+            "{"
+            + ",".join(f"{key}:{value(inner, in_order=in_order)}" for key, inner in in_order(item))
+            + "}"
+        )
     return "[" + ",".join(value(inner, in_order=in_order) for inner in item) + "]"
 
 
@@ -96,35 +106,54 @@ def litert_tool_problems(tools: Any) -> list[str]:
         problems += unwritable or number_problems(rest, where)
         parameters = function.get("parameters")
         if parameters is not None and not isinstance(parameters, Mapping):
-            problems.append(f"{where}.parameters: is of type {type(parameters).__name__}, expected a JSON schema. "
-                            "Use {'type': 'object', 'properties': {...}}.")
+            problems.append(
+                f"{where}.parameters: is of type {type(parameters).__name__}, expected a JSON schema. "
+                "Use {'type': 'object', 'properties': {...}}."
+            )
     return problems
 
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
     """List what LiteRT-LM's parser of calls does not read: its keywords as names, None, some numbers, quotes."""
     places = [(f"{where}: name", name, True), *walk(arguments or {}, f"{where}: arguments")]
-    return [f"{place}: {problem}" for place, item, is_key in places if (problem := _unread(item, is_key))]
+    return [
+        f"{place}: {problem}"
+        for place, item, is_key in places
+        if (problem := _unread(item, is_key))
+    ]
 
 
 def _unread(item: Any, is_name: bool) -> str:
     if is_name:
-        return f"is one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it." if (
-            item in _KEYWORDS) else ""
+        return (
+            f"is one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it."
+            if (item in _KEYWORDS)
+            else ""
+        )
     if item is None:
         return "is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."
     if isinstance(item, float) and {".", "e"} <= set(repr(item)):
-        return (f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or "
-                "pass it as a string.")
+        return (
+            f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or "
+            "pass it as a string."
+        )
     quotes = [mark for mark in _QUOTES if isinstance(item, str) and mark in item]
-    return f"holds {quotes[0]}, which LiteRT-LM's parser takes for <escape>. Spell it differently." if quotes else ""
+    return (
+        f"holds {quotes[0]}, which LiteRT-LM's parser takes for <escape>. Spell it differently."
+        if quotes
+        else ""
+    )
 
 
 def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the numbers in responses that would reach the model changed."""
-    return [problem for index, message in enumerate(messages) if message["role"] == "tool"
-            for _, content in responses_of(message)
-            for problem in number_problems(content, f"messages[{index}] (tool): response")]
+    return [
+        problem
+        for index, message in enumerate(messages)
+        if message["role"] == "tool"
+        for _, content in responses_of(message)
+        for problem in number_problems(content, f"messages[{index}] (tool): response")
+    ]
 
 
 def number_problems(item: Any, where: str) -> list[str]:
@@ -139,12 +168,19 @@ def number_problems(item: Any, where: str) -> list[str]:
     """
     problems = []
     for place, leaf, is_key in walk(item, where):
-        if not is_key and type(leaf) is int and not -2**63 <= leaf < 2**64:
-            problems.append(f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it "
-                            "as a string.")
-        elif isinstance(leaf, float) and len(Decimal(repr(leaf)).normalize().as_tuple().digits) > _EXACT_DIGITS:
-            problems.append(f"{place}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it to "
-                            f"{_EXACT_DIGITS} digits, or pass it as a string.")
+        if not is_key and type(leaf) is int and not -(2**63) <= leaf < 2**64:
+            problems.append(
+                f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it "
+                "as a string."
+            )
+        elif (
+            isinstance(leaf, float)
+            and len(Decimal(repr(leaf)).normalize().as_tuple().digits) > _EXACT_DIGITS
+        ):
+            problems.append(
+                f"{place}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it to "
+                f"{_EXACT_DIGITS} digits, or pass it as a string."
+            )
     return problems
 
 
@@ -158,6 +194,10 @@ def _float(number: float) -> str:
 
 def _upper_types(item: Any) -> Any:
     if isinstance(item, Mapping):
-        return {key: inner.upper() if key == "type" and isinstance(inner, str) and inner in _TYPES
-                else _upper_types(inner) for key, inner in item.items()}
+        return {
+            key: inner.upper()
+            if key == "type" and isinstance(inner, str) and inner in _TYPES
+            else _upper_types(inner)
+            for key, inner in item.items()
+        }
     return [_upper_types(inner) for inner in item] if isinstance(item, (list, tuple)) else item

@@ -26,8 +26,11 @@ DEFAULT = "template"
 def problems(text: str) -> list[str]:
     """List what is wrong with a setting that names one style or several with commas between."""
     names = [name.strip() for name in text.split(",")]
-    found = [f"style is {text!r}: {name!r} is none of {', '.join(prompts.STYLES)}{nearest(name, prompts.STYLES)}"
-             for name in names if name not in prompts.STYLES]
+    found = [
+        f"style is {text!r}: {name!r} is none of {', '.join(prompts.STYLES)}{nearest(name, prompts.STYLES)}"
+        for name in names
+        if name not in prompts.STYLES
+    ]
     if not found and len(set(names)) < len(names):
         found.append(f"style is {text!r}, which names a style twice; name each once")
     return found
@@ -57,7 +60,9 @@ def of_row(key: str, styles: Sequence[str], seed: int) -> str:
         styles: the styles to choose from.
         seed: the run's.
     """
-    digest = hashlib.blake2b(f"{seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        f"{seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=8
+    ).digest()
     return styles[int.from_bytes(digest, "big") % len(styles)]
 
 
@@ -74,15 +79,18 @@ def chosen(where: Any, stored: str | None, asked: str | None, tools: list[dict])
         ConfigError: an asked style is unknown.
     """
     if stored and problems(stored):
-        raise ModelError(f"{where}: was trained with prompt style {stored!r}, which this fgkit does not know: expected "
-                         f"{', '.join(prompts.STYLES)}. Update fgkit.")
+        raise ModelError(
+            f"{where}: was trained with prompt style {stored!r}, which this fgkit does not know: expected "
+            f"{', '.join(prompts.STYLES)}. Update fgkit."
+        )
     known = split(stored) if stored else ()
     wanted = split(asked) if asked else known or (DEFAULT,)
     for style in wanted:
         if known and style not in known:
             raise ModelError(
                 f"{where}: was trained with prompt style {join(known)!r}, but {style!r} is asked for. "
-                f"{difference(known[0], style, tools)} Leave the style out, or train with style {style!r}.")
+                f"{difference(known[0], style, tools)} Leave the style out, or train with style {style!r}."
+            )
     return wanted
 
 
@@ -91,7 +99,11 @@ def difference(style: str, other: str, tools: list[dict]) -> str:
     texts = []
     for name in (style, other):
         try:
-            texts.append(prompts.render(prompts.conversation("..."), tools, add_generation_prompt=True, style=name))
+            texts.append(
+                prompts.render(
+                    prompts.conversation("..."), tools, add_generation_prompt=True, style=name
+                )
+            )
         except FgkitError as error:
             return f"Style {name!r} cannot say it: {str(error).splitlines()[0]}"
     return first_difference(style, texts[0], other, texts[1])
@@ -101,6 +113,11 @@ def first_difference(name: str, text: str, other_name: str, other: str) -> str:
     """Say where two texts part, with a little of both; that they are equal where they are."""
     if text == other:
         return f"Here {name} and {other_name} give the same text."
-    at = next((index for index, (one, two) in enumerate(zip(text, other)) if one != two), min(len(text), len(other)))
-    return (f"They part at character {at}, after {text[max(0, at - 30):at]!r}: {name} has {text[at:at + 30]!r}, "
-            f"{other_name} has {other[at:at + 30]!r}.")
+    at = next(
+        (index for index, (one, two) in enumerate(zip(text, other)) if one != two),
+        min(len(text), len(other)),
+    )
+    return (
+        f"They part at character {at}, after {text[max(0, at - 30) : at]!r}: {name} has {text[at : at + 30]!r}, "
+        f"{other_name} has {other[at : at + 30]!r}."
+    )

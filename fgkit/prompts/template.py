@@ -49,24 +49,46 @@ from .messages import ROLES, call_problems, conversation_problems, responses_of,
 if TYPE_CHECKING:
     from fgkit.calls import Call
 
-__all__ = ["CONTROL_TOKENS", "DEFAULT_SYSTEM_MSG", "ROLES", "STOP_IDS", "STOP_TOKENS", "STYLES", "answer",
-           "chat_template", "completion", "conversation", "neutralise", "render"]
+__all__ = [
+    "CONTROL_TOKENS",
+    "DEFAULT_SYSTEM_MSG",
+    "ROLES",
+    "STOP_IDS",
+    "STOP_TOKENS",
+    "STYLES",
+    "answer",
+    "chat_template",
+    "completion",
+    "conversation",
+    "neutralise",
+    "render",
+]
 
 _Message = Mapping[str, Any]
 
 
-def conversation(user_content: str, system_message: str = DEFAULT_SYSTEM_MSG) -> list[dict[str, str]]:
+def conversation(
+    user_content: str, system_message: str = DEFAULT_SYSTEM_MSG
+) -> list[dict[str, str]]:
     """Give the two messages of a single request.
 
     Args:
         user_content: what the user says.
         system_message: the developer turn's text; the default is the sentence the model was trained with.
     """
-    return [{"role": "developer", "content": system_message}, {"role": "user", "content": user_content}]
+    return [
+        {"role": "developer", "content": system_message},
+        {"role": "user", "content": user_content},
+    ]
 
 
-def render(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]] | None, *,
-           add_generation_prompt: bool = False, style: str = "template") -> str:
+def render(
+    messages: Sequence[_Message],
+    tools: Sequence[Mapping[str, Any]] | None,
+    *,
+    add_generation_prompt: bool = False,
+    style: str = "template",
+) -> str:
     """Write a conversation as the model reads it.
 
     Args:
@@ -85,7 +107,9 @@ def render(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]] | No
     """
     runtime = _runtime(style)
     tools = [] if tools is None else tools
-    in_messages = conversation_problems(messages, add_generation_prompt) or runtime.message_problems(messages)
+    in_messages = conversation_problems(
+        messages, add_generation_prompt
+    ) or runtime.message_problems(messages)
     in_tools = runtime.tool_problems(tools)
     if in_messages or in_tools:
         raise (PromptError if in_messages else ToolError)("\n".join(in_messages + in_tools))
@@ -102,11 +126,16 @@ def completion(calls: Iterable[Call], *, style: str = "template") -> str:
         PromptError: there are none, or a name or argument cannot be written; the message lists every problem.
     """
     runtime, calls = _runtime(style), list(calls)
-    problems = [] if calls else ["calls: is empty, expected at least one call. Train plain answers as assistant text."]
+    problems = (
+        []
+        if calls
+        else ["calls: is empty, expected at least one call. Train plain answers as assistant text."]
+    )
     for index, call in enumerate(calls):
         where = f"calls[{index}]"
-        problems += (call_problems(call.name, call.arguments, where, NAME)
-                     or runtime.call_problems(call.name, call.arguments, where))
+        problems += call_problems(call.name, call.arguments, where, NAME) or runtime.call_problems(
+            call.name, call.arguments, where
+        )
     if problems:
         raise PromptError("\n".join(problems))
     return "".join(_call(call.name, call.arguments) for call in calls) + "<start_function_response>"
@@ -125,7 +154,9 @@ def answer(calls: Iterable[Call], text: str = "", *, style: str = "template") ->
     calls, text = list(calls), text.strip()
     problems = text_problems(text, "text")
     if not calls and not text:
-        problems.append("text: is empty and there are no calls, expected either. Write what the model should say.")
+        problems.append(
+            "text: is empty and there are no calls, expected either. Write what the model should say."
+        )
     if problems:
         raise PromptError("\n".join(problems))
     return text + (completion(calls, style=style) if calls else "<end_of_turn>")
@@ -146,9 +177,15 @@ class _Runtime:
     call_problems: Callable[[str, Any, str], list[str]] = lambda name, arguments, where: []
 
 
-def _turns(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]], add_generation_prompt: bool, *,
-           declaration: Callable[[Mapping[str, Any]], str] = declaration, strip: Callable[[str], str] = str.strip,
-           response: Callable[[Mapping[str, Any]], str] = value) -> str:
+def _turns(
+    messages: Sequence[_Message],
+    tools: Sequence[Mapping[str, Any]],
+    add_generation_prompt: bool,
+    *,
+    declaration: Callable[[Mapping[str, Any]], str] = declaration,
+    strip: Callable[[str], str] = str.strip,
+    response: Callable[[Mapping[str, Any]], str] = value,
+) -> str:
     """The turns of the model's own chat template; LiteRT-LM hands it parts that it has written its own way."""
     out = ["<bos>"]
     has_developer = ROLES[messages[0]["role"]] == "developer"
@@ -158,8 +195,10 @@ def _turns(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]], add
     in_model_turn = False
     for message in messages[1:] if has_developer else messages:
         if message["role"] == "tool":
-            out += [f"<start_function_response>response:{name.strip()}{response(content)}<end_function_response>"
-                    for name, content in responses_of(message)]
+            out += [
+                f"<start_function_response>response:{name.strip()}{response(content)}<end_function_response>"
+                for name, content in responses_of(message)
+            ]
             continue
         if not in_model_turn:
             out.append(f"<start_of_turn>{ROLES[message['role']]}\n")
@@ -179,19 +218,32 @@ def _turns(messages: Sequence[_Message], tools: Sequence[Mapping[str, Any]], add
 
 _RUNTIMES = {
     "template": _Runtime(_turns, tool_problems),
-    "flutter_gemma": _Runtime(flutter_gemma.layout, flutter_gemma.flutter_tool_problems,
-                              flutter_gemma.message_problems, flutter_gemma.call_problems),
+    "flutter_gemma": _Runtime(
+        flutter_gemma.layout,
+        flutter_gemma.flutter_tool_problems,
+        flutter_gemma.message_problems,
+        flutter_gemma.call_problems,
+    ),
     "litert_lm": _Runtime(
-        partial(_turns, declaration=litert_lm.declaration, strip=litert_lm.strip,
-                response=litert_lm.response),
-        litert_lm.litert_tool_problems, litert_lm.message_problems, litert_lm.call_problems),
+        partial(
+            _turns,
+            declaration=litert_lm.declaration,
+            strip=litert_lm.strip,
+            response=litert_lm.response,
+        ),
+        litert_lm.litert_tool_problems,
+        litert_lm.message_problems,
+        litert_lm.call_problems,
+    ),
 }
 STYLES = tuple(_RUNTIMES)
 
 
 def _runtime(style: str) -> _Runtime:
     if not isinstance(style, str) or style not in _RUNTIMES:
-        raise PromptError(f"style: is {style!r}, expected one of {', '.join(STYLES)}. Choose one of these.")
+        raise PromptError(
+            f"style: is {style!r}, expected one of {', '.join(STYLES)}. Choose one of these."
+        )
     return _RUNTIMES[style]
 
 

@@ -46,8 +46,10 @@ class Answer:
         """The calls as one would write them, or the problem."""
         if self.problem:
             return [f"not a valid call: {self.problem}"]
-        return [f"call: {call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
-                for call in self.calls]
+        return [
+            f"call: {call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
+            for call in self.calls
+        ]
 
 
 class AskBundle:
@@ -70,7 +72,12 @@ class AskBundle:
     def __enter__(self) -> AskBundle:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._runtime.__exit__(kind, error, trace)
 
     def ask(self, record: Record) -> Answer:
@@ -101,8 +108,13 @@ class AskModel:
 
         (text,) = tokenize.prompt_texts([record], self._tools, self._message, self._style)
         start = time.monotonic()
-        (raw,) = generation.generate(self._model, self._tokenizer, [text], max_new_tokens=LONGEST_ANSWER,
-                                     description="answer")
+        (raw,) = generation.generate(
+            self._model,
+            self._tokenizer,
+            [text],
+            max_new_tokens=LONGEST_ANSWER,
+            description="answer",
+        )
         return _answer(raw, start)
 
 

@@ -52,8 +52,14 @@ class Reply:
             return f"{self.calls!r}{self.text}" if self.calls else self.text
 
 
-def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *,
-        max_new_tokens: int, constrained: bool = False) -> Reply:
+def ask(
+    runtime: Runtime,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    max_new_tokens: int,
+    constrained: bool = False,
+) -> Reply:
     """Hold one conversation: its history and tools are declared, its last message is sent.
 
     Args:
@@ -81,34 +87,61 @@ def ask(runtime: Runtime, messages: Sequence[Mapping[str, Any]], tools: Sequence
 
     config = allowed = None
     if constrained:  # enabled from the start, LiteRT-LM asks a grammar of its own as well, which refuses every cut vocabulary
-        config = litert_lm.ConstrainedDecodingConfig(enable=False, provider=litert_lm.LiteRtLmConstraintProviderType.LL_GUIDANCE)
+        config = litert_lm.ConstrainedDecodingConfig(
+            enable=False, provider=litert_lm.LiteRtLmConstraintProviderType.LL_GUIDANCE
+        )
         allowed = litert_lm.ResponseFormat.regex(grammar.pattern(tools))
     prompt = ""
     with quiet_stderr() as said:
         try:
             with runtime._engine.create_conversation(
-                    messages=list(messages[:-1]), tools=[Declared(tool) for tool in tools],
-                    automatic_tool_calling=False, sampler_config=runtime._sampler, max_output_tokens=max_new_tokens,
-                    constrained_decoding_config=config) as conversation:
+                messages=list(messages[:-1]),
+                tools=[Declared(tool) for tool in tools],
+                automatic_tool_calling=False,
+                sampler_config=runtime._sampler,
+                max_output_tokens=max_new_tokens,
+                constrained_decoding_config=config,
+            ) as conversation:
                 prompt = conversation.render_message_to_string(messages[-1])
                 if config:
-                    config.enable = True  # LiteRT-LM's Python asks for it where a response has a format
+                    config.enable = (
+                        True  # LiteRT-LM's Python asks for it where a response has a format
+                    )
                 answer = conversation.send_message(messages[-1], response_format=allowed).to_json()
         except RuntimeError as error:
-            if prompt and (unread := _UNREAD.search(said())):  # an app gets this error, too: the answer is wrong
-                return Reply(runtime._start_token + prompt, (), f"<start_function_call>{unread[1].strip()}")
-            raise BundleError(f"{runtime.path}: LiteRT-LM's conversation failed ({reason(said(), error)}). "
-                              "Shorten the tool declarations or convert with a larger kv_cache_max_len"
-                              + (", or leave constrained decoding off." if constrained else ".")) from error
-    made = tuple(Call(call["function"]["name"], call["function"].get("arguments") or {})
-                 for call in answer.get("tool_calls", ()))
+            if prompt and (
+                unread := _UNREAD.search(said())
+            ):  # an app gets this error, too: the answer is wrong
+                return Reply(
+                    runtime._start_token + prompt, (), f"<start_function_call>{unread[1].strip()}"
+                )
+            raise BundleError(
+                f"{runtime.path}: LiteRT-LM's conversation failed ({reason(said(), error)}). "
+                "Shorten the tool declarations or convert with a larger kv_cache_max_len"
+                + (", or leave constrained decoding off." if constrained else ".")
+            ) from error
+    made = tuple(
+        Call(call["function"]["name"], call["function"].get("arguments") or {})
+        for call in answer.get("tool_calls", ())
+    )
     content = answer.get("content") or ""
-    text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    text = (
+        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    )
     return Reply(runtime._start_token + prompt, made, text.strip())
 
 
-def ask_all(runtime: Runtime, rows: Sequence[Record], tools: list[dict], trained: Sequence[str], *,
-            system_message: str, max_new_tokens: int, constrained: bool = False, progress: bool = True) -> tuple[list[str], int]:
+def ask_all(
+    runtime: Runtime,
+    rows: Sequence[Record],
+    tools: list[dict],
+    trained: Sequence[str],
+    *,
+    system_message: str,
+    max_new_tokens: int,
+    constrained: bool = False,
+    progress: bool = True,
+) -> tuple[list[str], int]:
     """Ask every row in a conversation of its own.
 
     Args:
@@ -122,11 +155,21 @@ def ask_all(runtime: Runtime, rows: Sequence[Record], tools: list[dict], trained
     Returns:
         the answers as model text, and how many prompts were the trained ones.
     """
-    replies = [ask(runtime, *tokenize.conversation_of(row, tools, system_message), max_new_tokens=max_new_tokens,
-                   constrained=constrained)
-               for row in bar(rows, desc=f"{runtime.path.name}, conversations", unit="row", disable=not progress)]
+    replies = [
+        ask(
+            runtime,
+            *tokenize.conversation_of(row, tools, system_message),
+            max_new_tokens=max_new_tokens,
+            constrained=constrained,
+        )
+        for row in bar(
+            rows, desc=f"{runtime.path.name}, conversations", unit="row", disable=not progress
+        )
+    ]
     other = [(reply.prompt, text) for reply, text in zip(replies, trained) if reply.prompt != text]
     if other:
-        note(f"LiteRT-LM wrote {len(other)} of {len(replies)} prompts otherwise than they are trained. "
-             + styles.first_difference("LiteRT-LM", other[0][0], "training", other[0][1]))
+        note(
+            f"LiteRT-LM wrote {len(other)} of {len(replies)} prompts otherwise than they are trained. "
+            + styles.first_difference("LiteRT-LM", other[0][0], "training", other[0][1])
+        )
     return [reply.as_model_text() for reply in replies], len(replies) - len(other)

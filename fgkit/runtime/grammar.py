@@ -26,8 +26,13 @@ _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _TEXT = "(?:[^<]|<[^a-z<])*"  # every control token is a `<` and a lower-case letter
 _STRING = f"{wire.ESCAPE}{_TEXT}{wire.ESCAPE}"
 _INTEGER = "-?(?:0|[1-9][0-9]*)"
-_VALUES = {"string": _STRING, "integer": _INTEGER, "number": rf"{_INTEGER}(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?",
-           "boolean": "(?:true|false)", "null": "None"}
+_VALUES = {
+    "string": _STRING,
+    "integer": _INTEGER,
+    "number": rf"{_INTEGER}(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?",
+    "boolean": "(?:true|false)",
+    "null": "None",
+}
 _ANY = f"(?:[^<]|{_STRING})+"  # what no schema tells apart
 
 
@@ -38,9 +43,14 @@ def pattern(tools: Sequence[Mapping[str, Any]]) -> str:
         tools: as `tools.load_tools` gives them; none: only text is left.
     """
     functions = [tool["function"] for tool in tools]
-    made = "|".join(_spelt(function["name"]) + _arguments(function.get("parameters") or {}) for function in functions)
+    made = "|".join(
+        _spelt(function["name"]) + _arguments(function.get("parameters") or {})
+        for function in functions
+    )
     calls = f"(?:<start_function_call>call:(?:{made})<end_function_call>)*" if made else ""
-    return f"{_TEXT}{calls}(?:<start_function_response>|<end_of_turn>)"  # both after both: see above
+    return (
+        f"{_TEXT}{calls}(?:<start_function_response>|<end_of_turn>)"  # both after both: see above
+    )
 
 
 def _arguments(schema: Mapping[str, Any]) -> str:
@@ -73,8 +83,14 @@ def _value(schema: Any) -> str:
 
 def _spelt(text: str) -> str:
     """A text as the vocabulary may spell it."""
-    return "".join(_SPACE if char == " " else re.escape(char) if char.isascii() else f"(?:{char}|{_in_bytes(char)})"
-                   for char in text)
+    return "".join(
+        _SPACE
+        if char == " "
+        else re.escape(char)
+        if char.isascii()
+        else f"(?:{char}|{_in_bytes(char)})"
+        for char in text
+    )
 
 
 def _in_bytes(char: str) -> str:

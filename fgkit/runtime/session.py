@@ -43,11 +43,15 @@ class Runtime:
     `profile` is the name of the bundle's profile, where the JSON beside it tells; `end_tag_cut` says whether the bundle stops at a call's end tag, so that answers lack it (see `calls.parse`).
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, cache_dir: str | Path | None = None):
+    def __init__(
+        self, path: str | Path, *, threads: int | None = None, cache_dir: str | Path | None = None
+    ):
         self.path = Path(path)
         self._kept: tuple[tuple[str, int], Any] | None = None
         self._unkept: Any = None
-        sidecar = bundle.read_bundle(self.path).sidecar or {}  # LiteRT-LM may end the whole process on a damaged file
+        sidecar = (
+            bundle.read_bundle(self.path).sidecar or {}
+        )  # LiteRT-LM may end the whole process on a damaged file
         self.profile: str = sidecar.get("profile", "")
         folder = own_cache(self.path) if cache_dir is None else Path(cache_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,21 +60,32 @@ class Runtime:
         litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
         with quiet_stderr() as said:
             try:
-                self._engine: Any = litert_lm.Engine(str(self.path), backend=litert_lm.Backend.CPU(thread_count=threads or default_threads()),
-                                                     cache_dir=str(folder))
+                self._engine: Any = litert_lm.Engine(
+                    str(self.path),
+                    backend=litert_lm.Backend.CPU(thread_count=threads or default_threads()),
+                    cache_dir=str(folder),
+                )
             except RuntimeError as error:
-                raise BundleError(f"{self.path}: LiteRT-LM does not load it ({reason(said(), error)}). "
-                                  "Make the bundle again from a freshly converted .tflite.") from error
+                raise BundleError(
+                    f"{self.path}: LiteRT-LM does not load it ({reason(said(), error)}). "
+                    "Make the bundle again from a freshly converted .tflite."
+                ) from error
             self._sampler = litert_lm.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0, seed=0)
             start = self._engine.bos_token_id
             self._start_token = "" if start is None else self._engine.detokenize([start])
-            self.end_tag_cut: bool = self._engine.tokenize("<end_function_call>") in self._engine.eos_token_ids
+            self.end_tag_cut: bool = (
+                self._engine.tokenize("<end_function_call>") in self._engine.eos_token_ids
+            )
 
     def __enter__(self) -> Runtime:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -108,8 +123,11 @@ class Runtime:
         with quiet_stderr() as said:
             try:
                 self.forget()
-                with self._engine.create_session(apply_prompt_template=True, sampler_config=self._sampler,
-                                                 max_output_tokens=max_new_tokens) as session:
+                with self._engine.create_session(
+                    apply_prompt_template=True,
+                    sampler_config=self._sampler,
+                    max_output_tokens=max_new_tokens,
+                ) as session:
                     session.run_prefill([text])
                     return session.run_decode().texts[0]
             except RuntimeError as error:
@@ -119,18 +137,28 @@ class Runtime:
         """How many tokens a text has in the bundle's tokenizer."""
         return len(self._engine.tokenize(text))
 
-    def generate_all(self, prompts: Sequence[str], max_new_tokens: int, progress: bool = True) -> list[str]:
+    def generate_all(
+        self, prompts: Sequence[str], max_new_tokens: int, progress: bool = True
+    ) -> list[str]:
         """Answer many prompts, none knowing of another, with a progress bar; arguments as in `generate`."""
-        return [self.generate(prompt, max_new_tokens=max_new_tokens)
-                for prompt in bar(prompts, desc=self.path.name, unit="row", disable=not progress)]
+        return [
+            self.generate(prompt, max_new_tokens=max_new_tokens)
+            for prompt in bar(prompts, desc=self.path.name, unit="row", disable=not progress)
+        ]
 
     def _session_after(self, prefix: str, max_new_tokens: int) -> Any:
         """A session that has read `prefix` and nothing else: the one of last time, wound back, where it is the same."""
-        lib, key = self._engine._lib, (prefix, max_new_tokens)  # LiteRT-LM's Python has no name for checkpoints yet
+        lib, key = (
+            self._engine._lib,
+            (prefix, max_new_tokens),
+        )  # LiteRT-LM's Python has no name for checkpoints yet
         if self._kept is None or self._kept[0] != key:
             self.forget()
-            session = self._engine.create_session(apply_prompt_template=False, sampler_config=self._sampler,
-                                                  max_output_tokens=max_new_tokens)
+            session = self._engine.create_session(
+                apply_prompt_template=False,
+                sampler_config=self._sampler,
+                max_output_tokens=max_new_tokens,
+            )
             if not prefix:
                 self._unkept = session  # closed by the next call
                 return session
@@ -138,7 +166,9 @@ class Runtime:
             session.run_prefill([prefix])
             if lib.litert_lm_session_save_checkpoint(ctypes.c_void_p(session._ptr), b"prefix"):
                 raise RuntimeError("the state after the developer turn cannot be kept")
-        elif lib.litert_lm_session_rewind_to_checkpoint(ctypes.c_void_p(self._kept[1]._ptr), b"prefix"):
+        elif lib.litert_lm_session_rewind_to_checkpoint(
+            ctypes.c_void_p(self._kept[1]._ptr), b"prefix"
+        ):
             raise RuntimeError("the state after the developer turn cannot be restored")
         return self._kept[1]
 
@@ -150,9 +180,11 @@ class Runtime:
         self._kept = self._unkept = None
 
     def _failed(self, text: str, said: str, error: RuntimeError) -> BundleError:
-        return BundleError(f"{self.path}: LiteRT-LM failed on a prompt of {self.count(text) + 1} tokens "
-                           f"({reason(said, error)}). Shorten the tool declarations or convert with a larger "
-                           "kv_cache_max_len.")
+        return BundleError(
+            f"{self.path}: LiteRT-LM failed on a prompt of {self.count(text) + 1} tokens "
+            f"({reason(said, error)}). Shorten the tool declarations or convert with a larger "
+            "kv_cache_max_len."
+        )
 
 
 def default_threads() -> int:
@@ -166,12 +198,18 @@ def own_cache(path: Path) -> Path:
     mine = root / files.sha256(path)[:16]
     mine.mkdir(exist_ok=True)
     mine.touch()
-    for old in sorted((p for p in root.iterdir() if p != mine), key=lambda p: p.stat().st_mtime)[:-(KEPT_CACHES - 1)]:
+    for old in sorted((p for p in root.iterdir() if p != mine), key=lambda p: p.stat().st_mtime)[
+        : -(KEPT_CACHES - 1)
+    ]:
         shutil.rmtree(old, ignore_errors=True)
     return mine
 
 
 def reason(said: str, error: Exception) -> str:
     """What LiteRT-LM gave as its reason: the first native error line without its time stamp, or Python's message."""
-    lines = [line.split("] ", 1)[-1].strip() for line in said.splitlines() if line.startswith(("E0", "ERROR"))]
+    lines = [
+        line.split("] ", 1)[-1].strip()
+        for line in said.splitlines()
+        if line.startswith(("E0", "ERROR"))
+    ]
     return (lines[0] if lines else str(error))[:300]

@@ -28,7 +28,9 @@ def add_to_cart(items: list[CartItem]) -> None:
     """
 
 
-def find_places(kind: Literal["cafe", "pharmacy", "supermarket"], max_km: float = 5.0, open_now: bool = False) -> None:
+def find_places(
+    kind: Literal["cafe", "pharmacy", "supermarket"], max_km: float = 5.0, open_now: bool = False
+) -> None:
     """Shows places near the user on the map.
 
     Args:

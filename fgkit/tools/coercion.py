@@ -52,7 +52,9 @@ def coerce(call: Call, tools: list[dict], *, strict: bool = False) -> Call:
     if call.name not in declared:
         raise ArgumentError(f"{call.name}: {name_complaint(call.name, declared)}")
     checker = Checker(declared[call.name])
-    arguments = call.arguments if strict else _coerced(call.arguments, {"type": "object"} | checker.schema)
+    arguments = (
+        call.arguments if strict else _coerced(call.arguments, {"type": "object"} | checker.schema)
+    )
     if problems := list(checker(arguments)):
         raise ArgumentError("\n".join(f"{call.name}: {problem}" for problem in problems))
     return Call(call.name, arguments)
@@ -66,7 +68,9 @@ def _coerced(value: Any, schema: Any) -> Any:
     if kind == "array" and isinstance(value, list):
         return [_coerced(item, schema.get("items")) for item in value]
     if kind == "integer":
-        if isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) < 4000:  # Python's own limit is 4300
+        if (
+            isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) < 4000
+        ):  # Python's own limit is 4300
             return int(value)
         return int(value) if isinstance(value, float) and value.is_integer() else value
     if kind == "number":
@@ -75,7 +79,9 @@ def _coerced(value: Any, schema: Any) -> Any:
         return {"true": True, "false": False}.get(value.lower(), value)
     enum = schema.get("enum") if kind == "string" else None
     if isinstance(enum, list) and isinstance(value, str) and value not in enum:
-        alike = [item for item in enum if isinstance(item, str) and item.casefold() == value.casefold()]
+        alike = [
+            item for item in enum if isinstance(item, str) and item.casefold() == value.casefold()
+        ]
         return alike[0] if len(alike) == 1 else value
     return value
 
@@ -103,4 +109,6 @@ def _number(value: Any) -> Any:
 
 
 def _takes_null(schema: Any) -> bool:
-    return isinstance(schema, Mapping) and (schema.get("nullable") is True or schema.get("type") in (None, "null"))
+    return isinstance(schema, Mapping) and (
+        schema.get("nullable") is True or schema.get("type") in (None, "null")
+    )

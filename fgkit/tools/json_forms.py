@@ -23,10 +23,27 @@ JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null
 COMPOSED = ("anyOf", "oneOf", "allOf")
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 DEFINITIONS = ("$defs", "definitions")
-UNNAMED = ("additionalProperties", "patternProperties", "propertyNames")  # an object's members beside its properties
+UNNAMED = (
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+)  # an object's members beside its properties
 # Entries of a tool that speak to the runtime or to people, and are no part of what any prompt shows.
-_SILENT = ("type", "return", "strict", "title", "annotations", "icons", "outputSchema", "output_schema", "response",
-           "responseJsonSchema", "execution", "cache_control", "_meta")
+_SILENT = (
+    "type",
+    "return",
+    "strict",
+    "title",
+    "annotations",
+    "icons",
+    "outputSchema",
+    "output_schema",
+    "response",
+    "responseJsonSchema",
+    "execution",
+    "cache_control",
+    "_meta",
+)
 # Keywords that name a schema for other schemas. Validators act on them, and references by them are not followed here.
 _BOOKKEEPING = ("$schema", "$id", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment")
 _SCHEMA_KEYS = ("parameters", "inputSchema", "input_schema", "parametersJsonSchema")
@@ -68,7 +85,9 @@ def normal_tool(tool: Any) -> Any:
     normal = {key: body[key] for key in ("name", "description") if key in body}
     if schema is not None:
         normal["parameters"] = _Reader(schema).parameters()
-    rest = {key: item for key, item in body.items() if key not in (*normal, *_SILENT, *_SCHEMA_KEYS)}
+    rest = {
+        key: item for key, item in body.items() if key not in (*normal, *_SILENT, *_SCHEMA_KEYS)
+    }
     return {"type": "function", "function": normal | rest}
 
 
@@ -99,13 +118,17 @@ class _Reader:
         if not isinstance(schema, Mapping):
             return schema
         is_root = schema is self.root
-        schema = self.inlined({key: item for key, item in schema.items() if key not in _BOOKKEEPING}, followed)
+        schema = self.inlined(
+            {key: item for key, item in schema.items() if key not in _BOOKKEEPING}, followed
+        )
         for key in COMPOSED:
             if isinstance(schema.get(key), list):
                 schema[key] = [self.schema(option, followed) for option in schema[key]]
         schema = _nullable(_merged(schema))
         if isinstance(schema.get("properties"), Mapping):
-            schema["properties"] = {name: self.schema(inner, followed) for name, inner in schema["properties"].items()}
+            schema["properties"] = {
+                name: self.schema(inner, followed) for name, inner in schema["properties"].items()
+            }
         if "items" in schema:
             schema["items"] = self.schema(schema["items"], followed)
         schema = _string_enum(schema)
@@ -159,7 +182,11 @@ def _nullable(schema: dict) -> dict:
         kinds = [_lower(each) for each in kind]
         named = [each for each in kinds if each != "null"]
         if len(named) == 1:
-            schema = schema | {"type": named[0]} | ({"nullable": True} if len(named) < len(kinds) else {})
+            schema = (
+                schema
+                | {"type": named[0]}
+                | ({"nullable": True} if len(named) < len(kinds) else {})
+            )
         else:
             schema = schema | {"type": kinds}
     return schema
@@ -168,7 +195,10 @@ def _nullable(schema: dict) -> dict:
 def _string_enum(schema: dict) -> dict:
     """A constant string as an enum of one, null among enum values as `nullable`, an enum of strings with its type."""
     if isinstance(schema.get("const"), str) and "enum" not in schema:
-        schema = {"enum" if key == "const" else key: [item] if key == "const" else item for key, item in schema.items()}
+        schema = {
+            "enum" if key == "const" else key: [item] if key == "const" else item
+            for key, item in schema.items()
+        }
     enum = schema.get("enum")
     if not isinstance(enum, list) or schema.get("type", "string") != "string":
         return schema
@@ -183,9 +213,16 @@ def _string_enum(schema: dict) -> dict:
 def _open_object(schema: dict) -> dict:
     """An object with keywords but no `properties`, with empty ones: the template would show its keywords as such."""
     keywords = [key for key in schema if key not in RESERVED_NAMES]
-    if schema.get("type") != "object" or not keywords or any(isinstance(schema.get(key), Mapping) for key in UNNAMED):
+    if (
+        schema.get("type") != "object"
+        or not keywords
+        or any(isinstance(schema.get(key), Mapping) for key in UNNAMED)
+    ):
         return schema
-    return schema | {"properties": {}, "additionalProperties": schema.get("additionalProperties", True)}
+    return schema | {
+        "properties": {},
+        "additionalProperties": schema.get("additionalProperties", True),
+    }
 
 
 def _is_null(schema: Any) -> bool:
@@ -198,5 +235,8 @@ def _lower(kind: Any) -> Any:
 
 def _refers(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return any(key in REFERENCES or key not in DEFINITIONS and _refers(item) for key, item in value.items())
+        return any(
+            key in REFERENCES or key not in DEFINITIONS and _refers(item)
+            for key, item in value.items()
+        )
     return isinstance(value, list) and any(map(_refers, value))

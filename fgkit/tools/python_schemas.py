@@ -45,9 +45,15 @@ from .rules import RULES
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _HINTS = "str, int, float, bool, Literal, a string Enum, list[...], a TypedDict or a dataclass"
-_SECTION = re.compile(r"^([ \t]*)(?:Arguments|Attributes|Fields|Keys|Parameters):[ \t]*$", re.MULTILINE)
-_TYPED_NAME = re.compile(r"^([ \t]+\w+)[ \t]*\([^()\n]*\):", re.MULTILINE)  # `count (int, optional): ...`
-_CHOICES = re.compile(r"\(choices:\s*(\[.*\])\s*\)\s*$", re.IGNORECASE | re.DOTALL)  # transformers' own notation
+_SECTION = re.compile(
+    r"^([ \t]*)(?:Arguments|Attributes|Fields|Keys|Parameters):[ \t]*$", re.MULTILINE
+)
+_TYPED_NAME = re.compile(
+    r"^([ \t]+\w+)[ \t]*\([^()\n]*\):", re.MULTILINE
+)  # `count (int, optional): ...`
+_CHOICES = re.compile(
+    r"\(choices:\s*(\[.*\])\s*\)\s*$", re.IGNORECASE | re.DOTALL
+)  # transformers' own notation
 
 
 def function_tool(function: Callable) -> tuple[dict | None, list[Problem]]:
@@ -63,18 +69,30 @@ def function_tool(function: Callable) -> tuple[dict | None, list[Problem]]:
     reader = _Reader(f"function {function.__name__!r}")
     documentation = inspect.getdoc(function)
     if not documentation:
-        reader.refuse("T101", "", "has no docstring, but the model is shown it. Say what the function does, and "
-                                  "describe each argument under `Args:`.")
+        reader.refuse(
+            "T101",
+            "",
+            "has no docstring, but the model is shown it. Say what the function does, and "
+            "describe each argument under `Args:`.",
+        )
     description, described = _docstring(documentation or "")
     parameters = reader.parameters(function, described)
     for name, schema in parameters["properties"].items():
         if documentation and not schema.get("description"):
-            reader.refuse("T105", name, f"is not described in the docstring{nearest(name, described)} Write a line "
-                                        f"`{name}: ...` under `Args:`.")
+            reader.refuse(
+                "T105",
+                name,
+                f"is not described in the docstring{nearest(name, described)} Write a line "
+                f"`{name}: ...` under `Args:`.",
+            )
     for name in described:
         if name not in parameters["properties"] and name[0].islower():
-            reader.refuse("T107", "", f"the docstring describes {shown(name)}, which is no argument"
-                                      f"{nearest(name, parameters['properties'])} Correct or delete the line.")
+            reader.refuse(
+                "T107",
+                "",
+                f"the docstring describes {shown(name)}, which is no argument"
+                f"{nearest(name, parameters['properties'])} Correct or delete the line.",
+            )
     if any(RULES[rule].severity == "error" for rule, _ in reader.problems):
         return None, reader.problems
     body = {"name": function.__name__, "description": description, "parameters": parameters}
@@ -90,27 +108,37 @@ class _Reader:
         self.open: list[type] = []  # the classes whose members are being read, outermost first
 
     def refuse(self, rule: str, name: str, text: str) -> dict:
-        self.problems.append((rule, f"{self.where}: " + (f"parameter {name!r} {text}" if name else text)))
+        self.problems.append(
+            (rule, f"{self.where}: " + (f"parameter {name!r} {text}" if name else text))
+        )
         return {}
 
     def parameters(self, function: Callable, described: dict[str, str]) -> dict:
         members = {}
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                self.refuse("T102", "", f"has the parameter {str(parameter)!r}, expected named ones only. Name each "
-                                        "argument.")
+                self.refuse(
+                    "T102",
+                    "",
+                    f"has the parameter {str(parameter)!r}, expected named ones only. Name each "
+                    "argument.",
+                )
             elif parameter.annotation is parameter.empty:
                 self.refuse("T103", name, f"has no type hint. Write `{name}: str` or such.")
             else:
                 members[name] = parameter.default is parameter.empty
         return self.object(function, members, described, "")
 
-    def object(self, owner: Any, members: dict[str, bool], described: dict[str, str], where: str) -> dict:
+    def object(
+        self, owner: Any, members: dict[str, bool], described: dict[str, str], where: str
+    ) -> dict:
         """A schema of members; `members` says for each name whether it is required."""
         try:
             hints = get_type_hints(owner, include_extras=True)
         except Exception as error:  # hints in quotes are evaluated: anything may come of them
-            self.refuse("T104", where, f"has a type hint that gives no type: {error}. Correct or import it.")
+            self.refuse(
+                "T104", where, f"has a type hint that gives no type: {error}. Correct or import it."
+            )
             return {"type": "object", "properties": {}}
         properties, required = {}, []
         for name, is_required in members.items():
@@ -125,7 +153,9 @@ class _Reader:
                 is_required = get_origin(hints[name]) is Required
             if is_required:
                 required.append(name)
-        return {"type": "object", "properties": properties} | ({"required": required} if required else {})
+        return {"type": "object", "properties": properties} | (
+            {"required": required} if required else {}
+        )
 
     def schema(self, hint: Any, where: str) -> dict:
         origin, inner = get_origin(hint), get_args(hint)
@@ -137,8 +167,12 @@ class _Reader:
         if origin in (Union, types.UnionType):
             kinds = [kind for kind in inner if kind is not types.NoneType]
             if len(kinds) > 1:
-                return self.refuse("T402", where, f"may be one of several types ({_shown(hint)}), but the model was "
-                                                  "trained on one. Choose one, or make it two parameters.")
+                return self.refuse(
+                    "T402",
+                    where,
+                    f"may be one of several types ({_shown(hint)}), but the model was "
+                    "trained on one. Choose one, or make it two parameters.",
+                )
             return self.schema(kinds[0], where) | {"nullable": True}
         if origin is Literal:
             return self.choice(inner, where)
@@ -147,11 +181,17 @@ class _Reader:
         if hint is list:
             return {"type": "array"}
         if hint is dict or origin is dict:
-            return self.refuse("T407", where, f"is a {_shown(hint)}, which does not name its keys. Write a TypedDict, "
-                                              "or a list of TypedDicts with a key and a value.")
+            return self.refuse(
+                "T407",
+                where,
+                f"is a {_shown(hint)}, which does not name its keys. Write a TypedDict, "
+                "or a list of TypedDicts with a key and a value.",
+            )
         if isinstance(hint, NewType):
             return self.schema(hint.__supertype__, where)
-        if isinstance(hint, getattr(typing, "TypeAliasType", ())):  # `type X = ...`, from Python 3.12 on
+        if isinstance(
+            hint, getattr(typing, "TypeAliasType", ())
+        ):  # `type X = ...`, from Python 3.12 on
             return self.schema(hint.__value__, where)
         if hint is Any or hint is object:
             return self.refuse("T401", where, f"may be anything. Use {_HINTS}.")
@@ -163,18 +203,31 @@ class _Reader:
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
             return self.choice([member.value for member in hint], where)
         documentation = hint.__doc__ if isinstance(hint.__doc__, str) else ""
-        if isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__"):  # a TypedDict
+        if (
+            isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__")
+        ):  # a TypedDict
             members = {name: name in hint.__required_keys__ for name in hint.__annotations__}
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            members = {field.name: field.default is field.default_factory  # both are MISSING
-                       for field in dataclasses.fields(hint) if field.init}
-            if documentation.startswith(f"{hint.__name__}("):  # its signature, for want of a docstring
+            members = {
+                field.name: field.default is field.default_factory  # both are MISSING
+                for field in dataclasses.fields(hint)
+                if field.init
+            }
+            if documentation.startswith(
+                f"{hint.__name__}("
+            ):  # its signature, for want of a docstring
                 documentation = ""
         else:
-            return self.refuse("T104", where, f"has the type hint {_shown(hint)}, which has no declaration. Use "
-                                              f"{_HINTS}; take dates, times and identifiers as text.")
+            return self.refuse(
+                "T104",
+                where,
+                f"has the type hint {_shown(hint)}, which has no declaration. Use "
+                f"{_HINTS}; take dates, times and identifiers as text.",
+            )
         if hint in self.open:
-            return self.refuse("T412", where, f"is a {hint.__name__}, which contains itself. Flatten it.")
+            return self.refuse(
+                "T412", where, f"is a {hint.__name__}, which contains itself. Flatten it."
+            )
         description, described = _docstring(inspect.cleandoc(documentation))
         self.open.append(hint)
         schema = self.object(hint, members, described, where)
@@ -185,9 +238,15 @@ class _Reader:
         named = [value for value in values if value is not None]
         if not named or not all(isinstance(value, str) for value in named):
             found = ", ".join(map(repr, values)) or "no value"
-            return self.refuse("T403", where, f"allows {found[:80]}, but the prompt shows choices of texts only. Write "
-                                              "them as texts, or take an int and name the values in the description.")
-        return {"type": "string", "enum": named} | ({"nullable": True} if len(named) < len(values) else {})
+            return self.refuse(
+                "T403",
+                where,
+                f"allows {found[:80]}, but the prompt shows choices of texts only. Write "
+                "them as texts, or take an int and name the values in the description.",
+            )
+        return {"type": "string", "enum": named} | (
+            {"nullable": True} if len(named) < len(values) else {}
+        )
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -203,8 +262,11 @@ def _described(text: str) -> dict:
     choices = _CHOICES.search(text)
     if choices:
         try:
-            values = [value.strip() if isinstance(value, str) else value for value in json.loads(choices[1])]
-            return {"enum": values, "description": text[:choices.start()].strip()}
+            values = [
+                value.strip() if isinstance(value, str) else value
+                for value in json.loads(choices[1])
+            ]
+            return {"enum": values, "description": text[: choices.start()].strip()}
         except ValueError:
             pass  # the text is shown as it stands
     return {"description": text}

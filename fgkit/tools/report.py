@@ -51,7 +51,9 @@ class ToolReport:
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, source: str, tools: Sequence[Any], findings: Sequence[Finding], tokenizer: Any = None) -> ToolReport:
+    def of(
+        cls, source: str, tools: Sequence[Any], findings: Sequence[Finding], tokenizer: Any = None
+    ) -> ToolReport:
         """Measure each tool's declaration; `tokenizer` is the model's, None counts characters only."""
         costs = []
         for tool in tools:
@@ -60,8 +62,14 @@ class ToolReport:
             text = "" if any(declaration_problems(tool, "")) else declaration(tool)
             counted = bool(text) and tokenizer is not None
             tokens = len(tokenizer(text, add_special_tokens=False).input_ids) if counted else None
-            costs.append(ToolCost(name if isinstance(name, str) else shown(name), _signature(function),
-                                  len(text) or None, tokens))
+            costs.append(
+                ToolCost(
+                    name if isinstance(name, str) else shown(name),
+                    _signature(function),
+                    len(text) or None,
+                    tokens,
+                )
+            )
         return cls(source, tuple(costs), tuple(sorted(findings, key=_order)))
 
     @property
@@ -78,24 +86,44 @@ class ToolReport:
         costs = [getattr(tool, unit) for tool in self.tools]
         width = max([4, *(len(tool.name) for tool in self.tools)])
         lines = [f"{'tool':{width}}  {unit:>10}  parameters"]
-        lines += [f"{tool.name:{width}}  {'-' if cost is None else format(cost, ','):>10}  {tool.parameters}".rstrip()
-                  for tool, cost in zip(self.tools, costs, strict=True)]
-        lines.append(f"{'together':{width}}  {sum(cost or 0 for cost in costs):>10,}  in every prompt")
+        lines += [
+            f"{tool.name:{width}}  {'-' if cost is None else format(cost, ','):>10}  {tool.parameters}".rstrip()
+            for tool, cost in zip(self.tools, costs, strict=True)
+        ]
+        lines.append(
+            f"{'together':{width}}  {sum(cost or 0 for cost in costs):>10,}  in every prompt"
+        )
         lines += [""] * bool(self.findings)
-        lines += [str(finding) for finding in self.errors] + [f"warning: {finding}" for finding in self.warnings]
-        lines += ["", f"tools: {len(self.tools)}, errors: {len(self.errors)}, warnings: {len(self.warnings)}"]
+        lines += [str(finding) for finding in self.errors] + [
+            f"warning: {finding}" for finding in self.warnings
+        ]
+        lines += [
+            "",
+            f"tools: {len(self.tools)}, errors: {len(self.errors)}, warnings: {len(self.warnings)}",
+        ]
         return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data, for `fgkit.files.write_json`."""
-        return {"source": self.source,
-                "tools": [vars(tool) for tool in self.tools],
-                "findings": [{"rule": finding.rule, "severity": finding.severity, "place": finding.place,
-                              "message": finding.message} for finding in self.findings]}
+        return {
+            "source": self.source,
+            "tools": [vars(tool) for tool in self.tools],
+            "findings": [
+                {
+                    "rule": finding.rule,
+                    "severity": finding.severity,
+                    "place": finding.place,
+                    "message": finding.message,
+                }
+                for finding in self.findings
+            ],
+        }
 
 
 def _order(finding: Finding) -> tuple[str, int]:
-    return finding.severity, int(re.search(r"([0-9]*)\]?$", finding.place)[1] or 0)  # the line, or the tool's number
+    return finding.severity, int(
+        re.search(r"([0-9]*)\]?$", finding.place)[1] or 0
+    )  # the line, or the tool's number
 
 
 def _signature(function: Any) -> str:
@@ -104,8 +132,10 @@ def _signature(function: Any) -> str:
         return ""
     required = parameters.get("required")
     required = required if isinstance(required, (list, tuple)) else ()
-    return ", ".join(f"{name}{'' if name in required else '?'}: {_kind(schema)}"
-                     for name, schema in parameters["properties"].items())
+    return ", ".join(
+        f"{name}{'' if name in required else '?'}: {_kind(schema)}"
+        for name, schema in parameters["properties"].items()
+    )
 
 
 def _kind(schema: Any) -> str:

@@ -60,7 +60,9 @@ class ToolSets:
             except ValueError as error:
                 return None, [f"tools: {error}, expected a list of tools as JSON. Correct it."]
         if not isinstance(written, list):
-            return None, [f"tools: found a {type(written).__name__}, expected a list of tools. Write one."]
+            return None, [
+                f"tools: found a {type(written).__name__}, expected a list of tools. Write one."
+            ]
         found, problems = {}, []
         for index, tool in enumerate(written):
             known = self._tool(tool)
@@ -73,7 +75,9 @@ class ToolSets:
         if problems:
             return None, problems
         tools = tuple(tool for tool, _ in found.values())
-        return ToolSet(tools, {name: check for name, (_, check) in found.items()}, tools_hash(list(tools))), []
+        return ToolSet(
+            tools, {name: check for name, (_, check) in found.items()}, tools_hash(list(tools))
+        ), []
 
     def _tool(self, tool: Any) -> tuple[dict, Checker] | list[str]:
         key = json.dumps(tool)
@@ -97,5 +101,8 @@ def without_nulls(schema: Any) -> Any:
         return [without_nulls(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: without_nulls(value) for key, value in schema.items()
-            if value is not None or key in ("default", "const")}
+    return {
+        key: without_nulls(value)
+        for key, value in schema.items()
+        if value is not None or key in ("default", "const")
+    }

@@ -16,7 +16,16 @@ from typing import Any
 from fgkit.prompts.format import NAME, text_problems, value_problems
 from fgkit.text import nearest, short, shown
 
-_NOTES = {"description", "title", "default", "examples", "$comment", "deprecated", "return", "format"}
+_NOTES = {
+    "description",
+    "title",
+    "default",
+    "examples",
+    "$comment",
+    "deprecated",
+    "return",
+    "format",
+}
 
 
 class Checker:
@@ -26,7 +35,9 @@ class Checker:
         self.name = tool["function"]["name"]
         self.schema = tool["function"].get("parameters") or {}
         self.properties = self.schema.get("properties", {})
-        self._accepts = _quick_test(_strict(self.schema) | {"type": "object", "additionalProperties": False})
+        self._accepts = _quick_test(
+            _strict(self.schema) | {"type": "object", "additionalProperties": False}
+        )
 
     def __call__(self, arguments: dict[str, Any]) -> Iterator[str]:
         """Complaints, each with what was found, expected and the remedy.
@@ -39,8 +50,10 @@ class Checker:
         takes = f"{self.name} takes {', '.join(self.properties) or 'none'}"
         for key in arguments:
             if key not in self.properties:
-                yield (f"unknown argument {shown(key)}, expected: {takes}{nearest(key, self.properties)} "
-                       "Rename or remove it.")
+                yield (
+                    f"unknown argument {shown(key)}, expected: {takes}{nearest(key, self.properties)} "
+                    "Rename or remove it."
+                )
         for key in self.schema.get("required", []):
             if key not in arguments:
                 yield f"missing argument {key!r}, expected: {takes}. Add it."
@@ -49,7 +62,9 @@ class Checker:
             yield from unwritable
             return
         for error in self._validator.iter_errors(known):
-            if error.path or error.validator != "required":  # those of the top level are named above
+            if (
+                error.path or error.validator != "required"
+            ):  # those of the top level are named above
                 yield f"argument {_place(error.path)!r}: {_mismatch(error)}"
 
     def without_filled(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +74,9 @@ class Checker:
         optional arguments can be told from a filled one: all are left out. Any other call comes back as it is.
         """
         required = self.schema.get("required", ())
-        kept, filled = without_nulls(arguments, {"properties": self.properties, "required": required})
+        kept, filled = without_nulls(
+            arguments, {"properties": self.properties, "required": required}
+        )
         return kept if filled else arguments
 
     @cached_property
@@ -68,7 +85,9 @@ class Checker:
         from jsonschema.validators import extend
 
         # JSON Schema calls 1.0 an integer; a call would spell it 1.0, and typed app code expects 1.
-        integer = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+        integer = Draft202012Validator.TYPE_CHECKER.redefine(
+            "integer", lambda _, value: type(value) is int
+        )
         return extend(Draft202012Validator, type_checker=integer)(_strict(self.schema))
 
 
@@ -84,7 +103,9 @@ def _mismatch(error: Any) -> str:
     found, expected = short(json.dumps(error.instance, ensure_ascii=False)), error.validator_value
     if error.validator == "type":
         kinds = expected if isinstance(expected, list) else [expected]
-        remedy = "Write it without quotes." if isinstance(error.instance, str) else "Correct the value."
+        remedy = (
+            "Write it without quotes." if isinstance(error.instance, str) else "Correct the value."
+        )
         if "string" in kinds:
             remedy = f'Put it in quotes: "{found}".'
         return f"found {found}, expected type {' or '.join(kinds)}. {remedy}"
@@ -95,13 +116,19 @@ def _mismatch(error: Any) -> str:
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         stray = [key for key in error.instance if key not in known]
-        return (f"has {', '.join(map(shown, stray))}, expected only {', '.join(known) or 'nothing'}"
-                f"{nearest(stray[0], known)} Rename or remove it.")
-    return f"found {found}, expected {error.validator} {short(json.dumps(expected), 120)}. Correct it."
+        return (
+            f"has {', '.join(map(shown, stray))}, expected only {', '.join(known) or 'nothing'}"
+            f"{nearest(stray[0], known)} Rename or remove it."
+        )
+    return (
+        f"found {found}, expected {error.validator} {short(json.dumps(expected), 120)}. Correct it."
+    )
 
 
 def _place(path: Iterable[str | int]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
+        "."
+    )
 
 
 def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
@@ -111,9 +138,18 @@ def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
     if isinstance(value, list):
         pairs = [without_nulls(item, schema.get("items") or {}) for item in value]
         return [item for item, _ in pairs], any(filled for _, filled in pairs)
-    if not isinstance(value, dict) or not schema.get("properties") and schema.get("type") == "object":
+    if (
+        not isinstance(value, dict)
+        or not schema.get("properties")
+        and schema.get("type") == "object"
+    ):
         return value, False  # an object with free names may hold any
-    members, needed, kept, filled = schema.get("properties") or {}, schema.get("required") or (), {}, False
+    members, needed, kept, filled = (
+        schema.get("properties") or {},
+        schema.get("required") or (),
+        {},
+        False,
+    )
     for key, item in value.items():
         member = members.get(key) or {}
         if item is None and key not in needed:
@@ -146,7 +182,9 @@ def _quick_test(schema: Any) -> Callable[[Any], bool] | None:
         return None
     kinds = schema.get("type")
     kinds = kinds if isinstance(kinds, list) else [kinds]
-    if "enum" in schema and (not {*kinds} <= {"string", "null"} or "null" in kinds and None not in schema["enum"]):
+    if "enum" in schema and (
+        not {*kinds} <= {"string", "null"} or "null" in kinds and None not in schema["enum"]
+    ):
         return None
     keywords = {key for key in schema if key not in _NOTES} - {"type", "nullable"}
     tests: list[Callable[[Any], bool]] = []
@@ -165,12 +203,14 @@ def _quick_test(schema: Any) -> Callable[[Any], bool] | None:
 def _string_test(schema: dict) -> Callable[[Any], bool] | None:
     if "enum" not in schema:
         return lambda value: type(value) is str and not text_problems(value, "")
-    allowed = frozenset(item for item in schema["enum"] if isinstance(item, str) and not text_problems(item, ""))
+    allowed = frozenset(
+        item for item in schema["enum"] if isinstance(item, str) and not text_problems(item, "")
+    )
     return lambda value: type(value) is str and value in allowed
 
 
 def _number_test(schema: dict, kinds: tuple[type, ...]) -> Callable[[Any], bool] | None:
-    low, high = schema.get("minimum", -2**63), schema.get("maximum", 2**63)
+    low, high = schema.get("minimum", -(2**63)), schema.get("maximum", 2**63)
     return lambda value: type(value) in kinds and low <= value <= high and abs(value) <= 2**63
 
 
@@ -186,8 +226,11 @@ def _object_test(schema: dict) -> Callable[[Any], bool] | None:
     if None in members.values() or schema.get("additionalProperties") is not False:
         return None
     needed = schema.get("required", [])
-    return lambda value: (type(value) is dict and all(key in value for key in needed)
-                          and all(key in members and members[key](item) for key, item in value.items()))
+    return lambda value: (
+        type(value) is dict
+        and all(key in value for key in needed)
+        and all(key in members and members[key](item) for key, item in value.items())
+    )
 
 
 def _writable(value: Any) -> bool:
@@ -198,7 +241,8 @@ _TESTS: dict[Any, tuple[Callable[[dict], Callable[[Any], bool] | None], tuple[st
     "string": (_string_test, ("enum",)),
     "integer": (lambda schema: _number_test(schema, (int,)), ("minimum", "maximum")),
     "number": (lambda schema: _number_test(schema, (int, float)), ("minimum", "maximum")),
-    "boolean": (lambda schema: (lambda value: type(value) is bool), ()),
-    "null": (lambda schema: (lambda value: value is None), ()),
+    "boolean": (lambda schema: lambda value: type(value) is bool, ()),
+    "null": (lambda schema: lambda value: value is None, ()),
     "array": (_array_test, ("items",)),
-    "object": (_object_test, ("properties", "required", "additionalProperties"))}
+    "object": (_object_test, ("properties", "required", "additionalProperties")),
+}

@@ -49,12 +49,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[int]]:
         chance = random.Random(f"{self.seed} {self.epoch}")
-        groups = [chance.sample(group, len(group)) for group in chance.sample(self.groups, len(self.groups))]
+        groups = [
+            chance.sample(group, len(group))
+            for group in chance.sample(self.groups, len(self.groups))
+        ]
         order = [place for group in groups for unit in group for place in unit]
-        batches = [order[start:start + self.size] for start in range(0, len(order), self.size)]
+        batches = [order[start : start + self.size] for start in range(0, len(order), self.size)]
         whole = [batch for batch in batches if len(batch) == self.size]
         yield from chance.sample(whole, len(whole))
-        yield from batches[len(whole):]
+        yield from batches[len(whole) :]
 
 
 def packs(rows: Sequence[Row], process: int = 0, processes: int = 1) -> list[list[Row]]:
@@ -68,10 +71,12 @@ def packs(rows: Sequence[Row], process: int = 0, processes: int = 1) -> list[lis
         than processes.
     """
     rows = sorted(rows, key=lambda row: row.tokens)
-    limit = max(PACK_TOKENS, 2 * max(len(row.tokens) for row in rows))  # a long prefix is to be shared, too
+    limit = max(
+        PACK_TOKENS, 2 * max(len(row.tokens) for row in rows)
+    )  # a long prefix is to be shared, too
     found: list[list[Row]] = []
     tokens = answers = 0
-    for row in rows[len(rows) * process // processes:len(rows) * (process + 1) // processes]:
+    for row in rows[len(rows) * process // processes : len(rows) * (process + 1) // processes]:
         answer, length = len(row.tokens) - row.prompt_length, len(row.tokens) - 1
         own = length - common_prefix_length(found[-1][-1].tokens, row.tokens[:-1]) if found else 0
         if not found or tokens + own > limit or answers + answer > PACK_ANSWERS:

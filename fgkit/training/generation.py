@@ -21,8 +21,15 @@ from .prefix_tree import common_prefix_length
 BATCH_SIZE = 32
 
 
-def generate(model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens: int, description: str = "answers",
-             batch_size: int = BATCH_SIZE) -> list[str]:
+def generate(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    description: str = "answers",
+    batch_size: int = BATCH_SIZE,
+) -> list[str]:
     """Answer every prompt greedily until a stop id (1, 50 or 106).
 
     Args:
@@ -40,12 +47,17 @@ def generate(model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens
     groups: dict[tuple[int, ...], list[int]] = {}
     for i in sorted(range(len(ids)), key=lambda i: len(ids[i])):
         groups.setdefault(_developer_turn(ids[i]), []).append(i)
-    with progress.bar(total=len(ids), desc=description, unit="row", disable=not ids) as bar, decoding(model):
+    with (
+        progress.bar(total=len(ids), desc=description, unit="row", disable=not ids) as bar,
+        decoding(model),
+    ):
         for group in groups.values():
             prefix = Prefix(model, _shared_prefix([ids[i] for i in group]))
             for start in range(0, len(group), batch_size):
-                batch = group[start:start + batch_size]
-                for i, answer in zip(batch, _answer_batch(model, prefix, [ids[i] for i in batch], max_new_tokens)):
+                batch = group[start : start + batch_size]
+                for i, answer in zip(
+                    batch, _answer_batch(model, prefix, [ids[i] for i in batch], max_new_tokens)
+                ):
                     answers[i] = answer
                 bar.update(len(batch))
     return [tokenizer.decode(answer, skip_special_tokens=False) for answer in answers]
@@ -53,7 +65,9 @@ def generate(model: Any, tokenizer: Any, texts: Sequence[str], *, max_new_tokens
 
 def longest_answer(tokenizer: Any, records: Sequence[Any], margin: int = 16) -> int:
     """Cap for new tokens: the longest expected answer and a margin, in tokens."""
-    return margin + max(len(encode(tokenizer, wire.answer(record.calls, record.text))) for record in records)
+    return margin + max(
+        len(encode(tokenizer, wire.answer(record.calls, record.text))) for record in records
+    )
 
 
 def first_logits(model: Any, tokenizer: Any, text: str) -> Any:
@@ -68,32 +82,43 @@ def first_logits(model: Any, tokenizer: Any, text: str) -> Any:
 def _developer_turn(ids: list[int]) -> tuple[int, ...]:
     """What comes before the first <end_of_turn>: rows with the same tools have it in common."""
     end = wire.CONTROL_TOKENS["<end_of_turn>"]
-    return tuple(ids[:ids.index(end)]) if end in ids else ()
+    return tuple(ids[: ids.index(end)]) if end in ids else ()
 
 
 def _shared_prefix(ids: list[list[int]]) -> list[int]:
     """What all prompts begin with; the last token of each stays out, because its logits start the answer."""
     length = min(common_prefix_length(ids[0], other[:-1]) for other in ids)
-    return ids[0][:min(length, len(ids[0]) - 1)]
+    return ids[0][: min(length, len(ids[0]) - 1)]
 
 
-def _answer_batch(model: Any, prefix: Prefix, batch: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+def _answer_batch(
+    model: Any, prefix: Prefix, batch: list[list[int]], max_new_tokens: int
+) -> list[list[int]]:
     import torch
 
     device, shared = model.device, prefix.length
     width = max(map(len, batch)) - shared
     with torch.inference_mode():
         # Left padding: the newest token of every row is last. Padding has a position no query may look at.
-        tokens = torch.tensor([[0] * (width + shared - len(row)) + row[shared:] for row in batch], device=device)
-        places = torch.tensor([[-1] * (width + shared - len(row)) + list(range(shared, len(row)))
-                               for row in batch], device=device)
+        tokens = torch.tensor(
+            [[0] * (width + shared - len(row)) + row[shared:] for row in batch], device=device
+        )
+        places = torch.tensor(
+            [[-1] * (width + shared - len(row)) + list(range(shared, len(row))) for row in batch],
+            device=device,
+        )
         state = prefix.rows(len(batch), width + max_new_tokens)
         done = torch.zeros(len(batch), dtype=torch.bool, device=device)
         stops = torch.tensor(wire.STOP_IDS, device=device)
         steps: list[torch.Tensor] = []
         while True:
-            logits = model(input_ids=tokens, position_ids=places.clamp(min=0), use_cache=False, logits_to_keep=1,
-                           attention_mask=state.step(places)).logits[:, -1]
+            logits = model(
+                input_ids=tokens,
+                position_ids=places.clamp(min=0),
+                use_cache=False,
+                logits_to_keep=1,
+                attention_mask=state.step(places),
+            ).logits[:, -1]
             tokens = logits.argmax(-1, keepdim=True)
             steps.append(tokens[:, 0].masked_fill(done, -1))
             done |= torch.isin(tokens[:, 0], stops)
@@ -108,7 +133,9 @@ def load_to_answer(folder: Path) -> tuple[Any, Any]:
     from fgkit.models import base as base_model
 
     model, tokenizer = base_model.load(folder)
-    if model.device.type == "cpu":  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
+    if (
+        model.device.type == "cpu"
+    ):  # the same bfloat16 weights, multiplied in fp32: as exact, and faster without a GPU
         model = model.float()
         model.set_attn_implementation("sdpa")
     return model, tokenizer

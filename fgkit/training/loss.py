@@ -40,7 +40,9 @@ def answer_loss(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tenso
     return _function().apply(hidden, weight, answers, compute)
 
 
-def answers_hit(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def answers_hit(
+    hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Without gradients: the loss of `answer_loss`, and which answer tokens are the most likely ones.
 
     Args:
@@ -57,7 +59,7 @@ def answers_hit(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tenso
     total = best = torch.full((len(answers),), float("-inf"), device=head.device)
     picked, best_place = torch.zeros_like(total), torch.zeros_like(answers)
     for start in range(0, len(head), _SLICE):
-        part = (head[start:start + _SLICE] @ columns).float()
+        part = (head[start : start + _SLICE] @ columns).float()
         total = torch.logaddexp(total, part.logsumexp(0))
         highest, place = part.max(0)
         best_place = torch.where(highest > best, place + start, best_place)
@@ -75,8 +77,13 @@ def _function() -> Any:
         """Logits are kept as (vocabulary, answers), so that the small matrix is the one the multiplication repacks."""
 
         @staticmethod
-        def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor,
-                    compute: torch.dtype) -> torch.Tensor:
+        def forward(
+            ctx: Any,
+            hidden: torch.Tensor,
+            weight: torch.Tensor,
+            answers: torch.Tensor,
+            compute: torch.dtype,
+        ) -> torch.Tensor:
             count = len(answers)
             states = torch.nn.functional.pad(hidden.to(compute), (0, 0, 0, -count % _ALIGN))
             head = weight.to(compute)
@@ -84,8 +91,8 @@ def _function() -> Any:
             logits = torch.empty(len(head), len(states), dtype=compute, device=head.device)
             total = torch.full((len(states),), float("-inf"), device=head.device)
             for start in range(0, len(head), _SLICE):
-                part = logits[start:start + _SLICE]
-                torch.mm(head[start:start + _SLICE], columns, out=part)
+                part = logits[start : start + _SLICE]
+                torch.mm(head[start : start + _SLICE], columns, out=part)
                 total = torch.logaddexp(total, part.float().logsumexp(0))
             ctx.save_for_backward(states, head, logits, total, answers)
             ctx.kinds = hidden.dtype, weight.dtype
@@ -93,7 +100,9 @@ def _function() -> Any:
             return (total[:count] - picked).sum()
 
         @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        def backward(
+            ctx: Any, gradient: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
             states, head, logits, total, answers = ctx.saved_tensors
             count, (hidden_kind, weight_kind) = len(answers), ctx.kinds
             scaled = states * gradient.to(states.dtype)

@@ -48,13 +48,20 @@ class Prefix:
         import torch
 
         self.model, self.length = model, len(ids)
-        self.states: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * model.config.num_hidden_layers
+        self.states: list[tuple[torch.Tensor, torch.Tensor] | None] = [
+            None
+        ] * model.config.num_hidden_layers
         if ids:
             places = torch.arange(len(ids), device=model.device)[None]
             rows = Rows(model, self.states, 0, 1, len(ids))
             with torch.inference_mode():
-                model(input_ids=torch.tensor([ids], device=model.device), position_ids=places, use_cache=False,
-                      attention_mask=rows.step(places), logits_to_keep=1)
+                model(
+                    input_ids=torch.tensor([ids], device=model.device),
+                    position_ids=places,
+                    use_cache=False,
+                    attention_mask=rows.step(places),
+                    logits_to_keep=1,
+                )
             self.states = rows.own
 
     def rows(self, count: int, width: int) -> Rows:
@@ -78,8 +85,13 @@ class Rows:
         self.prefix_places = torch.arange(length, device=model.device)
         self.places = torch.full((count, width), -1, device=model.device)
         size = (count, config.num_key_value_heads, width, config.head_dim)
-        self.own = [(torch.zeros(size, dtype=model.dtype, device=model.device),
-                     torch.zeros(size, dtype=model.dtype, device=model.device)) for _ in prefix]
+        self.own = [
+            (
+                torch.zeros(size, dtype=model.dtype, device=model.device),
+                torch.zeros(size, dtype=model.dtype, device=model.device),
+            )
+            for _ in prefix
+        ]
         self.filled = 0
 
     def step(self, places: torch.Tensor) -> dict[str, tuple[Rows, torch.Tensor]]:
@@ -91,19 +103,38 @@ class Rows:
         import torch
 
         new = places.shape[1]
-        self.places[:, self.filled:self.filled + new] = places
+        self.places[:, self.filled : self.filled + new] = places
         self.filled += new
-        seen = torch.cat([self.prefix_places.expand(len(places), -1), self.places[:, :self.filled]], 1)
+        seen = torch.cat(
+            [self.prefix_places.expand(len(places), -1), self.places[:, : self.filled]], 1
+        )
         distance = places[:, :, None] - seen[:, None, :]
         allowed = (distance >= 0) & (seen >= 0)[:, None, :]
         lowest = torch.finfo(self.dtype).min  # and not minus infinity: padding sees nothing
-        return {kind: (self, torch.zeros(near.shape, dtype=self.dtype, device=near.device).masked_fill_(~near, lowest))
-                for kind, near in (("full_attention", allowed),
-                                   ("sliding_attention", allowed & (distance < self.window)))}
+        return {
+            kind: (
+                self,
+                torch.zeros(near.shape, dtype=self.dtype, device=near.device).masked_fill_(
+                    ~near, lowest
+                ),
+            )
+            for kind, near in (
+                ("full_attention", allowed),
+                ("sliding_attention", allowed & (distance < self.window)),
+            )
+        }
 
 
-def _attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, *,
-            scaling: float, **_: Any) -> tuple[torch.Tensor, None]:
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    *,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
     """Attention of new tokens, (rows, heads, tokens, head size), to the prefix and to their own rows."""
     import torch
 
@@ -111,19 +142,29 @@ def _attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Te
     count, heads, new, size = query.shape
     shared, groups = bias.shape[2] - rows.filled, key.shape[1]
     own_key, own_value = rows.own[module.layer_idx]
-    own_key[:, :, rows.filled - new:rows.filled] = key
-    own_value[:, :, rows.filled - new:rows.filled] = value
-    own_key, own_value = own_key[:, :, :rows.filled], own_value[:, :, :rows.filled]
+    own_key[:, :, rows.filled - new : rows.filled] = key
+    own_value[:, :, rows.filled - new : rows.filled] = value
+    own_key, own_value = own_key[:, :, : rows.filled], own_value[:, :, : rows.filled]
     # Heads that share a key-value head lie beside each other, so they are queries of one matrix.
     query = (query * scaling).reshape(count, groups, -1, size)
     scores = query @ own_key.transpose(2, 3)
     if shared:
         prefix_key, prefix_value = rows.prefix[module.layer_idx]
-        together = query.transpose(0, 1).reshape(groups, -1, size)  # all rows' queries against one copy of the prefix
-        for_prefix = (together @ prefix_key[0].transpose(1, 2)).view(groups, count, -1, shared).transpose(0, 1)
+        together = query.transpose(0, 1).reshape(
+            groups, -1, size
+        )  # all rows' queries against one copy of the prefix
+        for_prefix = (
+            (together @ prefix_key[0].transpose(1, 2))
+            .view(groups, count, -1, shared)
+            .transpose(0, 1)
+        )
         scores = torch.cat([for_prefix, scores], -1)
     scores = scores.view(count, heads, new, -1) + bias[:, None]
-    weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype).view(count, groups, -1, bias.shape[2])
+    weights = (
+        torch.softmax(scores, -1, dtype=torch.float32)
+        .to(value.dtype)
+        .view(count, groups, -1, bias.shape[2])
+    )
     out = weights[..., shared:] @ own_value
     if shared:
         together = weights[..., :shared].transpose(0, 1).reshape(groups, -1, shared)

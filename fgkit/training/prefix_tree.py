@@ -65,8 +65,8 @@ def build(rows: Iterable[Row]) -> Tree:
             tokens.append(token)
             positions.append(depth)
             last.append(0)
-        predictors += path[row.prompt_length - 1:]
-        targets += row.tokens[row.prompt_length:]
+        predictors += path[row.prompt_length - 1 :]
+        targets += row.tokens[row.prompt_length :]
     for place in path:
         last[place] = len(tokens) - 1
     return Tree(tuple(tokens), tuple(positions), tuple(last), tuple(predictors), tuple(targets))

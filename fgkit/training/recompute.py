@@ -41,8 +41,13 @@ def lean(model: Any) -> Iterator[None]:
 def _fed_forward(self: Any, states: torch.Tensor) -> torch.Tensor:
     from torch.utils.checkpoint import checkpoint
 
-    return checkpoint(lambda gate, up: self.down_proj(self.act_fn(gate) * up), self.gate_proj(states), self.up_proj(states),
-                      use_reentrant=False, preserve_rng_state=False)  # the multiplication itself is not made again
+    return checkpoint(
+        lambda gate, up: self.down_proj(self.act_fn(gate) * up),
+        self.gate_proj(states),
+        self.up_proj(states),
+        use_reentrant=False,
+        preserve_rng_state=False,
+    )  # the multiplication itself is not made again
 
 
 def _normalised(self: Any, states: torch.Tensor) -> torch.Tensor:
@@ -57,7 +62,9 @@ def _rms_norm() -> Any:
         """`x / sqrt(mean(x²) + eps) * (1 + weight)` in fp32 (arXiv 1910.07467; the weight as Gemma has it)."""
 
         @staticmethod
-        def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        def forward(
+            ctx: Any, states: torch.Tensor, weight: torch.Tensor, eps: float
+        ) -> torch.Tensor:
             wide = states.float()
             scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
             ctx.save_for_backward(states, weight, scale)

@@ -47,8 +47,9 @@ class Block:
     bias: torch.Tensor
 
 
-def blocks(positions: Sequence[int], last_descendants: Sequence[int], window: int, *,
-           device: Any = "cpu") -> dict[str, list[Block]]:
+def blocks(
+    positions: Sequence[int], last_descendants: Sequence[int], window: int, *, device: Any = "cpu"
+) -> dict[str, list[Block]]:
     """Cut a tree into blocks of attention.
 
     Args:
@@ -69,12 +70,17 @@ def blocks(positions: Sequence[int], last_descendants: Sequence[int], window: in
             # No place of the block is less deep than its first one, unless a branch from further up begins in it.
             near = ancestors[depth[ancestors] > int(depth[start:stop].min()) - reach]
             keys = torch.cat([near, own])
-            allowed = ((keys[None, :] <= own[:, None]) & (own[:, None] <= last[keys][None, :])
-                       & (depth[own][:, None] - depth[keys][None, :] < reach))
+            allowed = (
+                (keys[None, :] <= own[:, None])
+                & (own[:, None] <= last[keys][None, :])
+                & (depth[own][:, None] - depth[keys][None, :] < reach)
+            )
             bias = torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf")).to(device)
             first, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (start, start)
             in_one_piece = end - first == len(near)
-            found[kind].append(Block(start, stop, first, end, None if in_one_piece else keys.to(device), bias))
+            found[kind].append(
+                Block(start, stop, first, end, None if in_one_piece else keys.to(device), bias)
+            )
     return found
 
 
@@ -85,8 +91,16 @@ def register() -> None:
     AttentionInterface.register(IMPLEMENTATION, attend)
 
 
-def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Sequence[Block], *,
-           scaling: float, **_: Any) -> tuple[torch.Tensor, None]:
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Sequence[Block],
+    *,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention of a whole tree, in the form of a transformers attention implementation.
 
     Args:
@@ -98,7 +112,10 @@ def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Ten
     Returns:
         (shape (1, tokens, heads, head size), None: no weights are given).
     """
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves what was rotated in fp32
+    query, key = (
+        query.to(value.dtype),
+        key.to(value.dtype),
+    )  # autocast leaves what was rotated in fp32
     return _function().apply(query, key, value, attention_mask, scaling).transpose(1, 2), None
 
 
@@ -118,32 +135,48 @@ def _function() -> Any:
         """
 
         @staticmethod
-        def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocks: Sequence[Block],
-                    scaling: float) -> torch.Tensor:
+        def forward(
+            ctx: Any,
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            blocks: Sequence[Block],
+            scaling: float,
+        ) -> torch.Tensor:
             ctx.save_for_backward(query, key, value)
             ctx.blocks, ctx.scaling = blocks, scaling
             out = torch.empty_like(query)
             for block in blocks:
                 queries = _stacked(query, key, block)
                 weights = _weights(queries, _seen(key, block), block, scaling)
-                part = out[:, :, block.start:block.stop]
+                part = out[:, :, block.start : block.stop]
                 part.copy_((weights.to(value.dtype) @ _seen(value, block)).view(part.shape))
             return out
 
         @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
+        def backward(
+            ctx: Any, gradient: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
             query, key, value = ctx.saved_tensors
             kind = value.dtype
             for_query = torch.empty_like(query)
             for_key, for_value = (torch.zeros(key.shape, device=key.device) for _ in range(2))
             for block in ctx.blocks:
-                queries, keys, values = _stacked(query, key, block), _seen(key, block), _seen(value, block)
+                queries, keys, values = (
+                    _stacked(query, key, block),
+                    _seen(key, block),
+                    _seen(value, block),
+                )
                 wanted = _stacked(gradient, key, block)
                 weights = _weights(queries, keys, block, ctx.scaling)
                 _add(for_value, block, weights.to(kind).transpose(-1, -2) @ wanted)
                 for_weights = (wanted @ values.transpose(-1, -2)).float()
-                for_scores = weights * (for_weights - (weights * for_weights).sum(-1, keepdim=True)) * ctx.scaling
-                part = for_query[:, :, block.start:block.stop]
+                for_scores = (
+                    weights
+                    * (for_weights - (weights * for_weights).sum(-1, keepdim=True))
+                    * ctx.scaling
+                )
+                part = for_query[:, :, block.start : block.stop]
                 part.copy_((for_scores.to(kind) @ keys).view(part.shape))
                 _add(for_key, block, for_scores.to(kind).transpose(-1, -2) @ queries)
             return for_query, for_key.to(key.dtype), for_value.to(kind), None, None
@@ -151,7 +184,9 @@ def _function() -> Any:
     return TreeAttention
 
 
-def _weights(queries: torch.Tensor, keys: torch.Tensor, block: Block, scaling: float) -> torch.Tensor:
+def _weights(
+    queries: torch.Tensor, keys: torch.Tensor, block: Block, scaling: float
+) -> torch.Tensor:
     """Softmax in fp32, shape (1, key-value heads, query heads of each * block, keys)."""
     scores = (queries @ keys.transpose(-1, -2)).float().mul_(scaling)
     scores.unflatten(2, (-1, len(block.bias))).add_(block.bias)
@@ -159,7 +194,7 @@ def _weights(queries: torch.Tensor, keys: torch.Tensor, block: Block, scaling: f
 
 
 def _stacked(states: torch.Tensor, key: torch.Tensor, block: Block) -> torch.Tensor:
-    return states[:, :, block.start:block.stop].reshape(1, key.shape[1], -1, key.shape[-1])
+    return states[:, :, block.start : block.stop].reshape(1, key.shape[1], -1, key.shape[-1])
 
 
 def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
@@ -168,8 +203,10 @@ def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
     if block.keys is not None:
         return states[:, :, block.keys]
     if block.last == block.start or block.first == block.last:
-        return states[:, :, min(block.first, block.start):block.stop]
-    return torch.cat([states[:, :, block.first:block.last], states[:, :, block.start:block.stop]], 2)
+        return states[:, :, min(block.first, block.start) : block.stop]
+    return torch.cat(
+        [states[:, :, block.first : block.last], states[:, :, block.start : block.stop]], 2
+    )
 
 
 def _add(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
@@ -178,15 +215,21 @@ def _add(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
         total.index_add_(2, block.keys, part.to(total.dtype))
         return
     ancestors = block.last - block.first
-    total[:, :, block.first:block.last] += part[:, :, :ancestors]
-    total[:, :, block.start:block.stop] += part[:, :, ancestors:]
+    total[:, :, block.first : block.last] += part[:, :, :ancestors]
+    total[:, :, block.start : block.stop] += part[:, :, ancestors:]
 
 
 def _cuts(positions: Sequence[int]) -> list[tuple[int, int]]:
     """The cheapest blocks that cover the tree: tokens times what they see, plus `_CALL` a block."""
-    branches = [0, *(place for place in range(1, len(positions)) if positions[place] <= positions[place - 1])]
-    edges = [place for start, stop in zip(branches, [*branches[1:], len(positions)])
-             for place in range(start, stop, _CHAIN)] + [len(positions)]
+    branches = [
+        0,
+        *(place for place in range(1, len(positions)) if positions[place] <= positions[place - 1]),
+    ]
+    edges = [
+        place
+        for start, stop in zip(branches, [*branches[1:], len(positions)])
+        for place in range(start, stop, _CHAIN)
+    ] + [len(positions)]
     costs, starts = [0.0], [0]
     for end in range(1, len(edges)):
         best = (float("inf"), 0)
@@ -194,7 +237,9 @@ def _cuts(positions: Sequence[int]) -> list[tuple[int, int]]:
             length = edges[end] - edges[start]
             if length > _LONGEST and start < end - 1:
                 break
-            best = min(best, (costs[start] + length * (positions[edges[start]] + length) + _CALL, start))
+            best = min(
+                best, (costs[start] + length * (positions[edges[start]] + length) + _CALL, start)
+            )
         costs.append(best[0])
         starts.append(best[1])
     found, end = [], len(edges) - 1

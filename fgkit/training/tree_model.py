@@ -34,8 +34,10 @@ def trained_in_trees(model: Any) -> Iterator[None]:
         ModelError: it caps its logits, which the loss here does not.
     """
     if model.config.final_logit_softcapping is not None:
-        raise ModelError("The base model caps its logits (final_logit_softcapping), which no Gemma 3 does and training "
-                         "here leaves out. Use FunctionGemma, another Gemma 3 or the offline base.")
+        raise ModelError(
+            "The base model caps its logits (final_logit_softcapping), which no Gemma 3 does and training "
+            "here leaves out. Use FunctionGemma, another Gemma 3 or the offline base."
+        )
     tree_attention.register()
     implementation = model.config._attn_implementation
     model.set_attn_implementation(tree_attention.IMPLEMENTATION)
@@ -53,13 +55,26 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
     import torch
 
     tree = prefix_tree.build(rows)
-    return {"input_ids": torch.tensor([tree.tokens]), "position_ids": torch.tensor([tree.positions]),
-            "last_descendants": torch.tensor(tree.last_descendants), "predictors": torch.tensor(tree.predictors),
-            "labels": torch.tensor([tree.targets])}
+    return {
+        "input_ids": torch.tensor([tree.tokens]),
+        "position_ids": torch.tensor([tree.positions]),
+        "last_descendants": torch.tensor(tree.last_descendants),
+        "predictors": torch.tensor(tree.predictors),
+        "labels": torch.tensor([tree.targets]),
+    }
 
 
-def tree_loss(model: Any, *, input_ids: Any, position_ids: Any, last_descendants: Any, predictors: Any, labels: Any,
-              answer_lengths: Sequence[int] = (), **_: Any) -> Any:
+def tree_loss(
+    model: Any,
+    *,
+    input_ids: Any,
+    position_ids: Any,
+    last_descendants: Any,
+    predictors: Any,
+    labels: Any,
+    answer_lengths: Sequence[int] = (),
+    **_: Any,
+) -> Any:
     """Summed cross-entropy of a tree's answer tokens.
 
     Args:
@@ -74,10 +89,18 @@ def tree_loss(model: Any, *, input_ids: Any, position_ids: Any, last_descendants
     """
     import torch
 
-    blocks = tree_attention.blocks(position_ids[0].tolist(), last_descendants.tolist(), model.config.sliding_window,
-                                   device=input_ids.device)
-    states = model.model(inputs_embeds=_embedded(model.get_input_embeddings(), input_ids), position_ids=position_ids,
-                         attention_mask=blocks, use_cache=False).last_hidden_state[0]
+    blocks = tree_attention.blocks(
+        position_ids[0].tolist(),
+        last_descendants.tolist(),
+        model.config.sliding_window,
+        device=input_ids.device,
+    )
+    states = model.model(
+        inputs_embeds=_embedded(model.get_input_embeddings(), input_ids),
+        position_ids=position_ids,
+        attention_mask=blocks,
+        use_cache=False,
+    ).last_hidden_state[0]
     if not answer_lengths:
         return answer_loss(states[predictors], model.lm_head.weight, labels[0])
     loss, hits = answers_hit(states[predictors], model.lm_head.weight, labels[0])

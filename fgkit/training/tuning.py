@@ -27,8 +27,16 @@ from .monitor import Watch
 from .tree_model import trained_in_trees
 
 
-def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe: Recipe, config: FinetuneConfig,
-          checkpoints: Path, watch: Watch | None = None) -> tuple[Any, list[dict[str, float]]]:
+def train(
+    folder: Path,
+    rows: Sequence[Row],
+    held_out: Sequence[Row],
+    *,
+    recipe: Recipe,
+    config: FinetuneConfig,
+    checkpoints: Path,
+    watch: Watch | None = None,
+) -> tuple[Any, list[dict[str, float]]]:
     """Fine-tune the model in `folder`; a run that was cut off goes on from its newest checkpoint.
 
     Args:
@@ -55,14 +63,26 @@ def train(folder: Path, rows: Sequence[Row], held_out: Sequence[Row], *, recipe:
     if recipe.precision != "bf16_weights":
         model = model.float()
     with trained_in_trees(model), watch.interruptible() if watch else contextlib.nullcontext():
-        run = trainer.build(model, tokenizer, rows, held_out, recipe=recipe, config=config, checkpoints=checkpoints,
-                            watch=watch)
-        newest = devices.from_main(trainer.newest_whole(checkpoints) if devices.main_process() else None)
+        run = trainer.build(
+            model,
+            tokenizer,
+            rows,
+            held_out,
+            recipe=recipe,
+            config=config,
+            checkpoints=checkpoints,
+            watch=watch,
+        )
+        newest = devices.from_main(
+            trainer.newest_whole(checkpoints) if devices.main_process() else None
+        )
         run.train(resume_from_checkpoint=newest)
     # A checkpoint sorts each entry's keys; whoever went on from one is to end with the same bytes as whoever did not.
     log = [dict(sorted(entry.items())) for entry in run.state.log_history if trainer.logged(entry)]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        raise FgkitError("Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32.")
+        raise FgkitError(
+            "Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32."
+        )
     return model.to(torch.bfloat16).eval(), log
 
 
@@ -84,14 +104,27 @@ def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) ->
         try:
             model.save_pretrained(part)
         except SafetensorError as error:
-            raise FgkitError(f"{target}: cannot be written: {error}. Free some space and run the same command again: it goes "
-                             "on from the newest checkpoint.") from error
-        for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "generation_config.json",
-                     "chat_template.jinja"):
+            raise FgkitError(
+                f"{target}: cannot be written: {error}. Free some space and run the same command again: it goes "
+                "on from the newest checkpoint."
+            ) from error
+        for name in (
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+            "generation_config.json",
+            "chat_template.jinja",
+        ):
             shutil.copyfile(base_folder / name, part / name)
         names = read_json(part / "tokenizer_config.json")
-        write_json(part / "special_tokens_map.json",
-                   {key: names[key] for key in ("bos_token", "eos_token", "pad_token", "unk_token") if key in names})
+        write_json(
+            part / "special_tokens_map.json",
+            {
+                key: names[key]
+                for key in ("bos_token", "eos_token", "pad_token", "unk_token")
+                if key in names
+            },
+        )
         (part / "NOTICE-GEMMA.txt").write_text(notice_text(), encoding="utf-8")
         write_json(part / "fgkit.json", record)
         checksums.write(part)
@@ -119,11 +152,23 @@ def curves(log: list[dict[str, float]]) -> Any:
         log: what `train` returned, or a part of it.
     """
     scored = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
-    figure, axes = plot_look.new(7, 4.6 if scored else 3.4, rows=1 + bool(scored), squeeze=False, sharex=True,
-                                 height_ratios=(2, 1) if scored else (1,))
+    figure, axes = plot_look.new(
+        7,
+        4.6 if scored else 3.4,
+        rows=1 + bool(scored),
+        squeeze=False,
+        sharex=True,
+        height_ratios=(2, 1) if scored else (1,),
+    )
     loss = axes[0, 0]
-    for key, label, style in (("loss", "training rows", {"color": plot_look.BLUE, "linewidth": 1.4}),
-                              ("eval_loss", "held-out rows", {"color": plot_look.VERMILION, "marker": "o", "linestyle": "--"})):
+    for key, label, style in (
+        ("loss", "training rows", {"color": plot_look.BLUE, "linewidth": 1.4}),
+        (
+            "eval_loss",
+            "held-out rows",
+            {"color": plot_look.VERMILION, "marker": "o", "linestyle": "--"},
+        ),
+    ):
         points = [(entry["step"], entry[key]) for entry in log if key in entry]
         if points:
             loss.plot(*zip(*points), label=label, **style)

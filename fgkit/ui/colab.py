@@ -22,13 +22,16 @@ RUNTIMES = {
     "L4": "bf16; 22 GB hold 32 rows a step with room; the example takes minutes",
     "T4": "no bfloat16, so fp32, never fp16, which overflows; 15 GB hold 32 rows a step; the example takes minutes",
     "": "no GPU: fp32 or bf16 by the processor, 16 rows a step; the example takes 10 to 30 minutes and 8 GB of memory. "
-        "Runtime > Change runtime type > T4 is free and faster",
+    "Runtime > Change runtime type > T4 is free and faster",
 }
 
 
 def in_colab() -> bool:
     """Whether this is a Colab kernel."""
-    return importlib.util.find_spec("google") is not None and importlib.util.find_spec("google.colab") is not None
+    return (
+        importlib.util.find_spec("google") is not None
+        and importlib.util.find_spec("google.colab") is not None
+    )
 
 
 def prepare(step: str) -> None:
@@ -41,14 +44,26 @@ def prepare(step: str) -> None:
     """
     from fgkit.workflow.doctor import check_environment
 
-    wrong = [check for check in check_environment(step) if check.status == "fail" and check.remedy.startswith("pip install")]
+    wrong = [
+        check
+        for check in check_environment(step)
+        if check.status == "fail" and check.remedy.startswith("pip install")
+    ]
     if wrong:
-        raise PackageError("\n".join([f"{len(wrong)} packages are not what {step} needs:",
-                                      *(f"  {check.name}: {check.reason} {check.remedy}" for check in wrong)]))
+        raise PackageError(
+            "\n".join(
+                [
+                    f"{len(wrong)} packages are not what {step} needs:",
+                    *(f"  {check.name}: {check.reason} {check.remedy}" for check in wrong),
+                ]
+            )
+        )
     stale = stale_packages()
     if stale:
-        raise PackageError(f"Installed just now, but an older version is already loaded: {', '.join(stale)}. Choose "
-                           "Runtime > Restart session, once, then run the notebook from the top.")
+        raise PackageError(
+            f"Installed just now, but an older version is already loaded: {', '.join(stale)}. Choose "
+            "Runtime > Restart session, once, then run the notebook from the top."
+        )
     if in_colab():
         if step == "finetune":
             print(runtime())
@@ -69,9 +84,18 @@ def runtime() -> str:
 def stale_packages() -> list[str]:
     """Loaded packages whose version differs from the one that is installed now."""
     stale = []
-    for module in ("numpy", "google.protobuf", "pyarrow", "transformers", "datasets", "huggingface_hub"):
+    for module in (
+        "numpy",
+        "google.protobuf",
+        "pyarrow",
+        "transformers",
+        "datasets",
+        "huggingface_hub",
+    ):
         loaded = getattr(sys.modules.get(module), "__version__", None)
-        name = {"google.protobuf": "protobuf", "huggingface_hub": "huggingface-hub"}.get(module, module)
+        name = {"google.protobuf": "protobuf", "huggingface_hub": "huggingface-hub"}.get(
+            module, module
+        )
         if loaded is not None and loaded != importlib.metadata.version(name):
             stale.append(f"{name} {loaded}")
     return stale
@@ -90,16 +114,25 @@ def keep(folder: Path) -> Path | None:
     if not in_colab():
         return None
     if not _mounted():
-        print("Google Drive is not connected, so the files stay on this Colab machine and vanish with it. "
-              "Download them from the folder icon on the left, or connect Drive and run this cell again.")
+        print(
+            "Google Drive is not connected, so the files stay on this Colab machine and vanish with it. "
+            "Download them from the folder icon on the left, or connect Drive and run this cell again."
+        )
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name
     try:
-        shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=copy,
-                        ignore=shutil.ignore_patterns("checkpoints", ".*"))
+        shutil.copytree(
+            folder,
+            target,
+            dirs_exist_ok=True,
+            copy_function=copy,
+            ignore=shutil.ignore_patterns("checkpoints", ".*"),
+        )
     except (OSError, shutil.Error) as error:
-        raise FgkitError(f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files are still "
-                         f"in {folder}.") from error
+        raise FgkitError(
+            f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files are still "
+            f"in {folder}."
+        ) from error
     print(f"copied to Google Drive: {target}")
     return target
 
@@ -118,13 +151,17 @@ def fetch(folder: Path) -> Path | None:
         return None
     source = DRIVE / "MyDrive" / "fgkit" / folder.name
     if not source.is_dir():
-        print(f"{folder} is not on this machine, and {source} is not on Drive. Run the notebook before this one with the "
-              "same output, or set model to a folder.")
+        print(
+            f"{folder} is not on this machine, and {source} is not on Drive. Run the notebook before this one with the "
+            "same output, or set model to a folder."
+        )
         return None
     try:
         shutil.copytree(source, folder, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
-        raise FgkitError(f"{source}: copying from Google Drive failed: {error}. Run this cell again.") from error
+        raise FgkitError(
+            f"{source}: copying from Google Drive failed: {error}. Run this cell again."
+        ) from error
     print(f"copied from Google Drive: {source}")
     return source
 
@@ -141,8 +178,14 @@ def download(path: Path) -> bool:
 
     try:
         files.download(str(path))
-    except (errors.Error, AttributeError, OSError) as error:  # AttributeError: a kernel without Colab's page around it
-        print(f"The browser could not be offered {path.name}: {error} It is in the folder icon on the left, {path}.")
+    except (
+        errors.Error,
+        AttributeError,
+        OSError,
+    ) as error:  # AttributeError: a kernel without Colab's page around it
+        print(
+            f"The browser could not be offered {path.name}: {error} It is in the folder icon on the left, {path}."
+        )
         return False
     return True
 
@@ -168,8 +211,16 @@ def _token_from_secrets() -> None:
     try:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except userdata.SecretNotFoundError:
-        print("No secret HF_TOKEN: the offline base will be used. Add it with the key icon on the left.")
+        print(
+            "No secret HF_TOKEN: the offline base will be used. Add it with the key icon on the left."
+        )
     except userdata.NotebookAccessError:
-        print("The secret HF_TOKEN exists, but this notebook may not read it. Switch its access on (key icon).")
-    except errors.Error as error:  # a kernel that is driven from elsewhere, such as an editor, cannot ask for secrets
-        print(f"Colab's secrets could not be read: {error} Set HF_TOKEN in the notebook's environment instead.")
+        print(
+            "The secret HF_TOKEN exists, but this notebook may not read it. Switch its access on (key icon)."
+        )
+    except (
+        errors.Error
+    ) as error:  # a kernel that is driven from elsewhere, such as an editor, cannot ask for secrets
+        print(
+            f"Colab's secrets could not be read: {error} Set HF_TOKEN in the notebook's environment instead."
+        )

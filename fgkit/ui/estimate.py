@@ -25,8 +25,16 @@ from fgkit.models.spec import Recipe
 from fgkit.training import batches, prefix_tree
 
 SAMPLED_BATCHES = 8  # whose trees are measured; the others are taken to be like them
-_OVER_FLOOR = {"fp32": 1.2, "bf16": 1.4, "bf16_weights": 1.6}  # the last column of docs/speed.md's first table
-_BYTES = {"fp32": 16, "bf16": 16, "bf16_weights": 8}  # of a weight: itself, its gradient, Adam's two numbers
+_OVER_FLOOR = {
+    "fp32": 1.2,
+    "bf16": 1.4,
+    "bf16_weights": 1.6,
+}  # the last column of docs/speed.md's first table
+_BYTES = {
+    "fp32": 16,
+    "bf16": 16,
+    "bf16_weights": 8,
+}  # of a weight: itself, its gradient, Adam's two numbers
 _LIBRARIES = 1.6  # GB of Python, torch and transformers, and of buffers that they keep
 
 
@@ -59,13 +67,21 @@ class Estimate:
 
     def __str__(self) -> str:
         there = f" of the {self.available_gb:.0f} GB" if self.available_gb else ""
-        return (f"{self.steps} steps of {self.rows} rows, {duration(self.seconds)} and {self.memory_gb:.1f} GB{there} "
-                f"of memory ({self.device}, {self.precision})" + ("" if self.fits else
-                                                                 ". That is too much: precision 'bf16_weights' halves "
-                                                                 "it, fewer rows a step help a little"))
+        return (
+            f"{self.steps} steps of {self.rows} rows, {duration(self.seconds)} and {self.memory_gb:.1f} GB{there} "
+            f"of memory ({self.device}, {self.precision})"
+            + (
+                ""
+                if self.fits
+                else ". That is too much: precision 'bf16_weights' halves "
+                "it, fewer rows a step help a little"
+            )
+        )
 
 
-def estimate(train: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, folder: Path, *, seed: int) -> Estimate:
+def estimate(
+    train: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, folder: Path, *, seed: int
+) -> Estimate:
     """Say what training these rows will take on this machine.
 
     Args:
@@ -83,18 +99,34 @@ def estimate(train: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, fold
     steps = len(chosen) * recipe.num_train_epochs
     multiply, move = rates(recipe.precision)
     work = 6 * sum(map(shape.operations, packs)) / len(sample)
-    seconds = steps * (work / multiply + 7 * (2 if recipe.precision == "bf16_weights" else 4) * shape.weights / move)
+    seconds = steps * (
+        work / multiply
+        + 7 * (2 if recipe.precision == "bf16_weights" else 4) * shape.weights / move
+    )
     looked_at = held_out[:256]
     look = 2 * sum(map(shape.operations, batches.packs(looked_at))) * len(held_out) / len(looked_at)
     seconds += recipe.num_train_epochs * look / multiply
-    answers, tokens = max(map(_answers, packs)), max(len(prefix_tree.build(pack).tokens) for pack in packs)
+    answers, tokens = (
+        max(map(_answers, packs)),
+        max(len(prefix_tree.build(pack).tokens) for pack in packs),
+    )
     gpu, name, available = _device()
     number = 4 if recipe.precision == "fp32" else 2
-    memory = (_BYTES[recipe.precision] * shape.weights + number * shape.vocabulary * answers
-              + 2 * shape.head * (recipe.precision == "bf16")  # autocast multiplies with a copy
-              + 4 * tokens * shape.layers * (8 * shape.hidden + 3 * shape.inner)) / 1e9 + (0.6 if gpu else _LIBRARIES)
-    return Estimate(steps, min(size, len(train)), _OVER_FLOOR[recipe.precision] * seconds, memory, available, name,
-                    recipe.precision)
+    memory = (
+        _BYTES[recipe.precision] * shape.weights
+        + number * shape.vocabulary * answers
+        + 2 * shape.head * (recipe.precision == "bf16")  # autocast multiplies with a copy
+        + 4 * tokens * shape.layers * (8 * shape.hidden + 3 * shape.inner)
+    ) / 1e9 + (0.6 if gpu else _LIBRARIES)
+    return Estimate(
+        steps,
+        min(size, len(train)),
+        _OVER_FLOOR[recipe.precision] * seconds,
+        memory,
+        available,
+        name,
+        recipe.precision,
+    )
 
 
 def duration(seconds: float) -> str:
@@ -116,9 +148,13 @@ def rates(precision: str) -> tuple[float, float]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     width = 4096 if device == "cuda" else 1536
-    left = torch.randn(width, width, device=device).to(torch.float32 if precision == "fp32" else torch.bfloat16)
+    left = torch.randn(width, width, device=device).to(
+        torch.float32 if precision == "fp32" else torch.bfloat16
+    )
     block = torch.empty(32 * 2**20, device=device)
-    return 2 * width**3 / fastest(lambda: left @ left), 2 * block.nbytes / fastest(lambda: block.add_(1))
+    return 2 * width**3 / fastest(lambda: left @ left), 2 * block.nbytes / fastest(
+        lambda: block.add_(1)
+    )
 
 
 def fastest(work: Callable[[], Any], times: int = 3) -> float:
@@ -139,9 +175,12 @@ class _Shape:
     """A Gemma 3 network's sizes, from its `config.json`."""
 
     def __init__(self, config: dict[str, Any]):
-        self.layers, self.hidden, self.inner = (config[key] for key in ("num_hidden_layers", "hidden_size",
-                                                                        "intermediate_size"))
-        heads = config["head_dim"] * (2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"])
+        self.layers, self.hidden, self.inner = (
+            config[key] for key in ("num_hidden_layers", "hidden_size", "intermediate_size")
+        )
+        heads = config["head_dim"] * (
+            2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"]
+        )
         self.vocabulary = config["vocab_size"]
         self.body = self.layers * self.hidden * (heads + 3 * self.inner)
         self.head = self.vocabulary * self.hidden
@@ -161,7 +200,11 @@ def _device() -> tuple[bool, str, float | None]:
     import torch
 
     if torch.cuda.is_available():
-        return True, torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 1e9
+        return (
+            True,
+            torch.cuda.get_device_name(),
+            torch.cuda.get_device_properties(0).total_memory / 1e9,
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -68,8 +68,10 @@ def tokens_html(pieces: Sequence[tuple[int, str]], prompt_length: int) -> str:
         kind = _kind(piece) if CONTROL.fullmatch(piece) else ""
         trained = " fgkit-trained" if place >= prompt_length else ""
         shown = escape(piece.replace("\n", "⏎")) or "&nbsp;"
-        boxes.append(f'<span class="fgkit-token{kind and f" fgkit-{kind}"}{trained}" '
-                     f'title="token {place}, id {number}">{shown}</span>')
+        boxes.append(
+            f'<span class="fgkit-token{kind and f" fgkit-{kind}"}{trained}" '
+            f'title="token {place}, id {number}">{shown}</span>'
+        )
     return f'<div class="fgkit-text">{"".join(boxes)}</div>'
 
 
@@ -79,7 +81,9 @@ def conversation_html(turns: Iterable[tuple[str, str]]) -> str:
     Args:
         turns: (who, what), such as ("user", "make it red").
     """
-    body = "".join(f'<div class="fgkit-who">{escape(who)}</div>{escape(text)}' for who, text in turns)
+    body = "".join(
+        f'<div class="fgkit-who">{escape(who)}</div>{escape(text)}' for who, text in turns
+    )
     return f'<div class="fgkit-text">{body}</div>'
 
 
@@ -91,9 +95,13 @@ def table_html(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
         rows: the cells, put into text by `str`.
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_coloured(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return (f'<div class="fgkit-scroll"><table class="fgkit-table"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_coloured(str(cell))}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return (
+        f'<div class="fgkit-scroll"><table class="fgkit-table"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def note(text: str) -> str:
@@ -119,7 +127,10 @@ def label(text: str, tooltip: str) -> str:
 def _coloured(text: str) -> str:
     parts, end = [], 0
     for found in CONTROL.finditer(text):
-        parts += [escape(text[end:found.start()]), f'<span class="fgkit-{_kind(found.group())}">{escape(found.group())}</span>']
+        parts += [
+            escape(text[end : found.start()]),
+            f'<span class="fgkit-{_kind(found.group())}">{escape(found.group())}</span>',
+        ]
         end = found.end()
     return "".join([*parts, escape(text[end:])])
 

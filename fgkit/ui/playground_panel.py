@@ -34,20 +34,37 @@ class Playground:
         import ipywidgets as w
 
         self._rows = rows
-        self._models: dict[str, Any] = {"tuned model": lambda: ask.AskModel(settings.model_folder, rows.tools)}
+        self._models: dict[str, Any] = {
+            "tuned model": lambda: ask.AskModel(settings.model_folder, rows.tools)
+        }
         name = getattr(settings, "name", "")
         bundle = settings.folder / f"{name}.task"
         if name and bundle.is_file():
             self._models[bundle.name] = lambda: ask.AskBundle(bundle, rows.tools)
         self._open: dict[str, Any] = {}
         offered = [(_short(row), place) for place, row in enumerate(rows.held_out[:OFFERED])]
-        self.row = w.Dropdown(options=[(_OWN, _NONE), *offered], description="row", layout=w.Layout(width="60%"))
-        self.question = w.Text(value=rows.held_out[0].user_content if rows.tools else "", placeholder="what the user says",
-                               description="ask", layout=w.Layout(width="60%"), continuous_update=True)
+        self.row = w.Dropdown(
+            options=[(_OWN, _NONE), *offered], description="row", layout=w.Layout(width="60%")
+        )
+        self.question = w.Text(
+            value=rows.held_out[0].user_content if rows.tools else "",
+            placeholder="what the user says",
+            description="ask",
+            layout=w.Layout(width="60%"),
+            continuous_update=True,
+        )
         self.ask = w.Button(description="Ask", button_style="primary", icon="paper-plane")
         self.line = w.HTML()
         self.answers = w.HTML(layout=w.Layout(width="100%"))
-        self.box = w.VBox([w.HTML(markup.STYLE), self.row, w.HBox([self.question, self.ask]), self.line, self.answers])
+        self.box = w.VBox(
+            [
+                w.HTML(markup.STYLE),
+                self.row,
+                w.HBox([self.question, self.ask]),
+                self.line,
+                self.answers,
+            ]
+        )
         self.box.add_class("fgkit-panel")
         self.row.observe(self._choose, "value")
         self.ask.on_click(self._ask)
@@ -59,12 +76,17 @@ class Playground:
     def _record(self) -> Record:
         """The row whose text stands in the field, with its conversation and tools, or a request of one's own."""
         text = self.question.value.strip()
-        if self.row.value != _NONE and self._rows.held_out[self.row.value].user_content.strip() == text:
+        if (
+            self.row.value != _NONE
+            and self._rows.held_out[self.row.value].user_content.strip() == text
+        ):
             return self._rows.held_out[self.row.value]
         if not text:
             raise FgkitError("There is no question. Write what a user of your app would say.")
         if not self._rows.tools:
-            raise FgkitError("Every row brings tools of its own here: choose a row, whose tools are declared with it.")
+            raise FgkitError(
+                "Every row brings tools of its own here: choose a row, whose tools are declared with it."
+            )
         return request(1, text)
 
     def _ask(self, _: Any) -> None:
@@ -72,7 +94,10 @@ class Playground:
         try:
             with progress.shown_in(self._say):
                 record = self._record()
-                columns = [f'<div class="fgkit-column">{self._answer(name, record)}</div>' for name in self._models]
+                columns = [
+                    f'<div class="fgkit-column">{self._answer(name, record)}</div>'
+                    for name in self._models
+                ]
                 self.answers.value = f'<div class="fgkit-columns">{"".join(columns)}</div>'
         except FgkitError as error:
             self.answers.value = markup.bad(str(error))
@@ -90,8 +115,13 @@ class Playground:
         except FgkitError as error:
             return f"{_heading(name)}{markup.bad(str(error))}"
         called = "\n".join(answer.lines()) or "no call: plain text"
-        return "".join([_heading(f"{name}, {answer.seconds:.2f} s"), (markup.bad if answer.problem else markup.good)(called),
-                        markup.prompt_html(answer.raw)])
+        return "".join(
+            [
+                _heading(f"{name}, {answer.seconds:.2f} s"),
+                (markup.bad if answer.problem else markup.good)(called),
+                markup.prompt_html(answer.raw),
+            ]
+        )
 
     def _say(self, text: str) -> None:
         self.line.value = markup.note(text)

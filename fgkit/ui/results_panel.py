@@ -35,25 +35,54 @@ class Results:
         import ipywidgets as w
 
         found = summary.read(folder)
-        self._scores = {name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]}
-        pairs = [pair for pair in combinations(self._scores, 2) if comparable(*(self._scores[name] for name in pair))]
+        self._scores = {
+            name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]
+        }
+        pairs = [
+            pair
+            for pair in combinations(self._scores, 2)
+            if comparable(*(self._scores[name] for name in pair))
+        ]
         pairs = pairs[::-1]  # the newest first: what the artifact changed
-        self.pair = w.Dropdown(options=[(f"{before} → {after}", (before, after)) for before, after in pairs],
-                               description="compare", layout=w.Layout(width="auto"))
-        self.filter = w.Dropdown(options=_FILTERS, description="rows", layout=w.Layout(width="auto"))
+        self.pair = w.Dropdown(
+            options=[(f"{before} → {after}", (before, after)) for before, after in pairs],
+            description="compare",
+            layout=w.Layout(width="auto"),
+        )
+        self.filter = w.Dropdown(
+            options=_FILTERS, description="rows", layout=w.Layout(width="auto")
+        )
         tools = sorted({name for one in self._scores.values() for name in one.get("per_tool", {})})
-        self.tool = w.Dropdown(options=["all", *tools], description="tool", layout=w.Layout(width="auto"))
-        self.search = w.Text(placeholder="words of the request", description="search", continuous_update=False)
+        self.tool = w.Dropdown(
+            options=["all", *tools], description="tool", layout=w.Layout(width="auto")
+        )
+        self.search = w.Text(
+            placeholder="words of the request", description="search", continuous_update=False
+        )
         self.rows = w.HTML(layout=w.Layout(width="100%"))
-        self.matrix_of = w.Dropdown(options=[name for name, one in self._scores.items() if one.get("confusion")],
-                                    description="model", layout=w.Layout(width="auto"))
+        self.matrix_of = w.Dropdown(
+            options=[name for name, one in self._scores.items() if one.get("confusion")],
+            description="model",
+            layout=w.Layout(width="auto"),
+        )
         self.matrix = w.Image(format="png", layout=w.Layout(max_width="620px"))
         if self.matrix_of.options:
             self.matrix_of.value = self.matrix_of.options[-1]
-        tabs = w.Tab([w.HTML(self._table()),
-                      w.VBox([w.HBox([self.pair, self.filter, self.tool, self.search],
-                                     layout=w.Layout(flex_flow="row wrap")), self.rows]),
-                      w.VBox([self.matrix_of, self.matrix])])
+        tabs = w.Tab(
+            [
+                w.HTML(self._table()),
+                w.VBox(
+                    [
+                        w.HBox(
+                            [self.pair, self.filter, self.tool, self.search],
+                            layout=w.Layout(flex_flow="row wrap"),
+                        ),
+                        self.rows,
+                    ]
+                ),
+                w.VBox([self.matrix_of, self.matrix]),
+            ]
+        )
         for place, title in enumerate(("scores", "rows", "which tool for which")):
             tabs.set_title(place, title)
         self.tabs = tabs
@@ -68,11 +97,23 @@ class Results:
     def _table(self) -> str:
         if not self._scores:
             return markup.note("Nothing is scored yet: run the cells above.")
-        rows = [[label, *(rate(one, metric) for one in self._scores.values())] for metric, label in METRICS.items()]
-        rows += [[f"exact match: {name} ({n} rows)", *(rate(one.get(part, {}).get(name, {}), "exact_match")
-                                                       for one in self._scores.values())]
-                 for part, name, n in parts(self._scores)]
-        return markup.table_html(("", *self._scores), rows) + markup.note("In brackets: the 95% interval, in per cent.")
+        rows = [
+            [label, *(rate(one, metric) for one in self._scores.values())]
+            for metric, label in METRICS.items()
+        ]
+        rows += [
+            [
+                f"exact match: {name} ({n} rows)",
+                *(
+                    rate(one.get(part, {}).get(name, {}), "exact_match")
+                    for one in self._scores.values()
+                ),
+            ]
+            for part, name, n in parts(self._scores)
+        ]
+        return markup.table_html(("", *self._scores), rows) + markup.note(
+            "In brackets: the 95% interval, in per cent."
+        )
 
     def _show_matrix(self, _: Any = None) -> None:
         if self.matrix_of.value:
@@ -81,28 +122,49 @@ class Results:
 
     def _show_rows(self, _: Any = None) -> None:
         if not self.pair.value:
-            self.rows.value = markup.note("Two scores of the same rows are needed: run the cells above.")
+            self.rows.value = markup.note(
+                "Two scores of the same rows are needed: run the cells above."
+            )
             return
         before, after = (self._scores[name] for name in self.pair.value)
         words = self.search.value.casefold().split()
-        found = [(old, new) for old, new in zip(before["rows"], after["rows"], strict=True)
-                 if self._passes(old, new) and all(word in new["user_content"].casefold() for word in words)]
+        found = [
+            (old, new)
+            for old, new in zip(before["rows"], after["rows"], strict=True)
+            if self._passes(old, new)
+            and all(word in new["user_content"].casefold() for word in words)
+        ]
         header = ("line", "request", "expected", *self.pair.value)
-        cells = [(new["line"], new["user_content"], _calls(new["expected"]),
-                  *(f"{'✓' if row['exact'] else '✗'} {row['text']}" for row in (old, new)))
-                 for old, new in found[:SHOWN_ROWS]]
+        cells = [
+            (
+                new["line"],
+                new["user_content"],
+                _calls(new["expected"]),
+                *(f"{'✓' if row['exact'] else '✗'} {row['text']}" for row in (old, new)),
+            )
+            for old, new in found[:SHOWN_ROWS]
+        ]
         more = "" if len(found) <= SHOWN_ROWS else f"; the first {SHOWN_ROWS} are shown"
-        self.rows.value = markup.note(f"{len(found)} of {len(after['rows'])} rows{more}. ✓: every call and argument right.") + (
-            markup.table_html(header, cells) if cells else "")
+        self.rows.value = markup.note(
+            f"{len(found)} of {len(after['rows'])} rows{more}. ✓: every call and argument right."
+        ) + (markup.table_html(header, cells) if cells else "")
 
     def _passes(self, old: dict, new: dict) -> bool:
         tools = [call["name"] for call in new["expected"]] or [NO_CALL]
         if self.tool.value not in ("all", *tools):
             return False
-        worse, better = (new["exact"], new["tool_ok"]) < (old["exact"], old["tool_ok"]), (
-            new["exact"], new["tool_ok"]) > (old["exact"], old["tool_ok"])
-        return {"changed": worse or better, "lost": worse, "gained": better, "wrong after": not new["exact"],
-                "wrong before": not old["exact"], "all": True}[self.filter.value]
+        worse, better = (
+            (new["exact"], new["tool_ok"]) < (old["exact"], old["tool_ok"]),
+            (new["exact"], new["tool_ok"]) > (old["exact"], old["tool_ok"]),
+        )
+        return {
+            "changed": worse or better,
+            "lost": worse,
+            "gained": better,
+            "wrong after": not new["exact"],
+            "wrong before": not old["exact"],
+            "all": True,
+        }[self.filter.value]
 
 
 def _calls(expected: list[dict]) -> str:

@@ -29,8 +29,15 @@ from fgkit.workflow import stages
 from . import markup
 from .estimate import Estimate, duration, estimate
 
-FIELDS = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps",
-          "lr_scheduler_type", "warmup_ratio", "precision")
+FIELDS = (
+    "num_train_epochs",
+    "learning_rate",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "lr_scheduler_type",
+    "warmup_ratio",
+    "precision",
+)
 DRAW_SECONDS = 1.0  # least time between two pictures of the curve
 
 
@@ -55,13 +62,27 @@ class Choices:
     @cached_property
     def _token_rows(self) -> list[list[Any]]:
         tokenizer = load_tokenizer(self.base.folder)
-        return [tokenize.tokenize_records(part, self.rows.tools, tokenizer, max_length=sys.maxsize,
-                                          system_message=self.settings.system_message, style=self.settings.style,
-                                          seed=self.settings.seed) for part in (self.rows.train, self.rows.held_out)]
+        return [
+            tokenize.tokenize_records(
+                part,
+                self.rows.tools,
+                tokenizer,
+                max_length=sys.maxsize,
+                system_message=self.settings.system_message,
+                style=self.settings.style,
+                seed=self.settings.seed,
+            )
+            for part in (self.rows.train, self.rows.held_out)
+        ]
 
     def estimate(self, settings: FinetuneConfig) -> Estimate:
         """What training with these settings will take on this machine."""
-        return estimate(*self._token_rows, settings.recipe(self.base.offline), self.base.folder, seed=settings.seed)
+        return estimate(
+            *self._token_rows,
+            settings.recipe(self.base.offline),
+            self.base.folder,
+            seed=settings.seed,
+        )
 
     def value(self, name: str, settings: FinetuneConfig) -> Any:
         """A setting as training will use it: the recipe's value where the setting leaves it to that."""
@@ -95,14 +116,35 @@ class TrainingPanel:
         self.reset = w.Button(description="Reset", icon="undo")
         self.expected, self.state, self.line = w.HTML(), w.HTML(), w.HTML()
         self.bar = w.IntProgress(min=0, max=1, layout=w.Layout(width="100%", display="none"))
-        self.chart = w.Image(format="png", layout=w.Layout(max_width="640px", width="100%", display="none"))
+        self.chart = w.Image(
+            format="png", layout=w.Layout(max_width="640px", width="100%", display="none")
+        )
         narrow = w.Layout(width="240px")
-        form = [w.HBox([w.HTML(markup.label(name, helps[name]), layout=narrow), self.inputs[name]]) for name in FIELDS]
-        self.box = w.VBox([
-            w.HTML(markup.STYLE), w.HTML(markup.note("Point at a name for its explanation.")),
-            w.HBox([w.VBox(form), w.VBox([self.expected], layout=w.Layout(padding="0 0 0 24px", max_width="430px"))],
-                   layout=w.Layout(flex_flow="row wrap")),
-            w.HBox([self.start, self.stop, self.reset]), self.state, self.bar, self.line, self.chart])
+        form = [
+            w.HBox([w.HTML(markup.label(name, helps[name]), layout=narrow), self.inputs[name]])
+            for name in FIELDS
+        ]
+        self.box = w.VBox(
+            [
+                w.HTML(markup.STYLE),
+                w.HTML(markup.note("Point at a name for its explanation.")),
+                w.HBox(
+                    [
+                        w.VBox(form),
+                        w.VBox(
+                            [self.expected],
+                            layout=w.Layout(padding="0 0 0 24px", max_width="430px"),
+                        ),
+                    ],
+                    layout=w.Layout(flex_flow="row wrap"),
+                ),
+                w.HBox([self.start, self.stop, self.reset]),
+                self.state,
+                self.bar,
+                self.line,
+                self.chart,
+            ]
+        )
         self.box.add_class("fgkit-panel")
         for widget in self.inputs.values():
             widget.observe(self._changed, "value")
@@ -137,15 +179,22 @@ class TrainingPanel:
         if name == "precision":
             return w.Dropdown(options=list(devices.PRECISIONS), value=value, layout=wide)
         if name == "lr_scheduler_type":
-            return w.Dropdown(options=["cosine", "linear", "constant_with_warmup"], value=value, layout=wide)
+            return w.Dropdown(
+                options=["cosine", "linear", "constant_with_warmup"], value=value, layout=wide
+            )
         if isinstance(value, float):
-            return w.FloatText(value=value, step=value / 10 if name == "learning_rate" else 0.05, layout=wide)
+            return w.FloatText(
+                value=value, step=value / 10 if name == "learning_rate" else 0.05, layout=wide
+            )
         return w.IntText(value=value, layout=wide)
 
     def _read(self) -> FinetuneConfig:
         """The settings that the form means; a field that has the recipe's value stays the recipe's."""
-        found = {name: widget.value for name, widget in self.inputs.items()
-                 if widget.value != self._choices.value(name, self._first)}
+        found = {
+            name: widget.value
+            for name, widget in self.inputs.items()
+            if widget.value != self._choices.value(name, self._first)
+        }
         return replace(self._first, **found)
 
     def _changed(self, _: Any) -> None:
@@ -160,11 +209,23 @@ class TrainingPanel:
         except FgkitError as error:
             self.expected.value, self.start.disabled = markup.bad(str(error)), True
             return
-        rows = [("steps", f"{found.steps}, {found.rows} rows each"), ("time", duration(found.seconds)),
-                ("memory", f"about {found.memory_gb:.1f} GB" + (f" of {found.available_gb:.0f} GB" if found.available_gb else "")),
-                ("on", found.device)]
+        rows = [
+            ("steps", f"{found.steps}, {found.rows} rows each"),
+            ("time", duration(found.seconds)),
+            (
+                "memory",
+                f"about {found.memory_gb:.1f} GB"
+                + (f" of {found.available_gb:.0f} GB" if found.available_gb else ""),
+            ),
+            ("on", found.device),
+        ]
         self.expected.value = markup.table_html(("expected", ""), rows) + (
-            "" if found.fits else markup.bad("More memory than there is: choose precision bf16_weights or fewer rows a step."))
+            ""
+            if found.fits
+            else markup.bad(
+                "More memory than there is: choose precision bf16_weights or fewer rows a step."
+            )
+        )
         self.start.disabled = False
 
     def _reset(self, _: Any) -> None:
@@ -177,7 +238,9 @@ class TrainingPanel:
         self._watch = Watch(self._show)
         self._running(True)
         self.state.value = markup.note("Starting: the model is loaded.")
-        self._thread = threading.Thread(target=self._train, args=(self.settings, self._watch), daemon=True)
+        self._thread = threading.Thread(
+            target=self._train, args=(self.settings, self._watch), daemon=True
+        )
         self._thread.start()
 
     def _train(self, settings: FinetuneConfig, watch: Watch) -> None:
@@ -186,9 +249,11 @@ class TrainingPanel:
             with progress.shown_in(self._say):
                 folder = stages.finetune(settings, self._choices.base, self._choices.rows, watch)
             ended = markup.good(
-                f"Trained: {folder}. The cell below takes it as it is." if watch.stopped_after is None else
-                f"Stopped after step {watch.stopped_after} of {watch.steps}: {folder} holds the model as it is now. Score it "
-                "with the cells further down. Start, or the cell below, goes on with the training.")
+                f"Trained: {folder}. The cell below takes it as it is."
+                if watch.stopped_after is None
+                else f"Stopped after step {watch.stopped_after} of {watch.steps}: {folder} holds the model as it is now. Score it "
+                "with the cells further down. Start, or the cell below, goes on with the training."
+            )
         except FgkitError as error:
             ended = markup.bad(str(error))
         finally:
@@ -205,7 +270,11 @@ class TrainingPanel:
             widget.disabled = running
         self.stop.disabled = not running
         for widget in (self.bar, self.chart):
-            widget.layout.display = None if self._watch and self._watch.log or running and widget is self.bar else "none"
+            widget.layout.display = (
+                None
+                if self._watch and self._watch.log or running and widget is self.bar
+                else "none"
+            )
 
     def _say(self, text: str) -> None:
         self.line.value = markup.note(text)
@@ -214,15 +283,29 @@ class TrainingPanel:
         """Bar, words and curve of a training, whoever began it."""
         self.bar.layout.display = None
         self.bar.max, self.bar.value = max(1, watch.steps), watch.step
-        loss = next((f", loss {entry['loss']:.3f}" for entry in reversed(watch.log) if "loss" in entry), "")
-        right = next((f", {100 * entry['eval_exact']:.0f}% of held-out answers right" for entry in reversed(watch.log)
-                      if "eval_exact" in entry), "")
+        loss = next(
+            (f", loss {entry['loss']:.3f}" for entry in reversed(watch.log) if "loss" in entry), ""
+        )
+        right = next(
+            (
+                f", {100 * entry['eval_exact']:.0f}% of held-out answers right"
+                for entry in reversed(watch.log)
+                if "eval_exact" in entry
+            ),
+            "",
+        )
         left = "" if watch.seconds_left is None else f", {duration(watch.seconds_left)} left"
         if watch.step == watch.steps:
             left = ""
-        stop = "" if watch is self._watch else " To stop and keep what was trained: ■ in the notebook's toolbar."
+        stop = (
+            ""
+            if watch is self._watch
+            else " To stop and keep what was trained: ■ in the notebook's toolbar."
+        )
         if not watch.stop:
-            self.state.value = markup.note(f"Step {watch.step} of {watch.steps}{left}{loss}{right}.{stop}")
+            self.state.value = markup.note(
+                f"Step {watch.step} of {watch.steps}{left}{loss}{right}.{stop}"
+            )
         done = watch.step == watch.steps
         if watch.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
             self.chart.value = plot_look.png(tuning.curves(watch.log))

@@ -33,15 +33,28 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     if interactive():
         from .explorer_panel import Explorer
 
-        _display(Explorer(rows, tokenizer, style=settings.style, system_message=settings.system_message).box)
+        _display(
+            Explorer(
+                rows, tokenizer, style=settings.style, system_message=settings.system_message
+            ).box
+        )
         return
     record = rows.train[0]
-    (row,) = tokenize.tokenize_records([record], rows.tools, tokenizer, max_length=sys.maxsize, style=settings.style,
-                                       system_message=settings.system_message, seed=settings.seed)
-    print(f"first row of {len(rows.train)}, line {record.line}: {len(row.tokens)} tokens\n"
-          f"  prompt, {row.prompt_length} tokens, ends:   {_shortened(tokenizer.decode(row.tokens[:row.prompt_length]))}\n"
-          f"  answer, {len(row.tokens) - row.prompt_length} tokens, trained: "
-          f"{tokenizer.decode(row.tokens[row.prompt_length:])!r}")
+    (row,) = tokenize.tokenize_records(
+        [record],
+        rows.tools,
+        tokenizer,
+        max_length=sys.maxsize,
+        style=settings.style,
+        system_message=settings.system_message,
+        seed=settings.seed,
+    )
+    print(
+        f"first row of {len(rows.train)}, line {record.line}: {len(row.tokens)} tokens\n"
+        f"  prompt, {row.prompt_length} tokens, ends:   {_shortened(tokenizer.decode(row.tokens[: row.prompt_length]))}\n"
+        f"  answer, {len(row.tokens) - row.prompt_length} tokens, trained: "
+        f"{tokenizer.decode(row.tokens[row.prompt_length :])!r}"
+    )
 
 
 def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:

@@ -16,9 +16,14 @@ from typing import Any
 
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
+from fgkit.files import PACKAGE
 
 # The extras of setup.cfg that a step needs, and its peak memory and disk use in GB on 2 cores.
-STEPS = {"finetune": (("finetune",), 8, 8), "to_tflite": (("export",), 7, 1), "to_task": (("bundle",), 3, 1)}
+STEPS = {
+    "finetune": (("finetune",), 8, 8),
+    "to_tflite": (("export",), 7, 1),
+    "to_task": (("bundle",), 3, 1),
+}
 
 
 def check_environment(step: str = "all", folder: str | Path = ".") -> list[Check]:
@@ -33,27 +38,45 @@ def check_environment(step: str = "all", folder: str | Path = ".") -> list[Check
     if step not in (*STEPS, "all"):
         raise FgkitError(f"step is {step!r}, expected one of all, {', '.join(STEPS)}.")
     steps = list(STEPS) if step == "all" else [step]
-    extras = [extra for name in steps for extra in STEPS[name][0]] + (["notebooks"] if step == "all" else [])  # `run`
-    found = [_check_python(), _check_platform(steps), *_check_packages(extras),
-             _check_memory(max(STEPS[name][1] for name in steps)),
-             _check_disk(folder, sum(STEPS[name][2] for name in steps))]
+    extras = [extra for name in steps for extra in STEPS[name][0]] + (
+        ["notebooks"] if step == "all" else []
+    )  # `run`
+    found = [
+        _check_python(),
+        _check_platform(steps),
+        *_check_packages(extras),
+        _check_memory(max(STEPS[name][1] for name in steps)),
+        _check_disk(folder, sum(STEPS[name][2] for name in steps)),
+    ]
     return [Check(i, *fields) for i, fields in enumerate(found, 1)]
 
 
 def _check_python() -> tuple[str, str, str, str]:
     version = sys.version_info[:2]
-    return ("Python", "pass" if (3, 11) <= version <= (3, 13) else "fail",
-            f"{platform.python_version()}, 3.11 to 3.13 work.", "Make an environment with Python 3.11, 3.12 or 3.13.")
+    return (
+        "Python",
+        "pass" if (3, 11) <= version <= (3, 13) else "fail",
+        f"{platform.python_version()}, 3.11 to 3.13 work.",
+        "Make an environment with Python 3.11, 3.12 or 3.13.",
+    )
 
 
 def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
     found = f"{platform.system()} {platform.machine()}"
     if found in ("Linux x86_64", "Darwin arm64") or "to_tflite" not in steps:
         return "platform", "pass", f"{found}.", ""
-    remedy = ("Use WSL2 (Linux inside Windows)." if platform.system() == "Windows"
-              else "Train here, then convert the model folder on Linux x86-64 or in Colab.")
-    return ("platform", "fail", f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no "
-            ".tflite can be made here; training alone works.", remedy)
+    remedy = (
+        "Use WSL2 (Linux inside Windows)."
+        if platform.system() == "Windows"
+        else "Train here, then convert the model folder on Linux x86-64 or in Colab."
+    )
+    return (
+        "platform",
+        "fail",
+        f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no "
+        ".tflite can be made here; training alone works.",
+        remedy,
+    )
 
 
 def _check_packages(extras: Sequence[str]) -> list[tuple[str, str, str, str]]:
@@ -65,11 +88,20 @@ def _check_packages(extras: Sequence[str]) -> list[tuple[str, str, str, str]]:
             found = None
         good = found is not None and requirement.specifier.contains(found, prereleases=True)
         wanted = str(requirement.specifier) or "any version"
-        rows[requirement.name] = (requirement.name, "pass" if good else "fail",
-                                  f"found {found or 'nothing'}, expected {wanted}.",
-                                  f'pip install "{requirement.name}{requirement.specifier}"')
+        rows[requirement.name] = (
+            requirement.name,
+            "pass" if good else "fail",
+            f"found {found or 'nothing'}, expected {wanted}.",
+            f'pip install "{requirement.name}{requirement.specifier}"',
+        )
     return [rows[name] for name in sorted(rows)] or [
-        ("packages", "fail", f"the requirements of {', '.join(extras)} cannot be read.", "Install fgkit again.")]
+        (
+            "packages",
+            "fail",
+            f"the requirements of {', '.join(extras)} cannot be read.",
+            "Install fgkit again.",
+        )
+    ]
 
 
 def _requirements(extras: Sequence[str]) -> list[Any]:
@@ -78,26 +110,40 @@ def _requirements(extras: Sequence[str]) -> list[Any]:
 
     from packaging.requirements import Requirement
 
-    setup = Path(__file__).resolve().parents[1] / "setup.cfg"
+    setup = PACKAGE.parent / "setup.cfg"
     if setup.is_file():
         parser = configparser.ConfigParser()
         parser.read(setup, encoding="utf-8")
         texts = [parser.get("options", "install_requires", fallback="")]
         for extra in extras:
             value = parser.get("options.extras_require", extra, fallback="")
-            if value.startswith("file:"):  # setuptools' way to keep one list for an extra and a requirements file
-                texts += [(setup.parent / name.strip()).read_text(encoding="utf-8") for name in value[5:].split(",")]
+            if value.startswith(
+                "file:"
+            ):  # setuptools' way to keep one list for an extra and a requirements file
+                texts += [
+                    (setup.parent / name.strip()).read_text(encoding="utf-8")
+                    for name in value[5:].split(",")
+                ]
             else:
                 texts.append(value)
-        declared = [line.strip() for text in texts for line in text.splitlines() if line.strip() and line[0] != "#"]
+        declared = [
+            line.strip()
+            for text in texts
+            for line in text.splitlines()
+            if line.strip() and line[0] != "#"
+        ]
     else:
         try:
             declared = importlib.metadata.requires("fgkit") or []
         except importlib.metadata.PackageNotFoundError:
             declared = []
     parsed = [Requirement(line) for line in declared]
-    return [requirement for requirement in parsed if requirement.marker is None
-            or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))]
+    return [
+        requirement
+        for requirement in parsed
+        if requirement.marker is None
+        or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+    ]
 
 
 def _check_memory(needed: int) -> tuple[str, str, str, str]:
@@ -105,8 +151,12 @@ def _check_memory(needed: int) -> tuple[str, str, str, str]:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):
         return "memory", "skipped", "this system does not tell.", ""
-    return ("memory", "pass" if total >= needed else "fail", f"{total:.0f} GB, about {needed} GB are used at the peak.",
-            "Use a machine with more memory; close notebooks that hold a model.")
+    return (
+        "memory",
+        "pass" if total >= needed else "fail",
+        f"{total:.0f} GB, about {needed} GB are used at the peak.",
+        "Use a machine with more memory; close notebooks that hold a model.",
+    )
 
 
 def _check_disk(folder: str | Path, needed: int) -> tuple[str, str, str, str]:
@@ -114,6 +164,9 @@ def _check_disk(folder: str | Path, needed: int) -> tuple[str, str, str, str]:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
-    return ("disk", "pass" if free >= needed else "fail",
-            f"{free:.0f} GB free in {folder}, about {needed} GB are used.",
-            "Free some space or choose another output folder.")
+    return (
+        "disk",
+        "pass" if free >= needed else "fail",
+        f"{free:.0f} GB free in {folder}, about {needed} GB are used.",
+        "Free some space or choose another output folder.",
+    )

@@ -75,12 +75,16 @@ def _held(folder: Path, name: str, *, timeout: float = 0.0, again: bool = False)
         first = not lock.is_locked
         lock.acquire(timeout=timeout)
     except Timeout as error:
-        raise FgkitError(f"{folder}: another run or notebook is writing here. Wait for it, or choose another "
-                         "--output.") from error
+        raise FgkitError(
+            f"{folder}: another run or notebook is writing here. Wait for it, or choose another "
+            "--output."
+        ) from error
     except NotImplementedError:  # a disk without locks, such as a mounted Drive
         lock, first = None, True
     except OSError as error:
-        raise FgkitError(f"{folder}: cannot be written: {error.strerror or error}. Choose another --output.") from error
+        raise FgkitError(
+            f"{folder}: cannot be written: {error.strerror or error}. Choose another --output."
+        ) from error
     try:
         yield first
     finally:
@@ -92,5 +96,7 @@ def _tidy(folder: Path) -> None:
     try:
         tidy(folder)
     except OSError as error:
-        raise FgkitError(f"{folder}: what a run left that was stopped cannot be removed: {error.strerror or error}: "
-                         f"{error.filename}. Remove it, or choose another --output.") from error
+        raise FgkitError(
+            f"{folder}: what a run left that was stopped cannot be removed: {error.strerror or error}: "
+            f"{error.filename}. Remove it, or choose another --output."
+        ) from error

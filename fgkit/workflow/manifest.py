@@ -38,12 +38,23 @@ from . import locks, summary
 NAME = "manifest.json"
 NOTEBOOKS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
 # What has to end well, in this order; a step that begins again takes those behind it back.
-STEPS = {"finetune": ("score_base", "finetune", "score_tuned"),
-         "to_tflite": ("validate", "convert", "compare_first_token"),
-         "to_task": ("bundle_task", "bundle_litertlm", "check_bundles", "score_bundles", "judge")}
-_OUTPUTS = {"finetune": ("model/*",), "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
-            "to_task": ("{name}.task", "{name}.task.json", "{name}.litertlm", "{name}.litertlm.json")}
-_PATHS = ("output", "model", "data", "eval_data", "tools")  # settings of which the contents count, not the names
+STEPS = {
+    "finetune": ("score_base", "finetune", "score_tuned"),
+    "to_tflite": ("validate", "convert", "compare_first_token"),
+    "to_task": ("bundle_task", "bundle_litertlm", "check_bundles", "score_bundles", "judge"),
+}
+_OUTPUTS = {
+    "finetune": ("model/*",),
+    "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
+    "to_task": ("{name}.task", "{name}.task.json", "{name}.litertlm", "{name}.litertlm.json"),
+}
+_PATHS = (
+    "output",
+    "model",
+    "data",
+    "eval_data",
+    "tools",
+)  # settings of which the contents count, not the names
 
 P, T = ParamSpec("P"), TypeVar("T")
 
@@ -53,10 +64,18 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
 
     A function that is no step of the settings' stage, such as a score that is asked for again, only holds the folder.
     """
+
     @functools.wraps(function)
     def recording(*arguments: P.args, **options: P.kwargs) -> T:
         settings: Any = arguments[0] if arguments else options["settings"]
-        rows = next((value for value in (*arguments, *options.values()) if isinstance(value, run_rows.Rows)), None)
+        rows = next(
+            (
+                value
+                for value in (*arguments, *options.values())
+                if isinstance(value, run_rows.Rows)
+            ),
+            None,
+        )
         with locks.only_step(settings.folder):
             if function.__name__ not in STEPS[stage_of(settings)] or not devices.main_process():
                 return function(*arguments, **options)
@@ -64,11 +83,14 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
                 result = function(*arguments, **options)
                 outcome["passed"] = _passed(result)
             return result
+
     return recording
 
 
 @contextmanager
-def recorded(settings: Any, name: str, rows: run_rows.Rows | None = None) -> Iterator[dict[str, bool]]:
+def recorded(
+    settings: Any, name: str, rows: run_rows.Rows | None = None
+) -> Iterator[dict[str, bool]]:
     """Write down that a step runs and, at the end of the block, how it ended and what it left.
 
     Args:
@@ -84,8 +106,14 @@ def recorded(settings: Any, name: str, rows: run_rows.Rows | None = None) -> Ite
     inputs = _inputs(settings)
     if rows is not None and rows.sources and not rows.sources.items() <= inputs.items():
         changed = [path for path, digest in rows.sources.items() if inputs.get(path) != digest]
-        raise DataError("\n".join([*(f"{path}: changed after its rows were read." for path in changed),
-                                   "Run the cell with load_rows again, then this one."]))
+        raise DataError(
+            "\n".join(
+                [
+                    *(f"{path}: changed after its rows were read." for path in changed),
+                    "Run the cell with load_rows again, then this one.",
+                ]
+            )
+        )
     entry = _begin(folder, stage, name, settings, inputs)
     before = _stamps(folder, settings)
     outcome, start = {"passed": True}, time.monotonic()
@@ -118,8 +146,12 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 def is_done(folder: Path, stage: str, settings: Any) -> bool:
     """Whether a stage needs not run: it is done, nothing it depends on changed, and what it left is as it left it."""
     entry = read(folder).get(stage, {})
-    return (entry.get("state") == "done" and bool(entry.get("outputs")) and not changed(folder, stage)
-            and entry.get("fingerprint") == fingerprint(stage, settings, _inputs(settings)))
+    return (
+        entry.get("state") == "done"
+        and bool(entry.get("outputs"))
+        and not changed(folder, stage)
+        and entry.get("fingerprint") == fingerprint(stage, settings, _inputs(settings))
+    )
 
 
 def changed(folder: Path, stage: str) -> list[str]:
@@ -135,9 +167,16 @@ def changed(folder: Path, stage: str) -> list[str]:
 
 def outputs(settings: Any) -> list[Path]:
     """The files of a stage that are there, by their names."""
-    patterns = [pattern.format(name=getattr(settings, "name", "")) for pattern in _OUTPUTS[stage_of(settings)]]
-    return [path for pattern in patterns for path in sorted(settings.folder.glob(pattern))
-            if path.is_file() and not path.name.startswith(".")]
+    patterns = [
+        pattern.format(name=getattr(settings, "name", ""))
+        for pattern in _OUTPUTS[stage_of(settings)]
+    ]
+    return [
+        path
+        for pattern in patterns
+        for path in sorted(settings.folder.glob(pattern))
+        if path.is_file() and not path.name.startswith(".")
+    ]
 
 
 def forget(folder: Path, stages: Iterable[str]) -> None:
@@ -161,7 +200,11 @@ def settle(settings: Any, seconds: float) -> None:
     """Write down the files that a stage has now, after those of an earlier name were removed, and what it took."""
     folder, stage = settings.folder, stage_of(settings)
     if entry := read(folder).get(stage):
-        known = {name: digest for name, digest in entry.get("outputs", {}).items() if (folder / name).is_file()}
+        known = {
+            name: digest
+            for name, digest in entry.get("outputs", {}).items()
+            if (folder / name).is_file()
+        }
         _write(folder, stage, entry | {"outputs": known, "seconds": seconds})
 
 
@@ -177,8 +220,13 @@ def fingerprint(stage: str, settings: Any, inputs: dict[str, str]) -> str:
         values["base"] = str(Path(base).expanduser().absolute())
     if stage == "finetune":
         values["token"] = _has_token()
-    code = [sha256(path) for path in (*sorted(PACKAGE.rglob("*.py")), shipped("notebooks", f"{stage}.ipynb"))]
-    text = json.dumps([stage, values, list(inputs.values()), code, summary.versions()], sort_keys=True)
+    code = [
+        sha256(path)
+        for path in (*sorted(PACKAGE.rglob("*.py")), shipped("notebooks", f"{stage}.ipynb"))
+    ]
+    text = json.dumps(
+        [stage, values, list(inputs.values()), code, summary.versions()], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -191,45 +239,78 @@ def _inputs(settings: Any) -> dict[str, str]:
     paths = sorted(folder.glob("*")) if folder and folder.is_dir() else []
     if stage == "to_task":
         paths += sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
-    return found | {str(path.absolute()): sha256(path) for path in paths
-                    if path.is_file() and not path.name.startswith(".")}
+    return found | {
+        str(path.absolute()): sha256(path)
+        for path in paths
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
-def _begin(folder: Path, stage: str, name: str, settings: Any, inputs: dict[str, str]) -> dict[str, Any]:
+def _begin(
+    folder: Path, stage: str, name: str, settings: Any, inputs: dict[str, str]
+) -> dict[str, Any]:
     """The entry of a stage whose step begins: without what was made before it with other inputs, or comes behind it."""
     found, mark = read(folder), fingerprint(stage, settings, inputs)
     old = found.get(stage, {})
     steps = old.get("steps", {}) if old.get("fingerprint") == mark else {}
-    earlier = STEPS[stage][:STEPS[stage].index(name)]
-    entry = {"state": "running", "fingerprint": mark, "inputs": inputs, "settings": asdict(settings),
-             "versions": summary.versions(), "outputs": old.get("outputs", {}),
-             "steps": {one: steps[one] for one in earlier if one in steps} | {name: {
-                 "state": "running", "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                 "process": os.getpid()}}}
-    later = list(STEPS)[list(STEPS).index(stage) + 1:]
-    write_json(folder / NAME, found | {stage: entry} | {
-        other: found[other] | {"state": "forgotten", "steps": {}} for other in later if other in found})
+    earlier = STEPS[stage][: STEPS[stage].index(name)]
+    entry = {
+        "state": "running",
+        "fingerprint": mark,
+        "inputs": inputs,
+        "settings": asdict(settings),
+        "versions": summary.versions(),
+        "outputs": old.get("outputs", {}),
+        "steps": {one: steps[one] for one in earlier if one in steps}
+        | {
+            name: {
+                "state": "running",
+                "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "process": os.getpid(),
+            }
+        },
+    }
+    later = list(STEPS)[list(STEPS).index(stage) + 1 :]
+    write_json(
+        folder / NAME,
+        found
+        | {stage: entry}
+        | {
+            other: found[other] | {"state": "forgotten", "steps": {}}
+            for other in later
+            if other in found
+        },
+    )
     return entry
 
 
 def _write(folder: Path, stage: str, entry: dict[str, Any]) -> None:
     states = [entry["steps"].get(name, {}).get("state") for name in STEPS[stage]]
-    entry["state"] = "failed" if "failed" in states else "done" if set(states) == {"done"} else "running"
+    entry["state"] = (
+        "failed" if "failed" in states else "done" if set(states) == {"done"} else "running"
+    )
     write_json(folder / NAME, read(folder) | {stage: entry})
 
 
 def _stamps(folder: Path, settings: Any) -> dict[str, tuple[int, ...]]:
     """What tells a file from one that took its place, whatever the clock says."""
-    return {str(path.relative_to(folder)): (found.st_ino, found.st_size, found.st_mtime_ns)
-            for path in outputs(settings) for found in [path.stat()]}
+    return {
+        str(path.relative_to(folder)): (found.st_ino, found.st_size, found.st_mtime_ns)
+        for path in outputs(settings)
+        for found in [path.stat()]
+    }
 
 
-def _hashed(folder: Path, settings: Any, known: dict[str, str], before: dict[str, tuple[int, ...]]) -> dict[str, str]:
+def _hashed(
+    folder: Path, settings: Any, known: dict[str, str], before: dict[str, tuple[int, ...]]
+) -> dict[str, str]:
     """The outputs with their hashes, new ones where a file was written; of earlier names those that are still there."""
     now = _stamps(folder, settings)
     kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
-    return kept | {name: known[name] if name in known and before.get(name) == stamp else sha256(folder / name)
-                   for name, stamp in now.items()}
+    return kept | {
+        name: known[name] if name in known and before.get(name) == stamp else sha256(folder / name)
+        for name, stamp in now.items()
+    }
 
 
 def _passed(result: Any) -> bool:
@@ -241,10 +322,19 @@ def _passed(result: Any) -> bool:
 
 def _is_entry(entry: Any) -> bool:
     """Whether this can be a stage's part; files of an earlier name are removed, so outputs must lie in the folder."""
-    return (isinstance(entry, dict) and all(isinstance(entry.get(key, {}), dict) for key in ("steps", "outputs"))
-            and all(isinstance(step, dict) for step in entry.get("steps", {}).values())
-            and all(isinstance(digest, str) and len(name) < 200 and not {"", ".", ".."} & {*re.split(r"[/\\]", name)}
-                    and "\0" not in name and ":" not in name for name, digest in entry.get("outputs", {}).items()))
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key, {}), dict) for key in ("steps", "outputs"))
+        and all(isinstance(step, dict) for step in entry.get("steps", {}).values())
+        and all(
+            isinstance(digest, str)
+            and len(name) < 200
+            and not {"", ".", ".."} & {*re.split(r"[/\\]", name)}
+            and "\0" not in name
+            and ":" not in name
+            for name, digest in entry.get("outputs", {}).items()
+        )
+    )
 
 
 def _short(error: BaseException) -> str:

@@ -43,26 +43,47 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
     """
     score = summary.read(settings.folder)["tuned"]
     if not score or score.get("rows_sha256") != run_rows.rows_hash(rows.held_out):
-        raise FgkitError(f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. Run the cell "
-                         "that scores it first.")
+        raise FgkitError(
+            f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. Run the cell "
+            "that scores it first."
+        )
     asked = rows.held_out[:ROWS]
     here = [row["text"] for row in score["rows"][:ROWS]]
-    texts = tokenize.prompt_texts(asked, rows.tools, record.system_message_of(settings.model_folder), score["style"])
+    texts = tokenize.prompt_texts(
+        asked, rows.tools, record.system_message_of(settings.model_folder), score["style"]
+    )
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
-    different = [f"  line {record.line}: here {old!r}, there {new!r}"
-                 for record, old, new in zip(asked, here, there, strict=True) if old != new]
+    different = [
+        f"  line {record.line}: here {old!r}, there {new!r}"
+        for record, old, new in zip(asked, here, there, strict=True)
+        if old != new
+    ]
     if different:
-        raise CheckFailed("\n".join([f"{settings.model_folder}: a fresh process answers otherwise than this one did:",
-                                     *different, "The folder is not the model that was scored. Train again."]))
+        raise CheckFailed(
+            "\n".join(
+                [
+                    f"{settings.model_folder}: a fresh process answers otherwise than this one did:",
+                    *different,
+                    "The folder is not the model that was scored. Train again.",
+                ]
+            )
+        )
     return f"loaded in a fresh process: {len(asked)} of {len(asked)} answers are the same as here"
 
 
 def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
-    done = subprocess.run([sys.executable, "-m", "fgkit.workflow.reload_check", str(folder)], input=json.dumps(request), text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": python_path()})
+    done = subprocess.run(
+        [sys.executable, "-m", "fgkit.workflow.reload_check", str(folder)],
+        input=json.dumps(request),
+        text=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": python_path()},
+    )
     if done.returncode:
-        raise FgkitError(f"{folder}: a fresh process could not load the model:\n{done.stderr[-1500:]}")
+        raise FgkitError(
+            f"{folder}: a fresh process could not load the model:\n{done.stderr[-1500:]}"
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -39,7 +39,7 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
         ConfigError: a parameter no notebook declares, or wrong values, all named together before anything runs.
         CheckFailed: a check or the gate found a problem; other FgkitErrors say what could not be done.
     """
-    names = list(NOTEBOOKS)[1 if parameters.get("model") else 0:]
+    names = list(NOTEBOOKS)[1 if parameters.get("model") else 0 :]
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
     with only_run(folder):
@@ -50,7 +50,9 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
     if not (folder / summary.NAME).is_file():  # the scores are outputs, too
         manifest.forget(folder, plans)
     if plans["to_task"].model_folder != folder / "model":
-        summary.update(folder, base=None)  # what this folder's own training started from is not this model's base
+        summary.update(
+            folder, base=None
+        )  # what this folder's own training started from is not this model's base
         manifest.forget(folder, ["finetune"])
     for number, (name, settings) in enumerate(plans.items(), 1):
         title = f"[{number}/{len(plans)}] {name}"
@@ -60,7 +62,9 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
         for change in manifest.changed(folder, name):
             print(f"{title}: {change}: it is made again")
         print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
-        manifest.forget(folder, list(plans)[number - 1:])  # the later ones, too: this one may begin a summary without their scores
+        manifest.forget(
+            folder, list(plans)[number - 1 :]
+        )  # the later ones, too: this one may begin a summary without their scores
         recorded = manifest.read(folder).get(name, {}).get("outputs", {})
         earlier = {*manifest.outputs(settings), *(folder / output for output in recorded)}
         earlier = {path: _stamp(path) for path in earlier if path.is_file()}
@@ -97,11 +101,15 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
     """
     declared = {name: declared_parameters(name) for name in names}
     known = sorted({parameter for values in declared.values() for parameter in values})
-    problems = [unknown_parameter(parameter, known) for parameter in parameters if parameter not in known]
+    problems = [
+        unknown_parameter(parameter, known) for parameter in parameters if parameter not in known
+    ]
     plans = {}
     for name, defaults in declared.items():
         try:
-            plans[name] = NOTEBOOKS[name](**defaults | {key: parameters[key] for key in parameters if key in defaults})
+            plans[name] = NOTEBOOKS[name](
+                **defaults | {key: parameters[key] for key in parameters if key in defaults}
+            )
         except ConfigError as error:
             problems += [line for line in str(error).splitlines() if line not in problems]
     if problems:
@@ -126,21 +134,35 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
         tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}. Name a parameter file.") from error
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror or error}. Name a parameter file."
+        ) from error
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no UTF-8, a 31st of June
-        raise ConfigError(f"{path}: no YAML: {error}. Write lines such as `output: my_run`.") from error
+        raise ConfigError(
+            f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`."
+        ) from error
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: bytes that are no UTF-8, a 31st of June
+        raise ConfigError(
+            f"{path}: no YAML: {error}. Write lines such as `output: my_run`."
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: found {type(values).__name__}, expected a mapping: lines such as `output: my_run`.")
+        raise ConfigError(
+            f"{path}: found {type(values).__name__}, expected a mapping: lines such as `output: my_run`."
+        )
     problems, seen = [], set()
     for key, _ in tree.value:
         place = f"{path}:{key.start_mark.line + 1}"
         if key.tag != "tag:yaml.org,2002:str":
-            problems.append(f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there.")
+            problems.append(
+                f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there."
+            )
         elif key.value in seen:
             problems.append(f"{place}: {key.value!r} stands there twice. Keep one of the lines.")
         seen.add(str(key.value))
@@ -151,8 +173,11 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
 
 def declared_parameters(name: str) -> dict[str, Any]:
     """Parameters and defaults of one notebook, read from its parameters cell."""
-    cells = [cell for cell in json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
-             if "parameters" in cell["metadata"].get("tags", [])]
+    cells = [
+        cell
+        for cell in json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
+        if "parameters" in cell["metadata"].get("tags", [])
+    ]
     (cell,) = cells
     statements = ast.parse("".join(cell["source"])).body
     return {node.targets[0].id: ast.literal_eval(node.value) for node in statements}
@@ -175,10 +200,16 @@ def _values(settings: Any) -> dict[str, Any]:
 
 
 def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
-    missing = [package for package in ("papermill", "ipykernel") if importlib.util.find_spec(package) is None]
+    missing = [
+        package
+        for package in ("papermill", "ipykernel")
+        if importlib.util.find_spec(package) is None
+    ]
     if missing:
-        raise PackageError(f"`run` needs {' and '.join(missing)}. Install: pip install -r requirements/all.txt, "
-                           "or pip install 'fgkit[all]'.")
+        raise PackageError(
+            f"`run` needs {' and '.join(missing)}. Install: pip install -r requirements/all.txt, "
+            "or pip install 'fgkit[all]'."
+        )
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -200,14 +231,23 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     papermill_io.register(str(folder / f"{name}.ipynb"), WholeFiles())
     try:
         with progress.relayed():
-            papermill.execute_notebook(str(notebook_path(name)), str(folder / f"{name}.ipynb"), parameters=values,
-                                       kernel_name="python3", cwd=str(folder), progress_bar=False, log_output=False,
-                                       extra_arguments=["--IPKernelApp.log_level=50"])  # one that is stopped complains
+            papermill.execute_notebook(
+                str(notebook_path(name)),
+                str(folder / f"{name}.ipynb"),
+                parameters=values,
+                kernel_name="python3",
+                cwd=str(folder),
+                progress_bar=False,
+                log_output=False,
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )  # one that is stopped complains
     except PapermillExecutionError as error:
         raise _error_of(error, folder / f"{name}.ipynb") from error
     except DeadKernelError as error:
-        raise FgkitError(f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close other "
-                         "programs and run the same command again: it goes on where it stopped.") from error
+        raise FgkitError(
+            f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close other "
+            "programs and run the same command again: it goes on where it stopped."
+        ) from error
     finally:
         for key, value in before.items():
             if value is None:
@@ -225,5 +265,7 @@ def _error_of(error: Any, notebook: Path) -> FgkitError:
         return CheckFailed(f"{error.evalue}\n(the executed notebook: {notebook})")
     if isinstance(kind, type) and issubclass(kind, FgkitError):
         return FgkitError(f"{error.evalue}\n(the executed notebook: {notebook})")
-    return FgkitError(f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}\n"
-                      "Open the notebook to see the whole traceback.")
+    return FgkitError(
+        f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}\n"
+        "Open the notebook to see the whole traceback."
+    )

@@ -25,8 +25,19 @@ NAME = "summary.json"
 BUNDLES = ("task", "litertlm")
 SCORES = ("base", "tuned", *BUNDLES)
 _MERGED = ("files", "speed", "variants", "seconds", "peak_memory_gb", "settings", "versions")
-_PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "litert-torch", "ai-edge-litert", "mediapipe",
-             "litert-lm", "numpy", "sentencepiece")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "accelerate",
+    "litert-torch",
+    "ai-edge-litert",
+    "mediapipe",
+    "litert-lm",
+    "numpy",
+    "sentencepiece",
+)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -35,7 +46,9 @@ def read(folder: Path) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in _MERGED}
     found = read_json(path) if path.is_file() else {}
     if not isinstance(found, dict):
-        raise FgkitError(f"{path}: holds a {type(found).__name__}, expected an object. Delete it; a run writes it again.")
+        raise FgkitError(
+            f"{path}: holds a {type(found).__name__}, expected an object. Delete it; a run writes it again."
+        )
     return empty | found
 
 
@@ -46,8 +59,10 @@ def of_run(folder: Path) -> dict[str, Any]:
         FgkitError: it holds none.
     """
     if not (folder / NAME).is_file():
-        raise FgkitError(f"{folder}: holds no {NAME}, so it is not the folder of a run. Give what "
-                         "`python -m fgkit run --output` wrote.")
+        raise FgkitError(
+            f"{folder}: holds no {NAME}, so it is not the folder of a run. Give what "
+            "`python -m fgkit run --output` wrote."
+        )
     return read(folder)
 
 
@@ -71,7 +86,11 @@ def timed(folder: Path, what: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     if devices.main_process():
-        update(folder, seconds={what: round(time.monotonic() - start, 1)}, peak_memory_gb={what: peak_memory_gb()})
+        update(
+            folder,
+            seconds={what: round(time.monotonic() - start, 1)},
+            peak_memory_gb={what: peak_memory_gb()},
+        )
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -98,15 +117,30 @@ def table(summary: dict[str, Any]) -> str:
     lines = [compare(scores)] if scores else []
     if summary["gate"]:
         bundles = sum(summary[name] is not None for name in BUNDLES)
-        lines += ["", *summary["gate"]["lines"][:HEAD * max(1, bundles)]]
-    lines += ["", *(f"{name}  {facts['bytes'] / 1e6:,.1f} MB{_speed(summary['speed'].get(name))}"
-                    for name, facts in summary["files"].items())]
+        lines += ["", *summary["gate"]["lines"][: HEAD * max(1, bundles)]]
+    lines += [
+        "",
+        *(
+            f"{name}  {facts['bytes'] / 1e6:,.1f} MB{_speed(summary['speed'].get(name))}"
+            for name, facts in summary["files"].items()
+        ),
+    ]
     if summary["seconds"]:
-        lines.append("time: " + ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()))
+        lines.append(
+            "time: "
+            + ", ".join(
+                f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()
+            )
+        )
     return "\n".join(lines)
 
 
 def _speed(found: dict[str, Any] | None) -> str:
-    return "" if found is None else (
-        f", reads {found['prefill_tokens_per_second']:,.0f} and writes {found['decode_tokens_per_second']:,.0f} tokens a "
-        f"second in {found['peak_memory_bytes'] / 1e9:.1f} GB on {found['threads']} threads")
+    return (
+        ""
+        if found is None
+        else (
+            f", reads {found['prefill_tokens_per_second']:,.0f} and writes {found['decode_tokens_per_second']:,.0f} tokens a "
+            f"second in {found['peak_memory_bytes'] / 1e9:.1f} GB on {found['threads']} threads"
+        )
+    )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import __main__ as command_line, config, files
+from fgkit import config, files
 from fgkit.app import codegen
 from fgkit.bundles import create as bundle
+from fgkit.cli import main as command_line
 from fgkit.dataset import rows as run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
 from fgkit.tools import load_tools, tools_hash
@@ -24,10 +25,22 @@ MINE = ("dart/lib/functions/my_functions.dart", "kotlin/src/main/kotlin/function
 def run(tmp_path) -> Path:
     """A run folder as finetune leaves it, without weights."""
     folder = tmp_path / "run"
-    files.write_json(folder / "model" / "fgkit.json", {
-        "tools": TOOLS, "tools_hash": tools_hash(TOOLS), "style": "flutter_gemma,template", "system_message": "",
-        "settings": {"data": str(DATA / "home/training_data.jsonl"), "eval_data": str(DATA / "home/eval_data.jsonl"),
-                     "seed": 42, "data_format": "auto", "tools": str(DATA / "home/tools.py")}})
+    files.write_json(
+        folder / "model" / "fgkit.json",
+        {
+            "tools": TOOLS,
+            "tools_hash": tools_hash(TOOLS),
+            "style": "flutter_gemma,template",
+            "system_message": "",
+            "settings": {
+                "data": str(DATA / "home/training_data.jsonl"),
+                "eval_data": str(DATA / "home/eval_data.jsonl"),
+                "seed": 42,
+                "data_format": "auto",
+                "tools": str(DATA / "home/tools.py"),
+            },
+        },
+    )
     return folder
 
 
@@ -37,11 +50,20 @@ def change(folder: Path, **facts: object) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def made(folder: Path, **rest: object) -> list[Path]:
-    return codegen.make(codegen.read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")), folder, count=5, **rest)
+    return codegen.make(
+        codegen.read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")),
+        folder,
+        count=5,
+        **rest,
+    )
 
 
 def test_a_run_tells_tools_style_and_rows(run):
@@ -52,8 +74,12 @@ def test_a_run_tells_tools_style_and_rows(run):
 
 
 def test_a_run_without_held_out_file_splits_them_off_as_the_run_did(run):
-    change(run, settings={"data": str(DATA / "home/training_data.jsonl"), "eval_data": "", "seed": 7})
-    wanted = splits.load_data(DATA / "home/training_data.jsonl", "", TOOLS, seed=7, format="auto").held_out
+    change(
+        run, settings={"data": str(DATA / "home/training_data.jsonl"), "eval_data": "", "seed": 7}
+    )
+    wanted = splits.load_data(
+        DATA / "home/training_data.jsonl", "", TOOLS, seed=7, format="auto"
+    ).held_out
     assert codegen.read_source(run).rows == wanted and 0 < len(wanted) < 745
 
 
@@ -65,26 +91,41 @@ def test_rows_that_are_gone_are_no_vectors_and_said(run):
 
 def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Be brief."}
-    monkeypatch.setattr(bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar))
+    monkeypatch.setattr(
+        bundle,
+        "read_bundle",
+        lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar),
+    )
     (run / "app.task").touch()
     (run / "app.task.json").touch()
     for path in (run / "app.task", run / "app.task.json"):
         source = codegen.read_source(path)
-        assert (source.tools, source.style, source.system_message) == (TOOLS, "template", "Be brief.")
+        assert (source.tools, source.style, source.system_message) == (
+            TOOLS,
+            "template",
+            "Be brief.",
+        )
     files.write_json(run / "model" / "fgkit.json", {"tools": TOOLS[:1], "tools_hash": "another"})
     with pytest.raises(FgkitError, match="does not tell its tools. Give the file they are in"):
         codegen.read_source(run / "app.task")
     assert codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
     with pytest.raises(ModelError, match="was trained with other tools than"):
         codegen.read_source(run / "app.task", tools=str(DATA / "tools.py"))
-    monkeypatch.setattr(bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}))
+    monkeypatch.setattr(
+        bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {})
+    )
     with pytest.raises(FgkitError, match="app.task.json: is not there"):
         codegen.read_source(run / "app.task")
 
 
-@pytest.mark.parametrize(("path", "message"), [
-    ("nothing", "is not there. Give a run folder"), (".", "is neither a run folder nor a model folder"),
-    ("some.txt", "expected a run folder, a model folder, a .task or a tools file")])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nothing", "is not there. Give a run folder"),
+        (".", "is neither a run folder nor a model folder"),
+        ("some.txt", "expected a run folder, a model folder, a .task or a tools file"),
+    ],
+)
 def test_what_tells_nothing_is_refused(tmp_path, path, message):
     (tmp_path / "some.txt").touch()
     with pytest.raises(FgkitError, match=message):
@@ -126,7 +167,7 @@ def test_other_tools_replace_what_was_generated_and_keep_what_is_the_users(tmp_p
     assert [(tmp_path / name).read_text() for name in MINE] == ["mine", "mine"]
 
 
-@pytest.mark.parametrize("record", ["kept", "lost", "[]", "{\"files\": {\"tools.json\": 1}}"])
+@pytest.mark.parametrize("record", ["kept", "lost", "[]", '{"files": {"tools.json": 1}}'])
 def test_a_changed_file_stops_everything_before_a_byte_is_written(tmp_path, record):
     made(tmp_path)
     (tmp_path / FUNCTIONS).write_text("changed by hand")
@@ -141,7 +182,10 @@ def test_a_changed_file_stops_everything_before_a_byte_is_written(tmp_path, reco
     assert contents(tmp_path) == before
     lines = str(caught.value).splitlines()
     assert lines[:-1].count(f"{tmp_path / FUNCTIONS}: is not as fgkit glue wrote it") == 1
-    assert f"{tmp_path / 'tools.json'}: is not as fgkit glue wrote it" in lines and "Nothing was written" in lines[-1]
+    assert (
+        f"{tmp_path / 'tools.json'}: is not as fgkit glue wrote it" in lines
+        and "Nothing was written" in lines[-1]
+    )
 
 
 def test_a_stop_half_way_is_no_change_of_the_users(tmp_path, monkeypatch):
@@ -161,22 +205,37 @@ def test_a_stop_half_way_is_no_change_of_the_users(tmp_path, monkeypatch):
     codegen.make(home, tmp_path)
     fresh = tmp_path / "fresh"
     codegen.make(home, fresh)
-    assert {name: text for name, text in contents(tmp_path).items() if not name.startswith("fresh")
-            and name not in MINE} == {name: text for name, text in contents(fresh).items() if name not in MINE}
+    assert {
+        name: text
+        for name, text in contents(tmp_path).items()
+        if not name.startswith("fresh") and name not in MINE
+    } == {name: text for name, text in contents(fresh).items() if name not in MINE}
 
 
 def test_straight_into_a_flutter_project_and_a_gradle_module(tmp_path):
-    paths = made(tmp_path / "unused", dart=tmp_path / "my_app", kotlin=tmp_path / "app",
-                 kotlin_package="com.example.home")
+    paths = made(
+        tmp_path / "unused",
+        dart=tmp_path / "my_app",
+        kotlin=tmp_path / "app",
+        kotlin_package="com.example.home",
+    )
     assert not (tmp_path / "unused").exists() and len(paths) == 11
     assert (tmp_path / "my_app/lib/functions/functions.dart").is_file()
     functions = tmp_path / "app/src/main/kotlin/com/example/home/Functions.kt"
     assert functions.read_text().splitlines()[1] == "package com.example.home"
 
 
-@pytest.mark.parametrize("wrong", [{"dart_package": "a'; import 'x"}, {"kotlin_package": "a b"},
-                                   {"kotlin_package": "../x"}, {"kotlin_package": ""}, {"kotlin_package": "com.in.app"},
-                                   {"dart_package": "a\n"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dart_package": "a'; import 'x"},
+        {"kotlin_package": "a b"},
+        {"kotlin_package": "../x"},
+        {"kotlin_package": ""},
+        {"kotlin_package": "com.in.app"},
+        {"dart_package": "a\n"},
+    ],
+)
 def test_packages_are_names(tmp_path, wrong):
     with pytest.raises(FgkitError, match="packages are"):
         made(tmp_path / "app", **wrong)
@@ -189,8 +248,12 @@ def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
     assert codegen.make_for_run(settings, rows) == str(run / "app")
     assert json.loads((run / "app/golden.json").read_text())["style"] == "flutter_gemma"
     (run / "app" / FUNCTIONS).write_text("changed by hand")
-    assert codegen.make_for_run(settings, rows).startswith(f"not written: {run / 'app' / FUNCTIONS}: is not as")
-    assert codegen.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith("not written: every row brings")
+    assert codegen.make_for_run(settings, rows).startswith(
+        f"not written: {run / 'app' / FUNCTIONS}: is not as"
+    )
+    assert codegen.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith(
+        "not written: every row brings"
+    )
 
 
 def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
@@ -198,14 +261,31 @@ def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
     tools[0]["function"]["parameters"]["properties"]["on"]["format"] = "x"
     found = codegen.notes(codegen.Source("x", tools, "flutter_gemma", "", ()))
     assert len(found) == 3
-    assert found[0].startswith("LiteRT-LM's conversation interface writes prompts of style litert_lm")
+    assert found[0].startswith(
+        "LiteRT-LM's conversation interface writes prompts of style litert_lm"
+    )
     assert found[1] == "not checked by the generated code: switch_light.on: format"
 
 
 def test_the_command(tmp_path, capsys):
     out = tmp_path / "app"
-    assert command_line.main(["glue", str(DATA / "home/tools.py"), "--output", str(out), "--rows", "3", "--data",
-                              str(DATA / "home/eval_data.jsonl"), "--style", "litert_lm"]) == 0
+    assert (
+        command_line.main(
+            [
+                "glue",
+                str(DATA / "home/tools.py"),
+                "--output",
+                str(out),
+                "--rows",
+                "3",
+                "--data",
+                str(DATA / "home/eval_data.jsonl"),
+                "--style",
+                "litert_lm",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out.splitlines()
     assert str(out / FUNCTIONS) in printed
     assert sum(line.startswith("note: flutter_gemma writes") for line in printed) == 1
@@ -213,4 +293,9 @@ def test_the_command(tmp_path, capsys):
     (out / FUNCTIONS).write_text("x")
     assert command_line.main(["glue", str(DATA / "home/tools.py"), "--output", str(out)]) == 2
     assert "Nothing was written" in capsys.readouterr().err
-    assert command_line.main(["glue", str(DATA / "home/tools.py"), "--output", str(out), "--rows", "-1"]) == 2
+    assert (
+        command_line.main(
+            ["glue", str(DATA / "home/tools.py"), "--output", str(out), "--rows", "-1"]
+        )
+        == 2
+    )

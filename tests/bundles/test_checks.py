@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
 
 from fgkit import checks, licence, prompts
 from fgkit.bundles import create as bundle, litertlm, task
@@ -18,11 +17,25 @@ from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.dataset.records import request
 from fgkit.errors import CheckFailed
+from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
 
 PIECES = 484
-SHAPES = {"prefill_16": {}, "decode": {"inputs": {"mask": [1, 1, 1, 1024]}, "outputs": {"logits": [1, 1, PIECES]}}}
-NAMES = ["format", "whole", "record", "network", "tokenizer", "model's tokenizer", "start, stop tokens", "prompt texts",
-         "prompts fit", "licence notice"]
+SHAPES = {
+    "prefill_16": {},
+    "decode": {"inputs": {"mask": [1, 1, 1, 1024]}, "outputs": {"logits": [1, 1, PIECES]}},
+}
+NAMES = [
+    "format",
+    "whole",
+    "record",
+    "network",
+    "tokenizer",
+    "model's tokenizer",
+    "start, stop tokens",
+    "prompt texts",
+    "prompts fit",
+    "licence notice",
+]
 KINDS = (".task", ".litertlm")
 shapes = dict(SHAPES)
 
@@ -54,7 +67,9 @@ def failed(found: list[checks.Check]) -> list[str]:
 def test_a_whole_bundle_passes_every_check(tmp_path, kind):
     path = make(tmp_path, kind)
     found = check_bundle(path, model=tmp_path / "model", texts=["<bos>make it red", "short"])
-    assert [check.name for check in found] == NAMES and [check.number for check in found] == list(range(1, 11))
+    assert [check.name for check in found] == NAMES and [check.number for check in found] == list(
+        range(1, 11)
+    )
     assert {check.status for check in found} == {"pass"}, checks.table(found)
     assert "KV cache of 1024 tokens; 484 pieces" in found[3].reason
 
@@ -68,12 +83,18 @@ def test_every_profile_passes_and_is_named(tmp_path, profile):
 def test_what_cannot_be_asked_is_skipped_and_says_why(tmp_path):
     path = make(tmp_path, ".task")
     path.with_name("my.task.json").unlink()
-    reasons = {check.name: check.reason for check in check_bundle(path) if check.status == "skipped"}
-    assert reasons == {"record": "there is no .json beside it.", "model's tokenizer": "no model folder was given.",
-                       "prompts fit": "no rows were given."}
+    reasons = {
+        check.name: check.reason for check in check_bundle(path) if check.status == "skipped"
+    }
+    assert reasons == {
+        "record": "there is no .json beside it.",
+        "model's tokenizer": "no model folder was given.",
+        "prompts fit": "no rows were given.",
+    }
 
 
 # ---- damage: what, the kinds of bundle it can happen to, the checks that fail
+
 
 def corrupted(path: Path) -> None:
     data = bytearray(path.read_bytes())
@@ -119,16 +140,31 @@ def no_language_model(path: Path) -> None:
 
 
 DAMAGE = [
-    (corrupted, ".task", ["whole", "record"]), (corrupted, ".litertlm", ["record"]),
-    (truncated, ".task", ["whole"]), (truncated, ".litertlm", ["whole"]),
-    (mislabelled, ".task", ["format", "whole"]), (mislabelled, ".litertlm", ["format", "whole"]),
-    (a_page_of_an_error, ".task", ["format", "whole"]), (a_pointer, ".litertlm", ["format", "whole"]),
-    *((damage, kind, [name]) for kind in KINDS for damage, name in (
-        (a_record_of_another, "record"), (no_notice, "licence notice"), (another_notice, "licence notice"),
-        (another_vocabulary, "network"), (no_language_model, "network")))]
+    (corrupted, ".task", ["whole", "record"]),
+    (corrupted, ".litertlm", ["record"]),
+    (truncated, ".task", ["whole"]),
+    (truncated, ".litertlm", ["whole"]),
+    (mislabelled, ".task", ["format", "whole"]),
+    (mislabelled, ".litertlm", ["format", "whole"]),
+    (a_page_of_an_error, ".task", ["format", "whole"]),
+    (a_pointer, ".litertlm", ["format", "whole"]),
+    *(
+        (damage, kind, [name])
+        for kind in KINDS
+        for damage, name in (
+            (a_record_of_another, "record"),
+            (no_notice, "licence notice"),
+            (another_notice, "licence notice"),
+            (another_vocabulary, "network"),
+            (no_language_model, "network"),
+        )
+    ),
+]
 
 
-@pytest.mark.parametrize(("damage", "kind", "names"), DAMAGE, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("damage", "kind", "names"), DAMAGE, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_damage_fails_the_check_that_is_named_for_it(tmp_path, damage, kind, names):
     path = make(tmp_path, kind)
     damage(path)
@@ -143,7 +179,10 @@ def test_the_tokenizer_of_another_model_is_named(tmp_path, kind):
     path = make(tmp_path, kind)
     (tmp_path / "model" / "tokenizer.model").write_bytes(tiny_tokenizer(without="<escape>"))
     found = check_bundle(path, model=tmp_path / "model")
-    assert failed(found) == ["model's tokenizer"] and "1 pieces differ, first at id 52" in found[5].reason
+    assert (
+        failed(found) == ["model's tokenizer"]
+        and "1 pieces differ, first at id 52" in found[5].reason
+    )
 
 
 def foreign(path: Path, *, profile=None, tokenizer: bytes | None = None, **metadata) -> Path:
@@ -163,15 +202,22 @@ def foreign(path: Path, *, profile=None, tokenizer: bytes | None = None, **metad
     else:
         real = litertlm._metadata
         with pytest.MonkeyPatch.context() as patch:
+
             def changed(*arguments):
                 message = real(*arguments)
                 for field in metadata.get("clear", ()):
                     message.ClearField(field)
                 message.MergeFrom(type(message)(**metadata.get("set", {})))
                 return message
+
             patch.setattr(litertlm, "_metadata", changed)
-            litertlm.write(path, path.parent / "a.tflite", path.parent / "model" / "tokenizer.model",
-                                   style=metadata.get("style", "template"), context=metadata.get("context", 1024))
+            litertlm.write(
+                path,
+                path.parent / "a.tflite",
+                path.parent / "model" / "tokenizer.model",
+                style=metadata.get("style", "template"),
+                context=metadata.get("context", 1024),
+            )
     record.unlink(missing_ok=True)
     return path
 
@@ -179,30 +225,72 @@ def foreign(path: Path, *, profile=None, tokenizer: bytes | None = None, **metad
 GUIDE = bundle.PROFILES["guide"]
 
 
-@pytest.mark.parametrize(("profile", "name", "reason"), [
-    ({"stop_tokens": ("<eos>", "<end_of_turn>")}, "start, stop tokens", "does not stop at <start_function_response>"),
-    ({"stop_tokens": ("<start_function_response>",)}, "start, stop tokens", "does not stop at <end_of_turn>"),
-    ({"start_token": "<eos>"}, "start, stop tokens", "the start token is '<eos>', expected '<bos>'"),
-    ({"prompt_prefix": "User: "}, "prompt texts", "which is no profile's")])
+@pytest.mark.parametrize(
+    ("profile", "name", "reason"),
+    [
+        (
+            {"stop_tokens": ("<eos>", "<end_of_turn>")},
+            "start, stop tokens",
+            "does not stop at <start_function_response>",
+        ),
+        (
+            {"stop_tokens": ("<start_function_response>",)},
+            "start, stop tokens",
+            "does not stop at <end_of_turn>",
+        ),
+        (
+            {"start_token": "<eos>"},
+            "start, stop tokens",
+            "the start token is '<eos>', expected '<bos>'",
+        ),
+        ({"prompt_prefix": "User: "}, "prompt texts", "which is no profile's"),
+    ],
+)
 def test_a_foreign_task_is_told_what_it_lacks(tmp_path, profile, name, reason):
     found = check_bundle(foreign(make(tmp_path, ".task"), profile=replace(GUIDE, **profile)))
-    assert failed(found) == [name] and reason in next(check.reason for check in found if check.status == "fail")
+    assert failed(found) == [name] and reason in next(
+        check.reason for check in found if check.status == "fail"
+    )
 
 
 def test_a_foreign_tokenizer_without_the_control_tokens_is_named(tmp_path):
-    found = check_bundle(foreign(make(tmp_path, ".task"), tokenizer=tiny_tokenizer(without="<start_function_call>")))
+    found = check_bundle(
+        foreign(make(tmp_path, ".task"), tokenizer=tiny_tokenizer(without="<start_function_call>"))
+    )
     assert failed(found) == ["tokenizer"] and "expected '<start_function_call>'" in found[4].reason
 
 
-@pytest.mark.parametrize(("metadata", "names", "reason"), [
-    ({"clear": ["stop_tokens"]}, ["start, stop tokens"], "does not stop at <end_of_turn>, <start_function_response>"),
-    ({"clear": ["llm_model_type"]}, ["prompt texts"], "LiteRT-LM takes it for 'generic_model', expected 'function_gemma'"),
-    ({"set": {"jinja_prompt_template": "{{ messages }}"}}, ["prompt texts"], "is not the one that was trained"),
-    ({"style": "litert_lm"}, ["prompt texts"], "tools are written by LiteRT-LM, but the model was trained in style 'template'"),
-    ({"context": 4096}, ["network"], "its metadata say 4096 tokens, its network takes 1024")])
+@pytest.mark.parametrize(
+    ("metadata", "names", "reason"),
+    [
+        (
+            {"clear": ["stop_tokens"]},
+            ["start, stop tokens"],
+            "does not stop at <end_of_turn>, <start_function_response>",
+        ),
+        (
+            {"clear": ["llm_model_type"]},
+            ["prompt texts"],
+            "LiteRT-LM takes it for 'generic_model', expected 'function_gemma'",
+        ),
+        (
+            {"set": {"jinja_prompt_template": "{{ messages }}"}},
+            ["prompt texts"],
+            "is not the one that was trained",
+        ),
+        (
+            {"style": "litert_lm"},
+            ["prompt texts"],
+            "tools are written by LiteRT-LM, but the model was trained in style 'template'",
+        ),
+        ({"context": 4096}, ["network"], "its metadata say 4096 tokens, its network takes 1024"),
+    ],
+)
 def test_a_foreign_litertlm_is_told_what_it_lacks(tmp_path, metadata, names, reason):
     found = check_bundle(foreign(make(tmp_path, ".litertlm"), **metadata))
-    assert failed(found) == names and reason in next(check.reason for check in found if check.status == "fail")
+    assert failed(found) == names and reason in next(
+        check.reason for check in found if check.status == "fail"
+    )
 
 
 def test_a_foreign_litertlm_that_does_not_say_its_length_is_no_fault(tmp_path):
@@ -215,7 +303,10 @@ def test_stop_tokens_that_the_profile_does_not_have_are_named_where_it_is_known(
     assert "does not stop at <end_function_call>, <eos>" in check_bundle(path)[6].reason
     path = make(tmp_path, ".task", profile="guide")
     bundle.update_sidecar(path, profile="google")
-    assert "it stops at <end_function_call>, <eos>, which its profile does not" in check_bundle(path)[6].reason
+    assert (
+        "it stops at <end_function_call>, <eos>, which its profile does not"
+        in check_bundle(path)[6].reason
+    )
     assert STOPS == {"<end_of_turn>", "<start_function_response>"}
 
 
@@ -225,15 +316,21 @@ def test_the_longest_prompt_is_counted_with_the_bundles_own_tokenizer(tmp_path):
     text = "<bos><start_of_turn>" + "\u00e9" * 9  # 2 + 9 characters of two bytes each: 20 tokens
     assert not failed(check_bundle(path, texts=["x", text]))
     found = check_bundle(path, texts=["x", text + "!"])
-    assert failed(found) == ["prompts fit"] and "has 21 tokens, the KV cache 20: 1 too many" in found[8].reason
+    assert (
+        failed(found) == ["prompts fit"]
+        and "has 21 tokens, the KV cache 20: 1 too many" in found[8].reason
+    )
 
 
 # ---- a file with what lies around it
 
+
 def test_a_file_is_checked_with_the_model_and_record_beside_it(tmp_path):
     path = make(tmp_path, ".litertlm")
     found = check_file(path)
-    assert not failed(found) or failed(found) == ["prompts fit"]  # the tiny tokenizer writes long prompts
+    assert not failed(found) or failed(found) == [
+        "prompts fit"
+    ]  # the tiny tokenizer writes long prompts
     assert found[5].status == "pass" and "of 156 prompts" in found[8].reason
     bundle.update_sidecar(path, tools_hash="another's")
     found = check_file(path)
@@ -248,7 +345,7 @@ def test_a_missing_file_fails_once(tmp_path):
 
 
 def test_the_command_prints_writes_and_fails(tmp_path, capsys):
-    from fgkit.__main__ import main
+    from fgkit.cli.main import main
 
     path = make(tmp_path, ".task")
     bundle.update_sidecar(path, tools_hash="another's")
@@ -265,17 +362,25 @@ def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
     from fgkit.workflow import stages
 
     path = make(tmp_path, ".task")
-    rows = Rows([], (request(1, "make it red", (Call("paint", {}),)),), (request(2, "hello", (Call("paint", {}),)),))
+    rows = Rows(
+        [],
+        (request(1, "make it red", (Call("paint", {}),)),),
+        (request(2, "hello", (Call("paint", {}),)),),
+    )
     settings = TaskConfig(output=str(tmp_path))
     stages.check_bundles(settings, rows, path)
     assert "10. pass     licence notice" in capsys.readouterr().out
     (tmp_path / licence.NOTICE).unlink()
-    with pytest.raises(CheckFailed, match=r"1 of 10 checks failed:\n10. my.task, licence notice: .* Put NOTICE"):
+    with pytest.raises(
+        CheckFailed, match=r"1 of 10 checks failed:\n10. my.task, licence notice: .* Put NOTICE"
+    ):
         stages.check_bundles(settings, rows, path)
 
 
 def test_texts_are_prompts_with_their_answers_in_each_style():
     rows = [request(1, "make it red", (Call("paint", {}),))]
     template, plugin = texts_of(rows, [], styles=("template", "flutter_gemma"))
-    assert template.startswith(prompts.render(prompts.conversation("make it red"), [], add_generation_prompt=True))
+    assert template.startswith(
+        prompts.render(prompts.conversation("make it red"), [], add_generation_prompt=True)
+    )
     assert template != plugin and "make it red" in plugin

@@ -25,15 +25,33 @@ def tiny_tokenizer(without: str = "") -> bytes:
     """A SentencePiece model of 484 pieces with FunctionGemma's control tokens at their ids, save the one left out."""
     import sentencepiece
 
-    names = {number: token for token, number in CONTROL_TOKENS.items() if number > 3 and token != without}
+    names = {
+        number: token for token, number in CONTROL_TOKENS.items() if number > 3 and token != without
+    }
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["make it red, green or blue", "call show alert title message hello world"] * 20),
-        model_writer=model, model_type="bpe", vocab_size=500, hard_vocab_limit=False, byte_fallback=True,
-        pad_id=0, eos_id=1, bos_id=2, unk_id=3,
-        pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>", unk_piece="<unk>",
+        sentence_iterator=iter(
+            ["make it red, green or blue", "call show alert title message hello world"] * 20
+        ),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=500,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        pad_piece="<pad>",
+        eos_piece="<eos>",
+        bos_piece="<bos>",
+        unk_piece="<unk>",
         user_defined_symbols=[names.get(number, f"<unused{number}>") for number in range(4, 107)],
-        normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False, minloglevel=2)
+        normalization_rule_name="identity",
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
     return model.getvalue()
 
 
@@ -42,7 +60,9 @@ def hidden_from_text(token: str) -> bytes:
     from sentencepiece import sentencepiece_model_pb2
 
     model = sentencepiece_model_pb2.ModelProto.FromString(tiny_tokenizer())
-    model.pieces[CONTROL_TOKENS[token]].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
+    model.pieces[
+        CONTROL_TOKENS[token]
+    ].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
     return model.SerializeToString()
 
 
@@ -59,23 +79,36 @@ def inputs(tmp_path, monkeypatch) -> tuple[Path, Path, Path]:
 @pytest.mark.parametrize("profile", bundle.PROFILES)
 def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
     tflite, tokenizer, output = inputs
-    made = bundle.create_task(tflite, tokenizer, output, profile=profile, sidecar={"style": "template"})
+    made = bundle.create_task(
+        tflite, tokenizer, output, profile=profile, sidecar={"style": "template"}
+    )
     assert made == output
     info = bundle.read_bundle(made)
     assert info.profile == bundle.PROFILES[profile]
-    assert info.sidecar["style"] == "template" and info.sidecar["stop_tokens"] == list(info.profile.stop_tokens)
+    assert info.sidecar["style"] == "template" and info.sidecar["stop_tokens"] == list(
+        info.profile.stop_tokens
+    )
     assert info.end_tag_cut == (profile != "google")
     with zipfile.ZipFile(made) as archive:
-        assert archive.read(task_archive.TFLITE) == FAKE_TFLITE and archive.read(task_archive.TOKENIZER) == tiny_tokenizer()
+        assert (
+            archive.read(task_archive.TFLITE) == FAKE_TFLITE
+            and archive.read(task_archive.TOKENIZER) == tiny_tokenizer()
+        )
     assert (output.parent / "NOTICE-GEMMA.txt").read_text() == "the notice\n"
-    assert sorted(p.name for p in output.parent.iterdir()) == ["NOTICE-GEMMA.txt", "my.task", "my.task.json"]
+    assert sorted(p.name for p in output.parent.iterdir()) == [
+        "NOTICE-GEMMA.txt",
+        "my.task",
+        "my.task.json",
+    ]
 
 
 def test_the_tokenizer_of_another_vocabulary_is_refused(inputs, monkeypatch):
     tflite, tokenizer, output = inputs
     shapes = {"prefill_16": {}, "decode": {"outputs": {"logits": [1, 1, 262_144]}}}
     monkeypatch.setattr(bundle, "signatures", lambda path: shapes)
-    with pytest.raises(BundleError, match="a.tflite: scores 262144 pieces, but the tokenizer has 484"):
+    with pytest.raises(
+        BundleError, match="a.tflite: scores 262144 pieces, but the tokenizer has 484"
+    ):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
     assert not output.parent.exists()
     shapes["decode"]["outputs"]["logits"] = [1, 1, 484]
@@ -85,12 +118,19 @@ def test_the_tokenizer_of_another_vocabulary_is_refused(inputs, monkeypatch):
 def test_the_guide_profile_is_the_guides():
     guide = bundle.PROFILES["guide"]
     assert guide.start_token == "<bos>"
-    assert guide.stop_tokens == ("<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>")
+    assert guide.stop_tokens == (
+        "<eos>",
+        "<end_of_turn>",
+        "<end_function_call>",
+        "<start_function_response>",
+    )
     assert guide.prompt_prefix == "<start_of_turn>user\n"
     assert guide.prompt_suffix == "<end_of_turn>\n<start_of_turn>model\n"
 
 
-@pytest.mark.parametrize("token", ["<end_function_call>", "<start_function_response>", "<start_of_turn>"])
+@pytest.mark.parametrize(
+    "token", ["<end_function_call>", "<start_function_response>", "<start_of_turn>"]
+)
 def test_a_token_the_tokenizer_does_not_know_is_refused(inputs, token):
     tflite, tokenizer, output = inputs
     tokenizer.write_bytes(tiny_tokenizer(without=token))
@@ -106,27 +146,47 @@ def test_a_turn_token_that_text_cannot_reach_is_refused(inputs):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
 
 
-@pytest.mark.parametrize("field, value", [
-    ("start_token", "<eos>"), ("stop_tokens", ("<eos>",)), ("prompt_prefix", "x"), ("prompt_suffix", "")])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("start_token", "<eos>"),
+        ("stop_tokens", ("<eos>",)),
+        ("prompt_prefix", "x"),
+        ("prompt_suffix", ""),
+    ],
+)
 def test_a_bundler_that_writes_something_else_is_caught(inputs, monkeypatch, field, value):
     tflite, tokenizer, output = inputs
     output.parent.mkdir()
     output.write_text("old")
     real = bundle._bundle
-    monkeypatch.setattr(bundle, "_bundle", lambda t, k, o, profile: real(t, k, o, replace(profile, **{field: value})))
+    monkeypatch.setattr(
+        bundle,
+        "_bundle",
+        lambda t, k, o, profile: real(t, k, o, replace(profile, **{field: value})),
+    )
     with pytest.raises(BundleError, match=f"not what was asked for: {field}"):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
     assert output.read_text() == "old" and list(output.parent.iterdir()) == [output]
 
 
-@pytest.mark.parametrize("member, message", [("tflite", "network"), ("tokenizer", "tokenizer's (bytes|pieces)")])
+@pytest.mark.parametrize(
+    "member, message", [("tflite", "network"), ("tokenizer", "tokenizer's (bytes|pieces)")]
+)
 def test_other_bytes_inside_are_caught(inputs, monkeypatch, tmp_path, member, message):
     tflite, tokenizer, output = inputs
     other = tmp_path / "other"
-    other.write_bytes(FAKE_TFLITE + b"x" if member == "tflite" else tiny_tokenizer(without="<escape>"))
+    other.write_bytes(
+        FAKE_TFLITE + b"x" if member == "tflite" else tiny_tokenizer(without="<escape>")
+    )
     real = bundle._bundle
-    monkeypatch.setattr(bundle, "_bundle", lambda t, k, o, profile: real(
-        other if member == "tflite" else t, other if member == "tokenizer" else k, o, profile))
+    monkeypatch.setattr(
+        bundle,
+        "_bundle",
+        lambda t, k, o, profile: real(
+            other if member == "tflite" else t, other if member == "tokenizer" else k, o, profile
+        ),
+    )
     with pytest.raises(BundleError, match=message):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
     assert not output.exists()
@@ -168,14 +228,18 @@ def rewrite(path: Path, change) -> None:
     path.with_name(path.name + ".json").unlink()
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda m: m.pop("METADATA"), "holds the members"),
-    (lambda m: m.update({"../evil": b""}), "holds the members"),
-    (lambda m: m.update({"/etc/evil": b""}), "holds the members"),
-    (lambda m: m.update(METADATA=m["METADATA"][:-1]), "metadata cannot be read"),
-    (lambda m: m.update(METADATA=b"\x2a\x02\xff\xff"), "metadata cannot be read"),
-    (lambda m: m.update(TOKENIZER_MODEL=b""), "no SentencePiece model"),
-    (lambda m: m.update(TF_LITE_PREFILL_DECODE=b"weights"), "is no .tflite")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda m: m.pop("METADATA"), "holds the members"),
+        (lambda m: m.update({"../evil": b""}), "holds the members"),
+        (lambda m: m.update({"/etc/evil": b""}), "holds the members"),
+        (lambda m: m.update(METADATA=m["METADATA"][:-1]), "metadata cannot be read"),
+        (lambda m: m.update(METADATA=b"\x2a\x02\xff\xff"), "metadata cannot be read"),
+        (lambda m: m.update(TOKENIZER_MODEL=b""), "no SentencePiece model"),
+        (lambda m: m.update(TF_LITE_PREFILL_DECODE=b"weights"), "is no .tflite"),
+    ],
+)
 def test_a_foreign_archive_is_one_message(task, change, message):
     rewrite(task, change)
     with pytest.raises(BundleError, match=message):
@@ -191,7 +255,7 @@ def test_every_truncation_and_flipped_byte_is_noticed(task):
         with pytest.raises(BundleError, match="my.task"):
             bundle.read_bundle(task)
     for place in (3000, len(data) // 2, len(data) - 400):
-        task.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        task.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(BundleError, match="my.task"):
             bundle.read_bundle(task)
 
@@ -222,15 +286,21 @@ def test_the_record_beside_belongs_to_these_bytes(task):
 
 
 def test_the_notice_names_the_terms(monkeypatch, tmp_path):
-    monkeypatch.setattr(bundle, "__file__", str(tmp_path / "fgkit" / "bundle.py"))
-    monkeypatch.setattr(bundle.importlib.metadata, "files", lambda name: None)
+    monkeypatch.setattr(licence, "__file__", str(tmp_path / "fgkit" / "licence.py"))
+    monkeypatch.setattr(licence.importlib.metadata, "files", lambda name: None)
     with pytest.raises(BundleError, match="NOTICE-GEMMA.txt: missing"):
         licence.notice_text()
-    (tmp_path / "NOTICE-GEMMA.txt").write_text("Gemma is provided under and subject to the Gemma Terms of Use")
+    (tmp_path / "NOTICE-GEMMA.txt").write_text(
+        "Gemma is provided under and subject to the Gemma Terms of Use"
+    )
     assert "Gemma Terms of Use" in licence.notice_text()
 
 
-@given(st.lists(st.tuples(st.integers(1, 5000), st.one_of(st.integers(0, 2**63), st.binary(max_size=300)))))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 5000), st.one_of(st.integers(0, 2**63), st.binary(max_size=300)))
+    )
+)
 def test_protobuf_round_trip(fields):
     def varint(value: int) -> bytes:
         out = b""
@@ -238,8 +308,12 @@ def test_protobuf_round_trip(fields):
             out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
         return out + bytes([value])
 
-    data = b"".join(varint(number << 3) + varint(value) if isinstance(value, int)
-                    else varint(number << 3 | 2) + varint(len(value)) + value for number, value in fields)
+    data = b"".join(
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
+        for number, value in fields
+    )
     assert list(task_archive._protobuf(data)) == fields
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings, strategies as st
 
 from fgkit.bundles import reproducible_zip
 
-MEMBERS = st.dictionaries(st.text("ab\u00e9/ _", min_size=1, max_size=9), st.binary(max_size=40), min_size=1, max_size=4)
+MEMBERS = st.dictionaries(
+    st.text("ab\u00e9/ _", min_size=1, max_size=9), st.binary(max_size=40), min_size=1, max_size=4
+)
 
 
 def archive(path: Path, members: dict[str, bytes], year: int, extra: bytes) -> Path:
@@ -25,7 +27,9 @@ def archive(path: Path, members: dict[str, bytes], year: int, extra: bytes) -> P
 
 @settings(max_examples=40)
 @given(members=MEMBERS, extra=st.sampled_from([b"", b"\xfe\xca\4\0PK\3\4"]))
-def test_only_the_times_go(tmp_path_factory: pytest.TempPathFactory, members: dict[str, bytes], extra: bytes) -> None:
+def test_only_the_times_go(
+    tmp_path_factory: pytest.TempPathFactory, members: dict[str, bytes], extra: bytes
+) -> None:
     folder = tmp_path_factory.getbasetemp()
     found = [archive(folder / f"{year}.zip", members, year, extra) for year in (1999, 2026)]
     assert found[0].read_bytes() != found[1].read_bytes()
@@ -33,7 +37,10 @@ def test_only_the_times_go(tmp_path_factory: pytest.TempPathFactory, members: di
         reproducible_zip.unset(path)
     assert found[0].read_bytes() == found[1].read_bytes()
     with zipfile.ZipFile(found[0]) as file:
-        assert file.testzip() is None and {name: file.read(name) for name in file.namelist()} == members
+        assert (
+            file.testzip() is None
+            and {name: file.read(name) for name in file.namelist()} == members
+        )
         assert {entry.date_time for entry in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert all(entry.extra == extra and entry.comment == b"PK\3\4" for entry in file.infolist())
 

@@ -12,26 +12,36 @@ from pathlib import Path
 import pytest
 
 import fgkit
-from fgkit import __main__ as command_line, checks
-from fgkit.cli import commands
+from fgkit import checks
+from fgkit.cli import commands, main as command_line
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.evaluation import score_model, scores as evaluation
 from fgkit.workflow import doctor, run as pipeline, summary
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = json.dumps({"user_content": "make it red", "tool_name": "change_background_color",
-                   "tool_arguments": '{"color": "red"}'}) + "\n"
+GOOD = (
+    json.dumps(
+        {
+            "user_content": "make it red",
+            "tool_name": "change_background_color",
+            "tool_arguments": '{"color": "red"}',
+        }
+    )
+    + "\n"
+)
 BAD = GOOD.replace("change_background_color", "change_background_colour")
 
 
 @pytest.fixture
 def main(capsys):
     """Run one command; gives (exit code, stdout, stderr)."""
+
     def run(*arguments: str) -> tuple[int, str, str]:
         code = command_line.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         return code, out, err
+
     return run
 
 
@@ -44,19 +54,46 @@ def rows(tmp_path):
 
 # ---- help
 
-@pytest.mark.parametrize(("command", "options"), [
-    ("run", ["--output", "--base", "--model", "--data", "--eval", "--tools", "-p NAME VALUE", "-f FILE, --parameters FILE"]),
-    ("evaluate", ["path", "--data", "--tools", "--json", "--style"]),
-    ("lint", ["DATA", "--eval", "--tools", "--format", "--base", "--max-length", "--json", "--plot"]),
-    ("doctor", ["--step", "--output"]), ("chat", ["BUNDLE", "question", "--tools"])])
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "run",
+            [
+                "--output",
+                "--base",
+                "--model",
+                "--data",
+                "--eval",
+                "--tools",
+                "-p NAME VALUE",
+                "-f FILE, --parameters FILE",
+            ],
+        ),
+        ("evaluate", ["path", "--data", "--tools", "--json", "--style"]),
+        (
+            "lint",
+            ["DATA", "--eval", "--tools", "--format", "--base", "--max-length", "--json", "--plot"],
+        ),
+        ("doctor", ["--step", "--output"]),
+        ("chat", ["BUNDLE", "question", "--tools"]),
+    ],
+)
 def test_help_of_each_command(command, options, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main([command, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    described = text[text.index("positional arguments:" if "positional arguments:" in text else "options:"):]
-    for option in (*options, "--debug", f"example: python -m fgkit {command}",
-                   "0 fine; 1 a check found problems; 2 could not run"):
+    described = text[
+        text.index("positional arguments:" if "positional arguments:" in text else "options:") :
+    ]
+    for option in (
+        *options,
+        "--debug",
+        f"example: python -m fgkit {command}",
+        "0 fine; 1 a check found problems; 2 could not run",
+    ):
         assert option in described
 
 
@@ -65,10 +102,14 @@ def test_help_names_every_command(capsys):
         command_line.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"\n    {command} " in text for command in ("run", "evaluate", "lint", "doctor", "chat"))
+    assert all(
+        f"\n    {command} " in text for command in ("run", "evaluate", "lint", "doctor", "chat")
+    )
 
 
-@pytest.mark.parametrize("arguments", [[], ["runn"], ["lint"], ["run", "--outptu", "x"], ["run", "-p", "seed"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["runn"], ["lint"], ["run", "--outptu", "x"], ["run", "-p", "seed"]]
+)
 def test_a_command_line_that_is_none_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main(arguments)
@@ -84,6 +125,7 @@ def test_version(capsys):
 
 # ---- doctor
 
+
 def test_doctor_exit_code_is_the_checks_verdict(main, monkeypatch):
     asked = []
 
@@ -97,17 +139,26 @@ def test_doctor_exit_code_is_the_checks_verdict(main, monkeypatch):
     assert code == 0 and "everything is there" in out and asked == [("to_task", "there")]
     found = [*found, checks.Check(3, "disk", "fail", "1 GB free.", "Free some.")]
     code, out, _ = main("doctor")
-    assert code == 1 and "1 of 3 checks failed" in out and "-> Free some." in out and asked[1] == ("all", ".")
+    assert (
+        code == 1
+        and "1 of 3 checks failed" in out
+        and "-> Free some." in out
+        and asked[1] == ("all", ".")
+    )
 
 
 def test_doctor_here(main):
     code, out, _ = main("doctor", "--step", "to_task")
     assert "Python" in out and code == (1 if " fail " in out else 0)
     code, out, err = main("doctor", "--step", "nonsense")
-    assert (code, out) == (2, "") and "step is 'nonsense', expected one of all, finetune, to_tflite, to_task" in err
+    assert (code, out) == (
+        2,
+        "",
+    ) and "step is 'nonsense', expected one of all, finetune, to_tflite, to_task" in err
 
 
 # ---- evaluate and chat
+
 
 def refused(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     (tmp_path / "model.bin").write_text("x")
@@ -115,12 +166,16 @@ def refused(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     (tmp_path / "cut.litertlm").write_bytes(b"nothing")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text("{}")
-    return {"missing": (tmp_path / "none.task", "no such model folder or bundle"),
-            "suffix": (tmp_path / "model.bin", "expected a model folder, a .task or a .litertlm"),
-            "task": (tmp_path / "cut.task", "is no readable .task archive"),
-            "litertlm": (tmp_path / "cut.litertlm", "is no .litertlm"),
-            "folder": (tmp_path / "folder",
-                       "not a whole model: generation_config.json is missing; model.safetensors is missing")}
+    return {
+        "missing": (tmp_path / "none.task", "no such model folder or bundle"),
+        "suffix": (tmp_path / "model.bin", "expected a model folder, a .task or a .litertlm"),
+        "task": (tmp_path / "cut.task", "is no readable .task archive"),
+        "litertlm": (tmp_path / "cut.litertlm", "is no .litertlm"),
+        "folder": (
+            tmp_path / "folder",
+            "not a whole model: generation_config.json is missing; model.safetensors is missing",
+        ),
+    }
 
 
 @pytest.mark.parametrize("case", ["missing", "suffix", "task", "litertlm", "folder"])
@@ -144,8 +199,13 @@ def test_evaluate_refuses_bad_rows_and_an_empty_file(main, tmp_path, rows):
 
 def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, rows, monkeypatch):
     seen = {}
-    score = {"n": 1, "parse_rate": 1.0, "tool_accuracy": 1.0, "exact_match": 0.5, "per_tool": {
-        "change_background_color": {"n": 1, "tool_accuracy": 1.0, "exact_match": 0.5}}}
+    score = {
+        "n": 1,
+        "parse_rate": 1.0,
+        "tool_accuracy": 1.0,
+        "exact_match": 0.5,
+        "per_tool": {"change_background_color": {"n": 1, "tool_accuracy": 1.0, "exact_match": 0.5}},
+    }
 
     def score_file(path, rows, style, constrained):
         seen.update(path=path, rows=rows, style=style, constrained=constrained)
@@ -153,16 +213,31 @@ def test_evaluate_hands_rows_and_style_on_and_writes_the_score(main, tmp_path, r
 
     monkeypatch.setattr(score_model, "score_file", score_file)
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
-    code, out, _ = main("evaluate", tmp_path / "x.litertlm", "--data", rows, "--style", "template",
-                        "--json", tmp_path / "o.json")
+    code, out, _ = main(
+        "evaluate",
+        tmp_path / "x.litertlm",
+        "--data",
+        rows,
+        "--style",
+        "template",
+        "--json",
+        tmp_path / "o.json",
+    )
     assert code == 0 and re.search(r"^\| exact match +\| +50\.0% \|$", out, re.M)
     assert json.loads((tmp_path / "o.json").read_text()) == score
     assert seen["path"] == tmp_path / "x.litertlm" and seen["style"] == "template"
-    assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(seen["rows"].tools) == 3
+    assert [row.user_content for row in seen["rows"].held_out] == ["make it red"] and len(
+        seen["rows"].tools
+    ) == 3
     assert not seen["constrained"]
-    assert main("evaluate", tmp_path / "x.litertlm", "--constrained")[0] == 0  # without --data: the example's held-out rows
+    assert (
+        main("evaluate", tmp_path / "x.litertlm", "--constrained")[0] == 0
+    )  # without --data: the example's held-out rows
     assert len(seen["rows"].held_out) >= 150 and seen["constrained"]
-    assert main("evaluate", tmp_path, "--constrained")[::2] == (2, f"fgkit: {tmp_path}: expected a .litertlm.\n")
+    assert main("evaluate", tmp_path, "--constrained")[::2] == (
+        2,
+        f"fgkit: {tmp_path}: expected a .litertlm.\n",
+    )
 
 
 def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
@@ -172,23 +247,48 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
 
     def score_file(path, found, style, constrained):
         asked.append(path)
-        return evaluation.score(found.held_out, [completion(row.calls) if right else "no" for row in found.held_out])
+        return evaluation.score(
+            found.held_out, [completion(row.calls) if right else "no" for row in found.held_out]
+        )
 
     monkeypatch.setattr(score_model, "score_file", score_file)
     (tmp_path / "x.task").write_bytes(b"task")
-    assert main("evaluate", tmp_path / "x.task", "--data", rows, "--json", tmp_path / "old.json")[0] == 0
+    assert (
+        main("evaluate", tmp_path / "x.task", "--data", rows, "--json", tmp_path / "old.json")[0]
+        == 0
+    )
     right.append(True)
-    code, out, _ = main("evaluate", tmp_path / "x.task", "--data", rows, "--against", tmp_path / "old.json",
-                        "--json", tmp_path / "new.json", "--report", tmp_path / "report")
-    assert code == 0 and re.search(r"^\| exact match +\| +0\.0% \(0–100\) \| 100\.0% \(0–100\) \|$", out, re.M)
+    code, out, _ = main(
+        "evaluate",
+        tmp_path / "x.task",
+        "--data",
+        rows,
+        "--against",
+        tmp_path / "old.json",
+        "--json",
+        tmp_path / "new.json",
+        "--report",
+        tmp_path / "report",
+    )
+    assert code == 0 and re.search(
+        r"^\| exact match +\| +0\.0% \(0–100\) \| 100\.0% \(0–100\) \|$", out, re.M
+    )
     assert re.search(r"^\| points gained +\| +x\.task - old\.json \|$", out, re.M)
     assert "tool gained: line 1 'make it red': old.json 'no', x.task" in out
     found = json.loads((tmp_path / "new.json").read_text())
-    assert found["exact_match"] == 1.0 and found["against"]["differences"]["exact_match"]["difference"] == 1.0
+    assert (
+        found["exact_match"] == 1.0
+        and found["against"]["differences"]["exact_match"]["difference"] == 1.0
+    )
     assert [row["change"] for row in found["against"]["changed_rows"]] == ["tool gained"]
-    assert (tmp_path / "report" / "scores.md").exists() and str(tmp_path / "report" / "confusion.png") in out
+    assert (tmp_path / "report" / "scores.md").exists() and str(
+        tmp_path / "report" / "confusion.png"
+    ) in out
     # its own output is read back, other rows and other files are refused before the model is asked
-    assert main("evaluate", tmp_path / "x.task", "--data", rows, "--against", tmp_path / "new.json")[0] == 0
+    assert (
+        main("evaluate", tmp_path / "x.task", "--data", rows, "--against", tmp_path / "new.json")[0]
+        == 0
+    )
     asked.clear()
     code, _, err = main("evaluate", tmp_path / "x.task", "--against", tmp_path / "old.json")
     assert code == 2 and "different rows (1 and 156)" in err
@@ -197,17 +297,26 @@ def test_evaluate_against_another_score(main, tmp_path, rows, monkeypatch):
 
 
 def test_a_format_holds_for_evaluate_lint_and_run(main, tmp_path, rows, monkeypatch):
-    (tmp_path / "rows.csv").write_text('prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n')
+    (tmp_path / "rows.csv").write_text(
+        'prompt,tool,arguments\nmake it red,change_background_color,"{""color"": ""red""}"\n'
+    )
     seen = []
-    monkeypatch.setattr(score_model, "score_file", lambda path, rows, **_: seen.append(rows) or evaluation.score(
-        rows.held_out, ["no"] * len(rows.held_out)))
+    monkeypatch.setattr(
+        score_model,
+        "score_file",
+        lambda path, rows, **_: (
+            seen.append(rows) or evaluation.score(rows.held_out, ["no"] * len(rows.held_out))
+        ),
+    )
     (tmp_path / "x.litertlm").write_bytes(b"LITERTLM")
     assert main("evaluate", tmp_path / "x.litertlm", "--data", tmp_path / "rows.csv")[0] == 0
     assert seen[0].held_out[0].user_content == "make it red" and seen[0].held_out[0].line == 2
     for command in (("evaluate", tmp_path / "x.litertlm", "--data"), ("lint",)):
         code, out, err = main(*command, rows, "--format", "messages")
         assert code > 0 and "has no 'messages', expected the keys messages" in out + err
-    monkeypatch.setattr(pipeline, "run", lambda parameters: seen.append(parameters) or summary.read(tmp_path))
+    monkeypatch.setattr(
+        pipeline, "run", lambda parameters: seen.append(parameters) or summary.read(tmp_path)
+    )
     assert main("run", "--data", rows, "--format", "guide", "--output", tmp_path)[0] == 0
     assert seen[1]["data_format"] == "guide"
 
@@ -222,11 +331,14 @@ def test_chat_refuses_what_is_no_bundle(main, tmp_path, case, monkeypatch):
 
 # ---- run
 
+
 @pytest.fixture
 def parameters(monkeypatch, tmp_path):
     """What `run` gives the pipeline, which itself is not started."""
     seen = {}
-    monkeypatch.setattr(pipeline, "run", lambda values: seen.update(values) or summary.read(tmp_path))
+    monkeypatch.setattr(
+        pipeline, "run", lambda values: seen.update(values) or summary.read(tmp_path)
+    )
     return seen
 
 
@@ -234,39 +346,57 @@ def test_run_takes_the_parameter_file_of_the_second_example(main, parameters, mo
     monkeypatch.chdir(ROOT)
     code, out, _ = main("run", "-f", "notebooks/params/home.yaml")
     assert code == 0 and "everything is in" in out and "run_home" in out
-    assert parameters == {"output": "run_home", "data": "data/home/training_data.jsonl",
-                          "eval_data": "data/home/eval_data.jsonl", "tools": "data/home/tools.py",
-                          "name": "functiongemma-home", "profile": "google"}
+    assert parameters == {
+        "output": "run_home",
+        "data": "data/home/training_data.jsonl",
+        "eval_data": "data/home/eval_data.jsonl",
+        "tools": "data/home/tools.py",
+        "name": "functiongemma-home",
+        "profile": "google",
+    }
 
 
 def test_options_go_before_the_parameter_file(main, parameters, tmp_path):
     path = tmp_path / "my.yaml"
     path.write_text("output: a\nname: '5'\nlearning_rate: 2e-5\nnum_train_epochs: 3\nseed: 1\n")
-    assert main("run", "--parameters", path, "--output", tmp_path, "-p", "num_train_epochs", "2")[0] == 0
-    assert parameters == {"output": str(tmp_path), "name": "5", "learning_rate": 2e-5, "num_train_epochs": 2,
-                          "seed": 1}, "YAML itself reads 2e-5 as text"
+    assert (
+        main("run", "--parameters", path, "--output", tmp_path, "-p", "num_train_epochs", "2")[0]
+        == 0
+    )
+    assert parameters == {
+        "output": str(tmp_path),
+        "name": "5",
+        "learning_rate": 2e-5,
+        "num_train_epochs": 2,
+        "seed": 1,
+    }, "YAML itself reads 2e-5 as text"
     parameters.clear()
     path.write_text("# nothing yet\n")
     assert main("run", "-f", path)[0] == 0 and parameters == {}
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"learning_rat: 1", "parameter 'learning_rat' does not exist"),
-    (b"learning_rat: 1", "did you mean 'learning_rate'"),
-    (b"seed: [1, 2]", "seed"),
-    (b"name: 2026-01-01", "name"),
-    (b"seed: 1\nname: x\nseed: 2\n", "my.yaml:3: 'seed' stands there twice"),
-    (b"seed: 1\n5: x\n", "my.yaml:2: the name is '5'"),
-    (b"- seed", "found list, expected a mapping"),
-    (b"just text", "found str, expected a mapping"),
-    (b"seed: 1\nname: [\n", "my.yaml:3: no YAML"),
-    (b"name: !!python/object/apply:os.getcwd []", "my.yaml:1: no YAML"),
-    (b"name: 2026-06-31", "no YAML"),
-    (b"name: \xff", "no YAML"),
-    (b"? [a]\n: 1", "no YAML"),
-    (b"name: " + 3000 * b"[", "no YAML"),
-])
-def test_a_bad_parameter_file_is_refused_before_anything(main, tmp_path, content, message, monkeypatch):
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"learning_rat: 1", "parameter 'learning_rat' does not exist"),
+        (b"learning_rat: 1", "did you mean 'learning_rate'"),
+        (b"seed: [1, 2]", "seed"),
+        (b"name: 2026-01-01", "name"),
+        (b"seed: 1\nname: x\nseed: 2\n", "my.yaml:3: 'seed' stands there twice"),
+        (b"seed: 1\n5: x\n", "my.yaml:2: the name is '5'"),
+        (b"- seed", "found list, expected a mapping"),
+        (b"just text", "found str, expected a mapping"),
+        (b"seed: 1\nname: [\n", "my.yaml:3: no YAML"),
+        (b"name: !!python/object/apply:os.getcwd []", "my.yaml:1: no YAML"),
+        (b"name: 2026-06-31", "no YAML"),
+        (b"name: \xff", "no YAML"),
+        (b"? [a]\n: 1", "no YAML"),
+        (b"name: " + 3000 * b"[", "no YAML"),
+    ],
+)
+def test_a_bad_parameter_file_is_refused_before_anything(
+    main, tmp_path, content, message, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_bytes(content)
     code, out, err = main("run", "-f", "my.yaml")
@@ -283,7 +413,9 @@ def test_run_refuses_bad_parameters_before_anything(main, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     code, out, err = main("run", "-p", "learning_rat", "1e-5", "-p", "precision", "fp16")
     assert (code, out) == (2, "")
-    assert "parameter 'learning_rat' does not exist" in err and "did you mean 'learning_rate'" in err
+    assert (
+        "parameter 'learning_rat' does not exist" in err and "did you mean 'learning_rate'" in err
+    )
     assert "precision is 'fp16'" in err
     assert list(tmp_path.iterdir()) == []
 
@@ -296,29 +428,81 @@ def test_run_refuses_model_and_base_together(main, tmp_path, monkeypatch):
 
 def test_run_hands_options_on_and_prints_the_table(main, tmp_path, monkeypatch):
     seen = {}
-    summary = {"base": None, "tuned": None, "task": None, "litertlm": None, "speed": {}, "gate": {"passed": True, "lines": ["gate passed on 2 rows"]},
-               "files": {"x.task": {"bytes": 284_600_000}}, "seconds": {"finetune": 90.0}}
+    summary = {
+        "base": None,
+        "tuned": None,
+        "task": None,
+        "litertlm": None,
+        "speed": {},
+        "gate": {"passed": True, "lines": ["gate passed on 2 rows"]},
+        "files": {"x.task": {"bytes": 284_600_000}},
+        "seconds": {"finetune": 90.0},
+    }
     monkeypatch.setattr(pipeline, "run", lambda parameters: seen.update(parameters) or summary)
-    code, out, _ = main("run", "--output", tmp_path, "--base", "offline", "--data", "d", "--eval", "e", "--tools", "t",
-                        "-p", "num_train_epochs", "2", "-p", "learning_rate", "2e-5", "-p", "precision", "none",
-                        "-p", "profile", "google")
+    code, out, _ = main(
+        "run",
+        "--output",
+        tmp_path,
+        "--base",
+        "offline",
+        "--data",
+        "d",
+        "--eval",
+        "e",
+        "--tools",
+        "t",
+        "-p",
+        "num_train_epochs",
+        "2",
+        "-p",
+        "learning_rate",
+        "2e-5",
+        "-p",
+        "precision",
+        "none",
+        "-p",
+        "profile",
+        "google",
+    )
     assert code == 0
-    assert seen == {"output": str(tmp_path), "base": "offline", "data": "d", "eval_data": "e", "tools": "t",
-                    "num_train_epochs": 2, "learning_rate": 2e-5, "precision": None, "profile": "google"}
+    assert seen == {
+        "output": str(tmp_path),
+        "base": "offline",
+        "data": "d",
+        "eval_data": "e",
+        "tools": "t",
+        "num_train_epochs": 2,
+        "learning_rate": 2e-5,
+        "precision": None,
+        "profile": "google",
+    }
     assert type(seen["num_train_epochs"]) is int
-    for part in ("gate passed on 2 rows", "x.task  284.6 MB", "finetune 1.5 min", f"everything is in {tmp_path}"):
+    for part in (
+        "gate passed on 2 rows",
+        "x.task  284.6 MB",
+        "finetune 1.5 min",
+        f"everything is in {tmp_path}",
+    ):
         assert part in out
 
 
-@pytest.mark.parametrize(("error", "code", "message"), [
-    (FgkitError("model: no. Do this."), 2, "fgkit: model: no. Do this.\n"),
-    (CheckFailed("gate FAILED"), 1, "fgkit: gate FAILED\n"),
-    (ModuleNotFoundError("No module named 'trl'", name="trl"), 2,
-     "fgkit: the package 'trl' is not installed. `python -m fgkit doctor` says what is missing.\n"),
-    (KeyboardInterrupt(), 130, "\nfgkit: stopped. The same command goes on where it can.\n")])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (FgkitError("model: no. Do this."), 2, "fgkit: model: no. Do this.\n"),
+        (CheckFailed("gate FAILED"), 1, "fgkit: gate FAILED\n"),
+        (
+            ModuleNotFoundError("No module named 'trl'", name="trl"),
+            2,
+            "fgkit: the package 'trl' is not installed. `python -m fgkit doctor` says what is missing.\n",
+        ),
+        (KeyboardInterrupt(), 130, "\nfgkit: stopped. The same command goes on where it can.\n"),
+    ],
+)
 def test_exit_codes_of_errors(main, capsys, monkeypatch, error, code, message):
     def fail(_):
         raise error
+
     monkeypatch.setattr(pipeline, "run", fail)
     assert main("run") == (code, "", message)
     if isinstance(error, Exception):  # the traceback comes on top; message and code stay
@@ -333,9 +517,21 @@ def test_a_bug_is_not_dressed_up(monkeypatch):
         command_line.main(["run"])
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("3", 3), ("2e-5", 2e-5), ("none", None), ("None", None), ("True", True), ("false", False), ("google", "google"),
-    ("-1", -1), ("", ""), ("my/folder", "my/folder")])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("2e-5", 2e-5),
+        ("none", None),
+        ("None", None),
+        ("True", True),
+        ("false", False),
+        ("google", "google"),
+        ("-1", -1),
+        ("", ""),
+        ("my/folder", "my/folder"),
+    ],
+)
 def test_values_as_typed(text, value):
     found = commands._literal(text)
     assert found == value and type(found) is type(value)
@@ -343,11 +539,18 @@ def test_values_as_typed(text, value):
 
 # ---- as a process
 
+
 @pytest.mark.slow
 @pytest.mark.parametrize("debug", [False, True])
 def test_python_m_fgkit_from_another_folder(tmp_path, debug):
-    done = subprocess.run([sys.executable, "-m", "fgkit", "lint", "none.jsonl", *["--debug"] * debug], cwd=tmp_path,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "fgkit", "lint", "none.jsonl", *["--debug"] * debug],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("fgkit: none.jsonl: ")
     assert ("Traceback" in done.stderr) is ("DataError: none.jsonl: " in done.stderr) is debug

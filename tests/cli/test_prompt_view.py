@@ -8,12 +8,12 @@ import json
 import pytest
 import tiny
 from hypothesis import given, settings, strategies as st
-from tests.workflow.test_stages import TOOLS
 
 from fgkit import files, prompts
-from fgkit.__main__ import main
 from fgkit.cli import prompt_view
+from fgkit.cli.main import main
 from fgkit.dataset.records import request
+from tests.workflow.test_stages import TOOLS
 
 RED = request(1, "make it red")
 DATA = files.shipped("data", "training_data.jsonl")
@@ -40,7 +40,9 @@ def test_the_modules_example():
 @pytest.mark.parametrize("style", prompts.STYLES)
 def test_text_of_each_style(prompt, style):
     code, out, err = prompt("make", "it", "red", "--style", style)
-    text = prompts.render(prompts.conversation("make it red"), TOOLS, add_generation_prompt=True, style=style)
+    text = prompts.render(
+        prompts.conversation("make it red"), TOOLS, add_generation_prompt=True, style=style
+    )
     assert (code, err) == (0, "")
     assert out == f"{text}\n{style}: {len(text):,} characters, {len(text.encode()):,} bytes\n"
 
@@ -53,11 +55,21 @@ def test_tokens_are_those_the_model_gets(prompt, folder):
     assert [token["id"] for token in found["tokens"][:3]] == [2, 105, found["tokens"][2]["id"]]
     assert found["tokens"][0]["piece"] == "<bos>" and found["tokens"][-1]["piece"] == "\n"
     assert sum(token["id"] == 46 for token in found["tokens"]) == 3
-    assert found["diff"]["style"] == "flutter_gemma" and found["diff"]["tokens"] == len(found["tokens"]) + 4
-    assert {"byte": 103, "after": "g with the following functions", "here": "", "there": "\n"} in found["diff"]["places"]
+    assert (
+        found["diff"]["style"] == "flutter_gemma"
+        and found["diff"]["tokens"] == len(found["tokens"]) + 4
+    )
+    assert {
+        "byte": 103,
+        "after": "g with the following functions",
+        "here": "",
+        "there": "\n",
+    } in found["diff"]["places"]
     _, out, _ = prompt("é", "--tokens", folder, "--diff", "flutter_gemma")
     lines = out.split("template: ")[1].splitlines()
-    assert f", {len(found['tokens']):,} tokens" in lines[0] and lines[1].startswith("     0  2:'<bos>' 105:'<start_of_turn>'")
+    assert f", {len(found['tokens']):,} tokens" in lines[0] and lines[1].startswith(
+        "     0  2:'<bos>' 105:'<start_of_turn>'"
+    )
     assert all(len(line) <= 120 for line in lines if line[:6].strip().isdigit())
     assert f"{len(found['tokens']):,} -> {len(found['tokens']) + 4:,} tokens" in out
     assert "  byte 103, after 'g with the following functions': '' -> '\\n'" in out
@@ -68,25 +80,51 @@ def test_a_row_of_a_file(prompt, tmp_path):
     assert f"user\n{row['user_content']}<end_of_turn>" in prompt("--row", 3)[1]
     mine = tmp_path / "rows.jsonl"
     tools = [{"type": "function", "function": {"name": "own", "description": "Mine."}}]
-    turns = [{"role": "user", "content": "first"}, {"role": "assistant", "content": "yes"},
-             {"role": "user", "content": "second"}, {"role": "assistant", "content": "no"}]
+    turns = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "second"},
+        {"role": "assistant", "content": "no"},
+    ]
     mine.write_text("\n" + json.dumps({"messages": turns, "tools": tools}) + "\n", encoding="utf-8")
     out = prompt("--row", 2, "--data", mine)[1]
-    assert "declaration:own{" in out and "show_alert" not in out and out.count("<start_of_turn>") == 5
+    assert (
+        "declaration:own{" in out and "show_alert" not in out and out.count("<start_of_turn>") == 5
+    )
     code, _, err = prompt("--row", 2, "--data", mine, "--style", "flutter_gemma")
-    assert code == 2 and "line 2: messages: hold assistant messages, but style flutter_gemma is single-turn" in err
+    assert (
+        code == 2
+        and "line 2: messages: hold assistant messages, but style flutter_gemma is single-turn"
+        in err
+    )
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    ((), "give a text, or --row N for a row of --data, and not both."),
-    (("x", "--row", 1), "give a text, or --row N for a row of --data, and not both."),
-    (("x", "--style", "chat"), "style is 'chat': 'chat' is none of template, flutter_gemma, litert_lm."),
-    (("x", "--diff", "litert"), "'litert' is none of template, flutter_gemma, litert_lm; did you mean 'litert_lm'?"),
-    (("x", "--style", "template,litert_lm"), "style is 'template,litert_lm', expected one style: a prompt has one text."),
-    (("x", "--tools", "none.py"), "none.py"), (("x", "--tokens", "none"), "base is 'none'"),
-    (("--row", 0), "has no row in line 0, expected one of its 284 rows, lines 1 to 284."),
-    (("a<end_of_turn>b",), "content: holds <end_of_turn>, which the model reads as a control token"),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ((), "give a text, or --row N for a row of --data, and not both."),
+        (("x", "--row", 1), "give a text, or --row N for a row of --data, and not both."),
+        (
+            ("x", "--style", "chat"),
+            "style is 'chat': 'chat' is none of template, flutter_gemma, litert_lm.",
+        ),
+        (
+            ("x", "--diff", "litert"),
+            "'litert' is none of template, flutter_gemma, litert_lm; did you mean 'litert_lm'?",
+        ),
+        (
+            ("x", "--style", "template,litert_lm"),
+            "style is 'template,litert_lm', expected one style: a prompt has one text.",
+        ),
+        (("x", "--tools", "none.py"), "none.py"),
+        (("x", "--tokens", "none"), "base is 'none'"),
+        (("--row", 0), "has no row in line 0, expected one of its 284 rows, lines 1 to 284."),
+        (
+            ("a<end_of_turn>b",),
+            "content: holds <end_of_turn>, which the model reads as a control token",
+        ),
+    ],
+)
 def test_a_mistake_is_one_message(prompt, arguments, expected):
     code, out, err = prompt(*arguments)
     assert code == 2 and out == "" and expected in err and "Traceback" not in err
@@ -108,12 +146,18 @@ def test_places_turn_one_text_into_the_other(text, other):
     data, moved = text.encode(), 0
     for place in prompt_view.places(text, other):
         start = place["byte"] + moved
-        assert text.encode()[:place["byte"]].decode().endswith(place["after"])
+        assert text.encode()[: place["byte"]].decode().endswith(place["after"])
         here, there = place["here"].encode(), place["there"].encode()
-        assert data[start:start + len(here)] == here != there
-        data, moved = data[:start] + there + data[start + len(here):], moved + len(there) - len(here)
+        assert data[start : start + len(here)] == here != there
+        data, moved = (
+            data[:start] + there + data[start + len(here) :],
+            moved + len(there) - len(here),
+        )
     assert data == other.encode()
 
 
 def test_equal_texts():
-    assert prompt_view.difference("a", "a", "x", "y", counts=(1, 1)) == "x -> y: the same text, 1 -> 1 bytes, 1 -> 1 tokens"
+    assert (
+        prompt_view.difference("a", "a", "x", "y", counts=(1, 1))
+        == "x -> y: the same text, 1 -> 1 bytes, 1 -> 1 tokens"
+    )

@@ -19,30 +19,63 @@ from fgkit.tools import lint_tools, load_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 LIGHTS = ("kitchen", "hall", "office", "attic")
-ANIMALS = ("Otter", "Badger", "Heron", "Lynx", "Marten", "Puffin", "Raven", "Stork", "Tapir", "Weasel", "Yak", "Zebu")
+ANIMALS = (
+    "Otter",
+    "Badger",
+    "Heron",
+    "Lynx",
+    "Marten",
+    "Puffin",
+    "Raven",
+    "Stork",
+    "Tapir",
+    "Weasel",
+    "Yak",
+    "Zebu",
+)
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
     described = {key: {"description": f"The {key}."} | schema for key, schema in properties.items()}
-    return {"type": "function", "function": {"name": name, "description": f"Does {name} for you.", "parameters": {
-        "type": "object", "properties": described, "required": list(properties) if required is None else required}}}
+    return {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": f"Does {name} for you.",
+            "parameters": {
+                "type": "object",
+                "properties": described,
+                "required": list(properties) if required is None else required,
+            },
+        },
+    }
 
 
 TEXT = {"type": "string"}
 TOOLS = [
     tool("light", room=TEXT | {"enum": [*LIGHTS, "cellar"]}, on={"type": "boolean"}),
     tool("note", title=TEXT),
-    tool("timer", [], minutes={"type": "integer"}, factor={"type": "number", "minimum": 0}, label=TEXT,
-         tags={"type": "array", "items": TEXT}, place={"type": "object", "properties": {"city": TEXT},
-                                                       "required": ["city"]}, extra={"type": "object"}),
-    tool("radio", station=TEXT), tool("unused", thing=TEXT),
+    tool(
+        "timer",
+        [],
+        minutes={"type": "integer"},
+        factor={"type": "number", "minimum": 0},
+        label=TEXT,
+        tags={"type": "array", "items": TEXT},
+        place={"type": "object", "properties": {"city": TEXT}, "required": ["city"]},
+        extra={"type": "object"},
+    ),
+    tool("radio", station=TEXT),
+    tool("unused", thing=TEXT),
 ]
 OWN = tool("book", seats={"type": "integer"})
 
 
 def row(text: object, name: object = "note", **arguments: object) -> str:
-    return json.dumps({"user_content": text, "tool_name": name, "tool_arguments": json.dumps(arguments)},
-                      ensure_ascii=False)
+    return json.dumps(
+        {"user_content": text, "tool_name": name, "tool_arguments": json.dumps(arguments)},
+        ensure_ascii=False,
+    )
 
 
 def note(title: str, text: str = "") -> str:
@@ -50,7 +83,9 @@ def note(title: str, text: str = "") -> str:
 
 
 def raw(**columns: object) -> str:
-    return json.dumps({"user_content": "go", "tool_name": "note", "tool_arguments": '{"title": "go"}'} | columns)
+    return json.dumps(
+        {"user_content": "go", "tool_name": "note", "tool_arguments": '{"title": "go"}'} | columns
+    )
 
 
 def chat(*messages: dict, **more: object) -> str:
@@ -58,8 +93,11 @@ def chat(*messages: dict, **more: object) -> str:
 
 
 def call(name: str, arguments: object, **more: object) -> dict:
-    return {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}],
-            **more}
+    return {
+        "role": "assistant",
+        "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}],
+        **more,
+    }
 
 
 def user(text: str) -> dict:
@@ -68,25 +106,65 @@ def user(text: str) -> dict:
 
 def clean(count: int = 46) -> list[str]:
     """Rows of four tools and some plain answers, of which no two are alike."""
-    forms = ["switch the {} lamp {}", "{1}, the light of the {0}", "I want it {1} in the {0}", "could the {} be turned {}"]
-    lines = [row(form.format(room, "on" if on else "off"), "light", room=room, on=on)
-             for form, room in zip(forms, LIGHTS, strict=True) for on in (True, False)]
-    lines += [row("a brighter cellar would be lovely", "light", room="cellar", on=True),
-              row("no lamps in the cellar tonight", "light", room="cellar", on=False)]
+    forms = [
+        "switch the {} lamp {}",
+        "{1}, the light of the {0}",
+        "I want it {1} in the {0}",
+        "could the {} be turned {}",
+    ]
+    lines = [
+        row(form.format(room, "on" if on else "off"), "light", room=room, on=on)
+        for form, room in zip(forms, LIGHTS, strict=True)
+        for on in (True, False)
+    ]
+    lines += [
+        row("a brighter cellar would be lovely", "light", room="cellar", on=True),
+        row("no lamps in the cellar tonight", "light", room="cellar", on=False),
+    ]
     starts = ["jot down", "new memo about the", "please do not let me forget the", "write up our"]
-    lines += [row(f"{starts[at % 4]} {animal} {'trip report draft'.split()[at % 3]}", title=animal)
-              for at, animal in enumerate(ANIMALS)]
-    lines += [row(text, "timer", minutes=minutes) for text, minutes in (
-        ("ring in 3 minutes", 3), ("egg timer, 7", 7), ("wake me after 25 minutes", 25), ("count 90 minutes down", 90),
-        ("tea needs 4", 4), ("pizza: 12 minutes from now", 12), ("nap of 20 minutes", 20), ("laundry is done in 45", 45),
-        ("half time after 15", 15), ("beep when 6 minutes are over", 6))]
-    lines += [row(text.format(station), "radio", station=station) for text, station in (
-        ("put on {}", "Jazz FM"), ("I'd like to hear {}", "Radio Nova"), ("tune in to {}", "Bayern 2"), ("{}!", "KEXP"),
-        ("what about some {}?", "BBC 6"), ("is {} on air? play it", "FIP"), ("the usual: {}", "Klassik Radio"),
-        ("switch over to {}", "NTS"), ("news from {}", "Cope"), ("let's listen to {}", "Ostseewelle"))]
-    lines += [json.dumps({"user_content": text, "answer": answer}) for text, answer in (
-        ("how are you today?", "Very well, thank you."), ("what is the capital of Peru?", "I can only help at home."),
-        ("tell me a joke", "I know none."), ("who wrote Faust?", "I cannot look that up."))]
+    lines += [
+        row(f"{starts[at % 4]} {animal} {'trip report draft'.split()[at % 3]}", title=animal)
+        for at, animal in enumerate(ANIMALS)
+    ]
+    lines += [
+        row(text, "timer", minutes=minutes)
+        for text, minutes in (
+            ("ring in 3 minutes", 3),
+            ("egg timer, 7", 7),
+            ("wake me after 25 minutes", 25),
+            ("count 90 minutes down", 90),
+            ("tea needs 4", 4),
+            ("pizza: 12 minutes from now", 12),
+            ("nap of 20 minutes", 20),
+            ("laundry is done in 45", 45),
+            ("half time after 15", 15),
+            ("beep when 6 minutes are over", 6),
+        )
+    ]
+    lines += [
+        row(text.format(station), "radio", station=station)
+        for text, station in (
+            ("put on {}", "Jazz FM"),
+            ("I'd like to hear {}", "Radio Nova"),
+            ("tune in to {}", "Bayern 2"),
+            ("{}!", "KEXP"),
+            ("what about some {}?", "BBC 6"),
+            ("is {} on air? play it", "FIP"),
+            ("the usual: {}", "Klassik Radio"),
+            ("switch over to {}", "NTS"),
+            ("news from {}", "Cope"),
+            ("let's listen to {}", "Ostseewelle"),
+        )
+    ]
+    lines += [
+        json.dumps({"user_content": text, "answer": answer})
+        for text, answer in (
+            ("how are you today?", "Very well, thank you."),
+            ("what is the capital of Peru?", "I can only help at home."),
+            ("tell me a joke", "I know none."),
+            ("who wrote Faust?", "I cannot look that up."),
+        )
+    ]
     return lines[:count]
 
 
@@ -148,20 +226,53 @@ BROKEN: list[tuple[str | bytes, str, str]] = [
     (chat(user("hi")), "D101", "ends with a user message"),
     (chat(user("hi"), {"role": "robot", "content": "x"}), "D101", "role"),
     (chat(user("hi"), call("nothing", {})), "D101", "found 'nothing'"),
-    (chat(user("hi"), call("note", {"title": "a"}), user("and?"), {"role": "assistant", "content": "x"}), "D101",
-     "messages[2]"),
-    (chat(user("a"), {"role": "assistant", "content": "b"}, {"role": "assistant", "content": "c"}), "D101",
-     "an answer after assistant"),
-    (chat(user("two seats"), call("book", {"seats": "2"}), tools=[OWN]), "D101", "expected type integer"),
-    (chat(user("three seats"), call("book", {"seats": 3}), tools=[{"type": "function"}]), "D101", "tools[0]"),
+    (
+        chat(
+            user("hi"),
+            call("note", {"title": "a"}),
+            user("and?"),
+            {"role": "assistant", "content": "x"},
+        ),
+        "D101",
+        "messages[2]",
+    ),
+    (
+        chat(
+            user("a"), {"role": "assistant", "content": "b"}, {"role": "assistant", "content": "c"}
+        ),
+        "D101",
+        "an answer after assistant",
+    ),
+    (
+        chat(user("two seats"), call("book", {"seats": "2"}), tools=[OWN]),
+        "D101",
+        "expected type integer",
+    ),
+    (
+        chat(user("three seats"), call("book", {"seats": 3}), tools=[{"type": "function"}]),
+        "D101",
+        "tools[0]",
+    ),
     # rows beside each other; {line} is where the twin stands
     (row("jot down Otter trip", title="Badger"), "D103", "contradicts line {otter}"),
     (row("jot down Otter trip", title="Otter"), "D102", "exact duplicate of line {otter}"),
-    (chat(user("a timer, 77 minutes"), call("timer", {"minutes": 77, "label": None})), "D104", "1 rows with such calls"),
+    (
+        chat(user("a timer, 77 minutes"), call("timer", {"minutes": 77, "label": None})),
+        "D104",
+        "1 rows with such calls",
+    ),
     (row("jot down: OTTER trip!", title="Otter"), "D201", "line {otter} has 'jot down Otter trip'"),
     (row("new memo about the Badger reports", title="Badger"), "D202", "line {badger} has"),
-    (row("jot down, Otter trip", title="trip"), "D203", "line {otter} has 'jot down Otter trip' -> note"),
-    (row("jot down Gecko trip", "radio", station="Gecko"), "D204", "line {otter} has 'jot down Otter trip' -> note"),
+    (
+        row("jot down, Otter trip", title="trip"),
+        "D203",
+        "line {otter} has 'jot down Otter trip' -> note",
+    ),
+    (
+        row("jot down Gecko trip", "radio", station="Gecko"),
+        "D204",
+        "line {otter} has 'jot down Otter trip' -> note",
+    ),
     # characters and spaces
     (note("the bells", "ring\x07 the bells"), "D241", "U+0007 in the text"),
     (note("zero", "nothing\u200b but zero"), "D242", "U+200B ZERO WIDTH SPACE"),
@@ -194,9 +305,15 @@ def broken(tmp_path_factory) -> tuple[Path, report.Report, dict[str, int], int]:
     """The broken file, its report, the lines of the rows that faults refer to and the line of the first fault."""
     path = tmp_path_factory.mktemp("data") / "broken.jsonl"
     good = clean()
-    lines = [line if isinstance(line, bytes) else line.encode() for line in [*good, *(fault for fault, _, _ in BROKEN)]]
+    lines = [
+        line if isinstance(line, bytes) else line.encode()
+        for line in [*good, *(fault for fault, _, _ in BROKEN)]
+    ]
     path.write_bytes(b"\n".join(lines) + b"\n")
-    places = {name.lower(): next(at for at, line in enumerate(good, 1) if f"{name} " in line) for name in ANIMALS}
+    places = {
+        name.lower(): next(at for at, line in enumerate(good, 1) if f"{name} " in line)
+        for name in ANIMALS
+    }
     return path, report.inspect(path, TOOLS), places, len(good) + 1
 
 
@@ -205,7 +322,9 @@ def test_there_are_forty_kinds_of_faults_and_more() -> None:
     assert len(kinds) >= 70 and len(BROKEN) >= 75
 
 
-@pytest.mark.parametrize("number", range(len(BROKEN)), ids=lambda number: f"{BROKEN[number][1]}-{number}")
+@pytest.mark.parametrize(
+    "number", range(len(BROKEN)), ids=lambda number: f"{BROKEN[number][1]}-{number}"
+)
 def test_every_planted_fault_is_listed_at_its_line(broken, number: int) -> None:
     path, found, places, first = broken
     _, rule, expected = BROKEN[number]
@@ -221,7 +340,9 @@ def test_faults_of_the_whole_file_are_listed(broken) -> None:
     path, found, _, _ = broken
     assert {rule for rule in ("D221", "D225", "D226") if found.counts.get(rule)} == {"D221"}
     (line,) = [line for line in found.lines() if "D221" in line]
-    assert line.startswith(f"{path}:1: D221 warning: tool without rows: found none for 'unused', expected at least")
+    assert line.startswith(
+        f"{path}:1: D221 warning: tool without rows: found none for 'unused', expected at least"
+    )
 
 
 def test_no_error_at_a_line_without_one(broken) -> None:
@@ -240,7 +361,9 @@ def test_errors_come_first_and_are_raised_together(broken) -> None:
         found.raise_errors()
     lines = str(caught.value).splitlines()
     assert len(lines) == found.total("error")
-    assert len({line.split(":")[1] for line in lines}) == sum(RULES[rule].severity == "error" for _, rule, _ in BROKEN)
+    assert len({line.split(":")[1] for line in lines}) == sum(
+        RULES[rule].severity == "error" for _, rule, _ in BROKEN
+    )
     assert all(line.startswith(f"{path}:") and " error: " in line for line in lines)
 
 
@@ -261,8 +384,13 @@ def test_a_clean_file_gives_nothing(tmp_path) -> None:
 
 
 def test_the_example_data_give_no_error_and_only_warnings_that_are_true() -> None:
-    data, held_out, tools_file = (files.shipped("data", name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py"))
-    found = report.inspect(data, load_tools(tools_file), held_out, tool_report=lint_tools(tools_file))
+    data, held_out, tools_file = (
+        files.shipped("data", name)
+        for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
+    )
+    found = report.inspect(
+        data, load_tools(tools_file), held_out, tool_report=lint_tools(tools_file)
+    )
     # No plain answers; one held-out and one training row ask for purple alike; "rename (the) app to Hello" is the guide's.
     assert rules(found) == {"D225": 1, "D213": 1, "D202": 1}
     assert [finding.line for finding in found.findings] == [1, 154, 146]
@@ -271,18 +399,32 @@ def test_the_example_data_give_no_error_and_only_warnings_that_are_true() -> Non
 
 # ---- between two files
 
+
 def test_leaks_between_training_and_held_out_rows(tmp_path) -> None:
     trained = write(tmp_path, *clean())
-    held_out = write(tmp_path, row("jot down Otter trip", title="Otter"), row("jot down Gecko trip", title="Gecko"),
-                     row("Jot down: Otter trip", title="Otter"), row("new memo about the Badger reports", title="Badger"),
-                     row("jot down Lynx draft", title="Lynx"), row("jot down Heron trip", title="Jot"),
-                     row("entirely different words about a Quoll", title="Quoll"), name="eval.jsonl")
+    held_out = write(
+        tmp_path,
+        row("jot down Otter trip", title="Otter"),
+        row("jot down Gecko trip", title="Gecko"),
+        row("Jot down: Otter trip", title="Otter"),
+        row("new memo about the Badger reports", title="Badger"),
+        row("jot down Lynx draft", title="Lynx"),
+        row("jot down Heron trip", title="Jot"),
+        row("entirely different words about a Quoll", title="Quoll"),
+        name="eval.jsonl",
+    )
     found = report.inspect(trained, TOOLS[:4], held_out)
-    at = {(finding.rule, finding.line): finding for finding in found.findings if finding.path == str(held_out)}
+    at = {
+        (finding.rule, finding.line): finding
+        for finding in found.findings
+        if finding.path == str(held_out)
+    }
     assert set(at) == {("D211", 1), ("D201", 3), ("D212", 3), ("D213", 4), ("D214", 2)}
     assert "'Jot down: Otter trip' where line 1 has 'jot down" in str(at["D201", 3])
     assert f"'Jot down: Otter trip' where line 11 of {trained} has 'jot down" in str(at["D212", 3])
-    assert "found 2 of 7 rows" in str(at["D214", 2]) and "lines 2 (= 11), 5 (= 19)" in str(at["D214", 2])
+    assert "found 2 of 7 rows" in str(at["D214", 2]) and "lines 2 (= 11), 5 (= 19)" in str(
+        at["D214", 2]
+    )
     assert found.as_dict()["files"]["held_out"]["shared_phrasings"] == 2
 
 
@@ -292,16 +434,32 @@ def test_files_that_contradict_each_other_do_not_pass(tmp_path) -> None:
     found = report.inspect(trained, TOOLS[:4], held_out)
     assert not found.passed
     (finding,) = [finding for finding in found.findings if finding.severity == "error"]
-    assert (finding.rule, finding.line) == ("D216", 1) and "'jot down Otter trip' -> note" in finding.found
+    assert (finding.rule, finding.line) == (
+        "D216",
+        1,
+    ) and "'jot down Otter trip' -> note" in finding.found
 
 
 def test_values_that_are_trained_on(tmp_path) -> None:
     names = [f"Item {number}" for number in range(40)]
-    trained = write(tmp_path, *(row(f"remember {name} number {at * 7919}", title=name) for at, name in enumerate(names)))
-    held_out = write(tmp_path, *(row(f"what was it, oh yes, {name}", title=name) for name in names[:10]), name="e.jsonl")
+    trained = write(
+        tmp_path,
+        *(row(f"remember {name} number {at * 7919}", title=name) for at, name in enumerate(names)),
+    )
+    held_out = write(
+        tmp_path,
+        *(row(f"what was it, oh yes, {name}", title=name) for name in names[:10]),
+        name="e.jsonl",
+    )
     found = report.inspect(trained, TOOLS[1:2], held_out)
-    assert "10 of 10 different values of note.title" in next(f.found for f in found.findings if f.rule == "D215")
-    fresh = write(tmp_path, *(row(f"what was it, oh yes, {name}", title=name) for name in ANIMALS), name="f.jsonl")
+    assert "10 of 10 different values of note.title" in next(
+        f.found for f in found.findings if f.rule == "D215"
+    )
+    fresh = write(
+        tmp_path,
+        *(row(f"what was it, oh yes, {name}", title=name) for name in ANIMALS),
+        name="f.jsonl",
+    )
     assert "D215" not in rules(report.inspect(trained, TOOLS[1:2], fresh))
 
 
@@ -309,7 +467,9 @@ def test_rows_that_their_file_marks_for_evaluation_are_held_out(tmp_path) -> Non
     def marked(text: str, mark: str) -> str:
         return chat(user(text), call("note", {"title": "Otter"}), metadata=mark)
 
-    path = write(tmp_path, marked("jot down Otter trip", "train"), marked("jot down: Otter trip", "eval"))
+    path = write(
+        tmp_path, marked("jot down Otter trip", "train"), marked("jot down: Otter trip", "eval")
+    )
     found = report.inspect(path, TOOLS[1:2], format="mobile-actions")
     assert [side.counts["rows"] for side in found.sides] == [1, 1]
     assert [finding.line for finding in found.findings if finding.rule == "D212"] == [2]
@@ -317,45 +477,111 @@ def test_rows_that_their_file_marks_for_evaluation_are_held_out(tmp_path) -> Non
 
 # ---- balance
 
+
 def numbered(count: int, tool_name: str = "note", **arguments: object) -> Iterator[str]:
     words = "amber birch cedar delta ember fjord grove haven inlet jetty knoll larch maple north ocean plain".split()
     for number in range(count):
-        yield row(" ".join(words[(number * step + step) % 16] for step in (1, 3, 5, 7, 11)) + f" {number}", tool_name,
-                  **arguments)
+        yield row(
+            " ".join(words[(number * step + step) % 16] for step in (1, 3, 5, 7, 11))
+            + f" {number}",
+            tool_name,
+            **arguments,
+        )
 
 
-@pytest.mark.parametrize(("lines", "tools", "rule", "expected"), [
-    ([], TOOLS[:1], "D221", "none for 'light'"),
-    ([row("lamp on in the hall", "light", room="hall", on=True)], TOOLS[:1], "D222", "1 for 'light'"),
-    ([row("lamp on in the hall", "light", room="hall", on=True)], TOOLS[:1], "D224",
-     "none for 'kitchen', 'office', 'attic', 'cellar' of light.room"),
-    (list(numbered(30, title="same")), TOOLS[1:2], "D223", "'same' in 30 of 30 values of note.title"),
-    (clean(40), TOOLS[:4], "D225", "calls in all 40 rows"),
-    ([json.dumps({"user_content": f"{line} what?", "answer": "No."}) for line in range(30)] + clean(10), TOOLS[:4],
-     "D226", "30 of 40 rows without one"),
-    ([chat(user("both"), {"role": "assistant", "tool_calls": [
-        {"function": {"name": "note", "arguments": {"title": title}}} for title in ("a", "b")]})], TOOLS[1:2],
-     "D227", "several in 1 of 2 rows"),
-    ([row(f"remember {number} now", title=str(number)) for number in range(50)], TOOLS[1:2], "D205", "1 in 50 rows"),
-])
+@pytest.mark.parametrize(
+    ("lines", "tools", "rule", "expected"),
+    [
+        ([], TOOLS[:1], "D221", "none for 'light'"),
+        (
+            [row("lamp on in the hall", "light", room="hall", on=True)],
+            TOOLS[:1],
+            "D222",
+            "1 for 'light'",
+        ),
+        (
+            [row("lamp on in the hall", "light", room="hall", on=True)],
+            TOOLS[:1],
+            "D224",
+            "none for 'kitchen', 'office', 'attic', 'cellar' of light.room",
+        ),
+        (
+            list(numbered(30, title="same")),
+            TOOLS[1:2],
+            "D223",
+            "'same' in 30 of 30 values of note.title",
+        ),
+        (clean(40), TOOLS[:4], "D225", "calls in all 40 rows"),
+        (
+            [json.dumps({"user_content": f"{line} what?", "answer": "No."}) for line in range(30)]
+            + clean(10),
+            TOOLS[:4],
+            "D226",
+            "30 of 40 rows without one",
+        ),
+        (
+            [
+                chat(
+                    user("both"),
+                    {
+                        "role": "assistant",
+                        "tool_calls": [
+                            {"function": {"name": "note", "arguments": {"title": title}}}
+                            for title in ("a", "b")
+                        ],
+                    },
+                )
+            ],
+            TOOLS[1:2],
+            "D227",
+            "several in 1 of 2 rows",
+        ),
+        (
+            [row(f"remember {number} now", title=str(number)) for number in range(50)],
+            TOOLS[1:2],
+            "D205",
+            "1 in 50 rows",
+        ),
+    ],
+)
 def test_balance(tmp_path, lines, tools, rule, expected) -> None:
-    clean_rows = [] if rule in ("D223", "D225", "D226", "D205") else [json.dumps({"user_content": "hm", "answer": "Yes?"})]
+    clean_rows = (
+        []
+        if rule in ("D223", "D225", "D226", "D205")
+        else [json.dumps({"user_content": "hm", "answer": "Yes?"})]
+    )
     found = report.inspect(write(tmp_path, *lines, *clean_rows), tools)
     assert expected in " ".join(finding.found for finding in found.findings if finding.rule == rule)
 
 
 # ---- length
 
-def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(tmp_path, tokenizer) -> None:
+
+def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(
+    tmp_path, tokenizer
+) -> None:
     path = write(tmp_path, *clean(), row("x" * 600, title="x"))
-    found = report.inspect(path, TOOLS[:4], tokenizer=tokenizer, max_length=1500, kv_cache_max_len=1600, prefill_seq_len=256)
+    found = report.inspect(
+        path,
+        TOOLS[:4],
+        tokenizer=tokenizer,
+        max_length=1500,
+        kv_cache_max_len=1600,
+        prefill_seq_len=256,
+    )
     total = found.sides[0].lengths.total
     longest = int(total.max())
     assert longest == total[-1] > 1600, "the fixture's tools are long in bytes"
     at = {finding.rule: finding for finding in found.findings if finding.rule.startswith("D23")}
     assert set(at) == {"D231", "D232", "D233"} and at["D231"].line == at["D232"].line == 47
-    assert f"found {longest} tokens, {longest - 1500} too many, expected at most 1500 tokens" in str(at["D231"])
-    assert "-p max_length 2048" in at["D231"].remedy and "-p kv_cache_max_len 2048" in at["D232"].remedy
+    assert (
+        f"found {longest} tokens, {longest - 1500} too many, expected at most 1500 tokens"
+        in str(at["D231"])
+    )
+    assert (
+        "-p max_length 2048" in at["D231"].remedy
+        and "-p kv_cache_max_len 2048" in at["D232"].remedy
+    )
     assert at["D233"].found.startswith("47 of 47 prompts, this one the longest")
     assert not found.passed and found.as_dict()["files"]["training"]["tokens"]["longest"] == longest
 
@@ -363,8 +589,14 @@ def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(tmp_pat
 def test_lengths_are_those_of_training(tmp_path, tokenizer) -> None:
     from fgkit.dataset.tokenize import tokenize_records
 
-    path = write(tmp_path, *clean(), chat({"role": "developer", "content": "Be quick."}, user("go"), call("note", {"title": "a"})),
-                 chat(user("two"), call("book", {"seats": 2}), tools=[OWN]))
+    path = write(
+        tmp_path,
+        *clean(),
+        chat(
+            {"role": "developer", "content": "Be quick."}, user("go"), call("note", {"title": "a"})
+        ),
+        chat(user("two"), call("book", {"seats": 2}), tools=[OWN]),
+    )
     (side,) = report.inspect(path, TOOLS, tokenizer=tokenizer).sides
     rows = tokenize_records(side.records, TOOLS, tokenizer, max_length=10**9)
     assert side.lengths.total.tolist() == [len(row.tokens) for row in rows]
@@ -379,18 +611,46 @@ def test_without_a_tokenizer_it_says_so(tmp_path) -> None:
 
 # ---- what comes out
 
+
 def test_the_table_json_and_picture(tmp_path, tokenizer) -> None:
-    found = report.inspect(write(tmp_path, *clean()), TOOLS[:4], write(tmp_path, *clean(4), name="e.jsonl"), tokenizer=tokenizer)
+    found = report.inspect(
+        write(tmp_path, *clean()),
+        TOOLS[:4],
+        write(tmp_path, *clean(4), name="e.jsonl"),
+        tokenizer=tokenizer,
+    )
     table = found.table().splitlines()
     assert len({len(line) for line in table if line.startswith("|")}) == 1 and table[0].split() == [
-        "|", "|", "training", "|", "held", "out", "|"]
+        "|",
+        "|",
+        "training",
+        "|",
+        "held",
+        "out",
+        "|",
+    ]
     assert any(line.split()[1:-1] == ["rows", "|", "46", "|", "4"] for line in table)
     picture = report.save(found, tmp_path / "out")
-    assert picture.read_bytes().startswith(b"\x89PNG") and picture == tmp_path / "out" / "report.png"
+    assert (
+        picture.read_bytes().startswith(b"\x89PNG") and picture == tmp_path / "out" / "report.png"
+    )
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written == found.as_dict() and written["rules"] == rules(found)
-    assert written["findings"][0].keys() == {"rule", "severity", "path", "line", "what", "found", "expected", "remedy", "message"}
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.json", "report.png"]
+    assert written["findings"][0].keys() == {
+        "rule",
+        "severity",
+        "path",
+        "line",
+        "what",
+        "found",
+        "expected",
+        "remedy",
+        "message",
+    }
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "report.json",
+        "report.png",
+    ]
 
 
 def test_a_picture_of_nothing_and_of_many_tools(tmp_path) -> None:
@@ -401,8 +661,14 @@ def test_a_picture_of_nothing_and_of_many_tools(tmp_path) -> None:
 
 
 def test_many_findings_are_counted_and_the_rest_is_summed_up(tmp_path) -> None:
-    found = report.inspect(write(tmp_path, *(row(f"it is {number}\u200b", title=str(number)) for number in range(1100)),
-                                 *["x"] * 1100), TOOLS[1:2])
+    found = report.inspect(
+        write(
+            tmp_path,
+            *(row(f"it is {number}\u200b", title=str(number)) for number in range(1100)),
+            *["x"] * 1100,
+        ),
+        TOOLS[1:2],
+    )
     lines = list(found.lines())
     assert found.counts["D242"] == found.counts["D101"] == 1100
     assert sum("D242 warning" in line for line in lines) == report.SHOWN
@@ -414,7 +680,9 @@ def test_many_findings_are_counted_and_the_rest_is_summed_up(tmp_path) -> None:
 
 def test_nothing_hides_in_a_message() -> None:
     line = str(Finding("D101", "a\nb.jsonl", 1, "\x1b[31m \u202e \ud800 é 😀"))
-    assert line == "a\\nb.jsonl:1: D101 error: \\x1b[31m \\u202e \\ud800 é 😀" and line.isprintable()
+    assert (
+        line == "a\\nb.jsonl:1: D101 error: \\x1b[31m \\u202e \\ud800 é 😀" and line.isprintable()
+    )
 
 
 def test_the_same_seed_finds_the_same(tmp_path) -> None:
@@ -425,13 +693,25 @@ def test_the_same_seed_finds_the_same(tmp_path) -> None:
 
 def test_text_that_is_mostly_bytes_is_named_on_both_sides(tmp_path) -> None:
     tiny.tokenizer_files(tmp_path)  # it has pieces for ASCII only
-    trained = write(tmp_path, *clean()[:5], row("note caf\u00e9 down for us please", title="caf\u00e9"),
-                    row("\U0001f525\U0001f525 now", title="now"))
+    trained = write(
+        tmp_path,
+        *clean()[:5],
+        row("note caf\u00e9 down for us please", title="caf\u00e9"),
+        row("\U0001f525\U0001f525 now", title="now"),
+    )
     held_out = write(tmp_path, row("\u6ce8\u610f", title="\u6ce8\u610f"), name="held_out.jsonl")
-    found = report.inspect(trained, TOOLS[:4], held_out, tokenizer=load_tokenizer(tmp_path), max_length=20_000)
-    at = {(finding.path, finding.line): finding.found for finding in found.findings if finding.rule == "D234"}
-    assert at == {(str(trained), 7): "8 of 12 in '\U0001f525\U0001f525 now'",
-                  (str(held_out), 1): "6 of 6 in '\u6ce8\u610f'"}
+    found = report.inspect(
+        trained, TOOLS[:4], held_out, tokenizer=load_tokenizer(tmp_path), max_length=20_000
+    )
+    at = {
+        (finding.path, finding.line): finding.found
+        for finding in found.findings
+        if finding.rule == "D234"
+    }
+    assert at == {
+        (str(trained), 7): "8 of 12 in '\U0001f525\U0001f525 now'",
+        (str(held_out), 1): "6 of 6 in '\u6ce8\u610f'",
+    }
     without = report.inspect(trained, TOOLS[:4], held_out)
     assert found.passed and "D234" not in without.counts
 
@@ -439,6 +719,8 @@ def test_text_that_is_mostly_bytes_is_named_on_both_sides(tmp_path) -> None:
 def test_the_page_shows_the_rules() -> None:
     page = (ROOT / "docs" / "data-report.md").read_text(encoding="utf-8")
     assert rules_table() in page and len(RULES) >= 35
-    planted = {rule for _, rule, _ in BROKEN} | {f"D{number}" for number in (205, 211, 212, 213, 214, 215, 216, *range(221, 228),
-                                                                             231, 232, 233, 234)}
+    planted = {rule for _, rule, _ in BROKEN} | {
+        f"D{number}"
+        for number in (205, 211, 212, 213, 214, 215, 216, *range(221, 228), 231, 232, 233, 234)
+    }
     assert planted == set(RULES), "every rule is broken by some test on this page"

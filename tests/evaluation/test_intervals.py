@@ -19,7 +19,7 @@ def column(hits: int, n: int) -> tuple[list[list[int]], list[list[int]]]:
 def binomial_quantile(n: int, share: float, level: float) -> int:
     total = 0.0
     for k in range(n + 1):
-        total += comb(n, k) * share**k * (1 - share)**(n - k)
+        total += comb(n, k) * share**k * (1 - share) ** (n - k)
         if total >= level:
             return k
     return n
@@ -39,9 +39,14 @@ def test_a_paired_difference_follows_its_normal_law() -> None:
     after = [[0]] * 20 + [[1]] * 60 + [[1]] * 320
     ((low, high),) = difference_intervals((before, [[1]] * 400), (after, [[1]] * 400), range(400))
     spread = 1.96 * sqrt(60 + 20 - 40**2 / 400)
-    assert (400 * low, 400 * high) == (pytest.approx(40 - spread, abs=1), pytest.approx(40 + spread, abs=1))
+    assert (400 * low, 400 * high) == (
+        pytest.approx(40 - spread, abs=1),
+        pytest.approx(40 + spread, abs=1),
+    )
     half = column(200, 400)
-    assert difference_intervals(half, half, range(400)) == [(-0.01, 0.01)], "pairing is what makes it narrow"
+    assert difference_intervals(half, half, range(400)) == [(-0.01, 0.01)], (
+        "pairing is what makes it narrow"
+    )
     assert difference_intervals(half, (half[0][::-1], half[1]), range(400))[0][1] > 0.08
 
 
@@ -61,8 +66,15 @@ def test_coverage_is_at_least_what_is_said(share: float) -> None:
     """Exactly, over all outcomes of 60 rows: how often the interval holds the true share."""
     n = 60
     found = [rate_intervals(*column(k, n), range(n), resamples=2000)[0] for k in range(n + 1)]
-    weights = [comb(n, k) * share**k * (1 - share)**(n - k) for k in range(n + 1)]
-    assert sum(weight for weight, (low, high) in zip(weights, found, strict=True) if low <= share <= high) > 0.93
+    weights = [comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+    assert (
+        sum(
+            weight
+            for weight, (low, high) in zip(weights, found, strict=True)
+            if low <= share <= high
+        )
+        > 0.93
+    )
 
 
 def test_rows_of_a_group_count_as_one() -> None:
@@ -82,18 +94,28 @@ def test_a_rate_of_nothing_has_no_interval_and_spoils_no_other() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=12
+    )
+)
 def test_an_interval_holds_its_estimate_within_bounds(rows: list[tuple[int, int, int]]) -> None:
-    hits, totals, groups = [[min(a, b)] for a, b, _ in rows], [[max(a, b)] for a, b, _ in rows], [g for *_, g in rows]
+    hits, totals, groups = (
+        [[min(a, b)] for a, b, _ in rows],
+        [[max(a, b)] for a, b, _ in rows],
+        [g for *_, g in rows],
+    )
     (found,) = rate_intervals(hits, totals, groups, resamples=200)
-    whole = sum(total for total, in totals)
+    whole = sum(total for (total,) in totals)
     assert (found is None) == (whole == 0)
     if found:
-        assert 0 <= found[0] <= round(sum(hit for hit, in hits) / whole, 6) <= found[1] <= 1
+        assert 0 <= found[0] <= round(sum(hit for (hit,) in hits) / whole, 6) <= found[1] <= 1
         assert rate_intervals(hits[::-1], totals[::-1], groups[::-1], resamples=200) == [found]
         names = [f"group {group}" for group in groups]
         assert rate_intervals(hits, totals, names, resamples=200) == [found]
-        ((low, high),) = difference_intervals((hits, totals), (hits[::-1], totals[::-1]), groups, resamples=200)
+        ((low, high),) = difference_intervals(
+            (hits, totals), (hits[::-1], totals[::-1]), groups, resamples=200
+        )
         assert -1 <= low <= 0 <= high <= 1
 
 

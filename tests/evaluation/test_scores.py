@@ -21,23 +21,53 @@ def rates(found: dict) -> tuple:
 
 
 def test_rates_by_hand() -> None:
-    texts = [answer(Call("paint", {"color": "red"})), answer(Call("alert", {"n": 1, "title": "B"})),
-             answer(Call("paint", {"color": "red"})), UNPARSED]
+    texts = [
+        answer(Call("paint", {"color": "red"})),
+        answer(Call("alert", {"n": 1, "title": "B"})),
+        answer(Call("paint", {"color": "red"})),
+        UNPARSED,
+    ]
     result = score(RECORDS, texts)
     # five arguments expected, four given, three of them right: the two colours and n
     assert (result["n"], *rates(result)) == (4, 0.75, 0.5, 0.25, 0.75, 0.6)
     assert {tool: (each["n"], *rates(each)) for tool, each in result["per_tool"].items()} == {
-        "alert": (2, 0.5, 0.5, 0.0, 0.5, 1 / 3), "paint": (2, 1.0, 0.5, 0.5, 1.0, 1.0)}
+        "alert": (2, 0.5, 0.5, 0.0, 0.5, 1 / 3),
+        "paint": (2, 1.0, 0.5, 0.5, 1.0, 1.0),
+    }
     assert result["per_argument"]["alert"] == {
         "n": {"expected": 2, "given": 1, "right": 1, "wrong": 0, "precision": 1.0, "recall": 0.5},
-        "title": {"expected": 1, "given": 1, "right": 0, "wrong": 1, "precision": 0.0, "recall": 0.0}}
-    assert result["confusion"] == {"alert": {"alert": 1, "(does not parse)": 1, "(no call)": 1}, "paint": {"paint": 2}}
+        "title": {
+            "expected": 1,
+            "given": 1,
+            "right": 0,
+            "wrong": 1,
+            "precision": 0.0,
+            "recall": 0.0,
+        },
+    }
+    assert result["confusion"] == {
+        "alert": {"alert": 1, "(does not parse)": 1, "(no call)": 1},
+        "paint": {"paint": 2},
+    }
     assert [(row["tool_ok"], row["exact"]) for row in result["rows"]] == [
-        (True, True), (True, False), (False, False), (False, False)]
+        (True, True),
+        (True, False),
+        (False, False),
+        (False, False),
+    ]
     first, last = result["rows"][0], result["rows"][3]
     expected = [{"name": "paint", "arguments": {"color": "red"}}]
-    assert first == {"line": 1, "group": 0, "user_content": "red", "expected": expected, "text": texts[0],
-                     "calls": expected, "error": None, "tool_ok": True, "exact": True}
+    assert first == {
+        "line": 1,
+        "group": 0,
+        "user_content": "red",
+        "expected": expected,
+        "text": texts[0],
+        "calls": expected,
+        "error": None,
+        "tool_ok": True,
+        "exact": True,
+    }
     assert last["calls"] is None and "offset" in last["error"] and last["text"] == texts[3]
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -46,7 +76,10 @@ def test_intervals_stand_beside_every_rate() -> None:
     result = score(RECORDS, perfect())
     for found in (result, *result["per_tool"].values(), *result["per_kind"].values()):
         assert list(found["intervals"]) == list(METRICS)
-        assert found["groups"] == found["n"] <= 4 and found["intervals"]["exact_match"] == [0.0, 1.0]
+        assert found["groups"] == found["n"] <= 4 and found["intervals"]["exact_match"] == [
+            0.0,
+            1.0,
+        ]
 
 
 def test_perfect_answers_and_key_order() -> None:
@@ -54,7 +87,10 @@ def test_perfect_answers_and_key_order() -> None:
     texts[1] = answer(Call("alert", {"n": 1, "title": "A"}))
     result = score(RECORDS, texts)
     assert rates(result) == (1.0,) * 5
-    assert {tool: each["n"] for tool, each in result["per_tool"].items()} == {"paint": 2, "alert": 2}
+    assert {tool: each["n"] for tool, each in result["per_tool"].items()} == {
+        "paint": 2,
+        "alert": 2,
+    }
 
 
 def test_plain_text_counts_as_parsed_only_where_no_call_is_expected() -> None:
@@ -67,11 +103,20 @@ def test_plain_text_counts_as_parsed_only_where_no_call_is_expected() -> None:
 
 def test_kinds_are_scored_on_their_own() -> None:
     records = [*RECORDS, request(10, "hi"), request(11, "bye"), request(12, "why")]
-    texts = [*perfect(), "Any text.", answer(Call("paint", {"color": "red"})), "<start_function_call>call:"]
+    texts = [
+        *perfect(),
+        "Any text.",
+        answer(Call("paint", {"color": "red"})),
+        "<start_function_call>call:",
+    ]
     result = score(records, texts)
-    assert {kind: (each["n"], each["exact_match"]) for kind, each in result["per_kind"].items()} == {
-        "call": (3, 1.0), "parallel": (1, 1.0), "no_call": (3, 1 / 3)}
-    assert (result["argument_precision"], result["argument_recall"]) == (5 / 6, 1.0)  # one was given where none belongs
+    assert {
+        kind: (each["n"], each["exact_match"]) for kind, each in result["per_kind"].items()
+    } == {"call": (3, 1.0), "parallel": (1, 1.0), "no_call": (3, 1 / 3)}
+    assert (result["argument_precision"], result["argument_recall"]) == (
+        5 / 6,
+        1.0,
+    )  # one was given where none belongs
 
 
 def test_every_expected_call_counts_in_its_order() -> None:
@@ -93,7 +138,9 @@ def test_a_cut_end_tag_is_accepted_only_when_asked() -> None:
     assert score(RECORDS[:1], [text])["parse_rate"] == 0.0
 
 
-@pytest.mark.parametrize(("records", "texts"), [([], []), (RECORDS, ["a"]), (RECORDS[:1], ["a", "b"])])
+@pytest.mark.parametrize(
+    ("records", "texts"), [([], []), (RECORDS, ["a"]), (RECORDS[:1], ["a", "b"])]
+)
 def test_nothing_or_uneven_input_is_refused(records: list[Record], texts: list[str]) -> None:
     with pytest.raises(FgkitError, match=f"found {len(records)} rows and {len(texts)} answers"):
         score(records, texts)
@@ -106,7 +153,10 @@ def test_paraphrases_are_one_group() -> None:
     texts = [answer(*record.calls) for record in same]
     one, many = score(same, texts), score(others, texts)
     assert (one["n"], one["groups"], many["groups"]) == (30, 1, 30)
-    assert one["intervals"]["exact_match"] == [0.0, 1.0] and many["intervals"]["exact_match"] == [0.866667, 1.0]
+    assert one["intervals"]["exact_match"] == [0.0, 1.0] and many["intervals"]["exact_match"] == [
+        0.866667,
+        1.0,
+    ]
     assert [row["group"] for row in many["rows"]] == list(range(30))
 
 
@@ -138,8 +188,15 @@ def test_the_order_of_the_rows_does_not_count(pair: tuple[list[Record], list[str
 def test_scores_of_fgkit_01_get_what_they_lack() -> None:
     new = score(RECORDS, [*perfect()[:3], "no"])
     rows = [{key: value for key, value in row.items() if key != "group"} for row in new["rows"]]
-    old = {"n": 4, "parse_rate": 0.75, "tool_accuracy": 0.75, "exact_match": 0.75, "per_tool": {}, "rows": rows,
-           "sha256": "kept"}
+    old = {
+        "n": 4,
+        "parse_rate": 0.75,
+        "tool_accuracy": 0.75,
+        "exact_match": 0.75,
+        "per_tool": {},
+        "rows": rows,
+        "sha256": "kept",
+    }
     filled = completed(old)
     assert filled["sha256"] == "kept" and filled["rows"] == rows
     assert all(filled[key] == new[key] for key in new if key != "rows")
@@ -153,9 +210,19 @@ def test_a_score_is_read_back(tmp_path) -> None:
     assert read_score(write_json(tmp_path / "score.json", result)) == result
 
 
-@pytest.mark.parametrize("value", [[], {}, {"n": 4}, {"rows": []}, {"rows": [1]}, {"rows": [{"line": 1}]},
-                                   {"base": None, "tuned": {"n": 1}}, {"rows": [score(RECORDS, perfect())["rows"][0]
-                                                                                | {"expected": ["paint"]}]}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        {"n": 4},
+        {"rows": []},
+        {"rows": [1]},
+        {"rows": [{"line": 1}]},
+        {"base": None, "tuned": {"n": 1}},
+        {"rows": [score(RECORDS, perfect())["rows"][0] | {"expected": ["paint"]}]},
+    ],
+)
 def test_what_is_no_score_is_refused(tmp_path, value) -> None:
     path = write_json(tmp_path / "x.json", value)
     with pytest.raises(FgkitError, match=r"x\.json: found no scored rows.*evaluate") as refused:

@@ -29,12 +29,18 @@ def plain(table: str) -> list[str]:
 
 
 def without_intervals(found: dict) -> dict:
-    return {key: without_intervals(value) if isinstance(value, dict) else value for key, value in found.items()
-            if key not in ("intervals", "argument_precision", "argument_recall")}
+    return {
+        key: without_intervals(value) if isinstance(value, dict) else value
+        for key, value in found.items()
+        if key not in ("intervals", "argument_precision", "argument_recall")
+    }
 
 
 def test_compare_is_a_markdown_table_side_by_side() -> None:
-    base, tuned = without_intervals(score(RECORDS, ["no"] * 4)), score(RECORDS, [*perfect()[:3], "no"])
+    base, tuned = (
+        without_intervals(score(RECORDS, ["no"] * 4)),
+        score(RECORDS, [*perfect()[:3], "no"]),
+    )
     only = without_intervals(score(RECORDS[:1], perfect()[:1]))
     assert plain(compare({"base": base, "tuned": tuned, "task": only})) == [
         "| | base | tuned | task |",
@@ -57,10 +63,14 @@ def test_compare_is_a_markdown_table_side_by_side() -> None:
 
 
 def test_rows_without_a_call_have_one_line() -> None:
-    result = score([*RECORDS, request(10, "hi"), request(11, "bye")], [*perfect(), "Hello.", UNPARSED])
+    result = score(
+        [*RECORDS, request(10, "hi"), request(11, "bye")], [*perfect(), "Hello.", UNPARSED]
+    )
     table = "\n".join(plain(compare({"tuned": result})))
     assert "| no call (2 rows): accuracy | 50.0% (0–100) |" in table and table.count("no call") == 1
-    old = without_intervals({key: value for key, value in result.items() if key != "per_kind"})  # written by fgkit 0.1
+    old = without_intervals(
+        {key: value for key, value in result.items() if key != "per_kind"}
+    )  # written by fgkit 0.1
     assert "| `(no call)` (2 rows): exact match | 50.0% |" in plain(compare({"old": old}))
     assert "one call" not in compare({"one": score(RECORDS[:1], perfect()[:1])})
 
@@ -73,20 +83,36 @@ def test_only_the_tools_with_most_rows_are_shown() -> None:
     assert all(f"`f{n}` (2 rows)" in "\n".join(lines) for n in range(15))
 
 
-@pytest.mark.parametrize(("share", "interval", "shown"), [
-    (0.8654, [0.7962, 0.923], "86.5% (79–93)"), (1.0, [0.96, 1.0], "100.0% (96–100)"),
-    (0.5, [0.29, 0.57], "50.0% (29–57)"),
-    (0.0, [0.0, 0.04], "0.0% (0–4)"), (None, None, "–"), (0.25, None, "25.0%")])
+@pytest.mark.parametrize(
+    ("share", "interval", "shown"),
+    [
+        (0.8654, [0.7962, 0.923], "86.5% (79–93)"),
+        (1.0, [0.96, 1.0], "100.0% (96–100)"),
+        (0.5, [0.29, 0.57], "50.0% (29–57)"),
+        (0.0, [0.0, 0.04], "0.0% (0–4)"),
+        (None, None, "–"),
+        (0.25, None, "25.0%"),
+    ],
+)
 def test_ends_are_rounded_outwards(share: float | None, interval: list | None, shown: str) -> None:
     assert rate({"x": share, "intervals": {"x": interval}}, "x") == shown
 
 
 def test_points_have_a_sign() -> None:
-    assert [points(share) for share in (0.0126, -0.3, 0.0, -0.0001)] == ["+1.3", "-30.0", "+0.0", "+0.0"]
+    assert [points(share) for share in (0.0126, -0.3, 0.0, -0.0001)] == [
+        "+1.3",
+        "-30.0",
+        "+0.0",
+        "+0.0",
+    ]
 
 
 def test_pairs_show_what_each_step_gains() -> None:
-    base, tuned, other = score(RECORDS, ["no"] * 4), score(RECORDS, perfect()), score(RECORDS[:1], perfect()[:1])
+    base, tuned, other = (
+        score(RECORDS, ["no"] * 4),
+        score(RECORDS, perfect()),
+        score(RECORDS[:1], perfect()[:1]),
+    )
     task = score(RECORDS, [*perfect()[:3], "no"])
     assert plain(compare_pairs({"base": base, "tuned": tuned, "task": task})) == [
         "| points gained | tuned - base | task - tuned |",
@@ -103,7 +129,10 @@ def test_pairs_show_what_each_step_gains() -> None:
 
 
 def test_arguments_side_by_side() -> None:
-    base, tuned = score(RECORDS, ["no"] * 4), score(RECORDS, [*perfect()[:3], answer(Call("alert", {"n": 3, "z": 1}))])
+    base, tuned = (
+        score(RECORDS, ["no"] * 4),
+        score(RECORDS, [*perfect()[:3], answer(Call("alert", {"n": 3, "z": 1}))]),
+    )
     assert plain(compare_arguments({"base": base, "tuned": tuned})) == [
         "| tool | argument | expected | base: recall / precision | tuned: recall / precision |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -131,4 +160,7 @@ def test_mistakes_most_frequent_first() -> None:
 
 
 def test_a_table_of_any_cells() -> None:
-    assert markdown([["a", "bcdef"], ["xyzw", "1"]]) == "| a    | bcdef |\n| ---- | ----: |\n| xyzw |     1 |"
+    assert (
+        markdown([["a", "bcdef"], ["xyzw", "1"]])
+        == "| a    | bcdef |\n| ---- | ----: |\n| xyzw |     1 |"
+    )

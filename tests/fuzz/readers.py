@@ -50,7 +50,11 @@ with instrumented():
     from fgkit.models import model_checks
     from fgkit.workflow import manifest, run as pipeline
 
-    FOLDER = Path(tempfile.mkdtemp(prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    FOLDER = Path(
+        tempfile.mkdtemp(
+            prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+        )
+    )
     TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
 
 
@@ -66,9 +70,13 @@ def rows(data: bytes) -> None:
     """A data file: whatever its ending, its records can be written down again."""
     for name in ("rows.jsonl", "rows.csv"):
         found = records.inspect_records(written(name, data), TOOLS)
-        assert found.records or found.problems or found.warnings or not data.strip(), "nothing read, nothing said"
+        assert found.records or found.problems or found.warnings or not data.strip(), (
+            "nothing read, nothing said"
+        )
         for record in found.records:
-            json.dumps([record.messages, record.text, record.tools], allow_nan=False, ensure_ascii=False).encode()
+            json.dumps(
+                [record.messages, record.text, record.tools], allow_nan=False, ensure_ascii=False
+            ).encode()
             records.canonical(record.calls).encode()
         for problem in (*found.problems, *found.warnings):
             assert "\n" not in (text := str(problem)), text
@@ -157,10 +165,20 @@ def score(data: bytes) -> None:
 
 
 READERS: dict[str, Callable[[bytes], None]] = {
-    "rows": rows, "tool_file": tool_file, "parameters": parameters, "task": task, "metadata": metadata,
+    "rows": rows,
+    "tool_file": tool_file,
+    "parameters": parameters,
+    "task": task,
+    "metadata": metadata,
     "litertlm": litertlm,
-    "sidecar": sidecar, "tokenizer": tokenizer, "weights": weights, "settings": settings, "sums": sums,
-    "run_manifest": run_manifest, "score": score}
+    "sidecar": sidecar,
+    "tokenizer": tokenizer,
+    "weights": weights,
+    "settings": settings,
+    "sums": sums,
+    "run_manifest": run_manifest,
+    "score": score,
+}
 
 
 def check(reader: str, data: bytes) -> str:
@@ -189,9 +207,40 @@ def corpus(reader: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted((CORPUS / reader).iterdir())]
 
 
-SPLICES = [b"\0", b"\xff", b"\xef\xbb\xbf", b"\r\n", b"{", b"}", b"[", b"]", b'"', b",", b":", b"NaN", b"-Infinity", b"1e999",
-           b'"\\ud800"', b"null", b"[]", b"{}", b"9" * 5000, b"[" * 3000, b'{"a":' * 3000, b"&a [*a, *a]", b"<<: *a", b"!!python",
-           b"<escape>", "\u0430".encode(), "\u202e".encode(), "\u2028".encode(), b"\x80" * 12, b"PK\1\2", b"PK\5\6", b"../"]
+SPLICES = [
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\r\n",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b",",
+    b":",
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b'"\\ud800"',
+    b"null",
+    b"[]",
+    b"{}",
+    b"9" * 5000,
+    b"[" * 3000,
+    b'{"a":' * 3000,
+    b"&a [*a, *a]",
+    b"<<: *a",
+    b"!!python",
+    b"<escape>",
+    "\u0430".encode(),
+    "\u202e".encode(),
+    "\u2028".encode(),
+    b"\x80" * 12,
+    b"PK\1\2",
+    b"PK\5\6",
+    b"../",
+]
 
 
 def changed(data: bytes, others: list[bytes], dice: random.Random) -> bytes:
@@ -201,19 +250,19 @@ def changed(data: bytes, others: list[bytes], dice: random.Random) -> bytes:
         end = min(len(data), start + dice.choice([1, 1, 2, 8, 200]))
         how = dice.randrange(6)
         if how == 0 and start < len(data):
-            data = data[:start] + bytes([data[start] ^ 1 << dice.randrange(8)]) + data[start + 1:]
+            data = data[:start] + bytes([data[start] ^ 1 << dice.randrange(8)]) + data[start + 1 :]
         elif how == 1:
             data = data[:start] + data[end:]
         elif how == 2:
-            data = data[:start] + dice.choice(SPLICES) + data[dice.choice([start, end]):]
+            data = data[:start] + dice.choice(SPLICES) + data[dice.choice([start, end]) :]
         elif how == 3:
             data = data[:end] + data[start:]
         elif how == 4:
             data = data[:start]
         else:
             other = dice.choice(others)
-            data = data[:start] + other[dice.randrange(len(other) + 1):]
-    return data[:1 << 17]
+            data = data[:start] + other[dice.randrange(len(other) + 1) :]
+    return data[: 1 << 17]
 
 
 def run(reader: str, count: int, seed: int) -> Counter:
@@ -237,9 +286,21 @@ def run_guided(reader: str, seconds: int, seed: int, work: Path) -> None:
 
     work.mkdir(parents=True, exist_ok=True)
     longest = max(8192, *map(len, corpus(reader)))
-    atheris.Setup([sys.argv[0], str(work), str(CORPUS / reader), f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={longest}",
-                   "-timeout=300", "-rss_limit_mb=4000", f"-artifact_prefix={CORPUS / reader}/found-", "-print_final_stats=1"],
-                  lambda data: check(reader, data) and None)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(work),
+            str(CORPUS / reader),
+            f"-max_total_time={seconds}",
+            f"-seed={seed}",
+            f"-max_len={longest}",
+            "-timeout=300",
+            "-rss_limit_mb=4000",
+            f"-artifact_prefix={CORPUS / reader}/found-",
+            "-print_final_stats=1",
+        ],
+        lambda data: check(reader, data) and None,
+    )
     atheris.Fuzz()
 
 
@@ -277,42 +338,70 @@ def seeds() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tests.bundles.test_create import tiny_tokenizer
 
-    header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}).encode()
-    members = {task_archive.TFLITE: b"\x1c\0\0\0TFL3" + bytes(60), task_archive.TOKENIZER: tiny_tokenizer(),
-               task_archive.METADATA: b"\x2a\x05<eos>\x32\x05<bos>\x8a\x01\x08\x0a\x06\x12\x01a\x1a\x01b"}
+    header = json.dumps(
+        {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}
+    ).encode()
+    members = {
+        task_archive.TFLITE: b"\x1c\0\0\0TFL3" + bytes(60),
+        task_archive.TOKENIZER: tiny_tokenizer(),
+        task_archive.METADATA: b"\x2a\x05<eos>\x32\x05<bos>\x8a\x01\x08\x0a\x06\x12\x01a\x1a\x01b",
+    }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content)
-    for reader, name, content in (("task", "whole", packed.getvalue()), ("tokenizer", "whole", members[task_archive.TOKENIZER]),
-                                  ("metadata", "whole", members[task_archive.METADATA]),
-                                  ("weights", "whole", len(header).to_bytes(8, "little") + header + bytes(8))):
+    for reader, name, content in (
+        ("task", "whole", packed.getvalue()),
+        ("tokenizer", "whole", members[task_archive.TOKENIZER]),
+        ("metadata", "whole", members[task_archive.METADATA]),
+        ("weights", "whole", len(header).to_bytes(8, "little") + header + bytes(8)),
+    ):
         (CORPUS / reader).mkdir(parents=True, exist_ok=True)
         (CORPUS / reader / name).write_bytes(content)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reader", choices=READERS, help="one of them (default: all, without atheris)")
-    parser.add_argument("--count", type=int, default=2000, help="inputs for each reader (default: 2000)")
+    parser.add_argument(
+        "--reader", choices=READERS, help="one of them (default: all, without atheris)"
+    )
+    parser.add_argument(
+        "--count", type=int, default=2000, help="inputs for each reader (default: 2000)"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--atheris", action="store_true", help="let atheris choose, by the code reached")
+    parser.add_argument(
+        "--atheris", action="store_true", help="let atheris choose, by the code reached"
+    )
     parser.add_argument("--seconds", type=int, default=60, help="with --atheris: how long")
-    parser.add_argument("--work", type=Path, help="a folder for what atheris finds, to go on from or to merge")
-    parser.add_argument("--merge", action="store_true", help="add to the corpus what in --work reaches new lines")
-    parser.add_argument("--seeds", action="store_true", help="only write the corpus's beginnings that need a program")
+    parser.add_argument(
+        "--work", type=Path, help="a folder for what atheris finds, to go on from or to merge"
+    )
+    parser.add_argument(
+        "--merge", action="store_true", help="add to the corpus what in --work reaches new lines"
+    )
+    parser.add_argument(
+        "--seeds",
+        action="store_true",
+        help="only write the corpus's beginnings that need a program",
+    )
     options = parser.parse_args()
     if options.seeds:
         return seeds()
     if options.atheris:
-        return run_guided(options.reader, options.seconds, options.seed, options.work or FOLDER / "work")
+        return run_guided(
+            options.reader, options.seconds, options.seed, options.work or FOLDER / "work"
+        )
     if options.merge:
-        return print(f"{options.reader}: {merge(options.reader, options.work)} inputs reach new lines")
+        return print(
+            f"{options.reader}: {merge(options.reader, options.work)} inputs reach new lines"
+        )
     for reader in [options.reader] if options.reader else READERS:
         start = time.perf_counter()
         outcomes = run(reader, options.count, options.seed)
-        print(f"{reader}: {options.count:,} inputs, seed {options.seed}, {time.perf_counter() - start:.0f} s; " + ", ".join(
-            f"{name} {number:,}" for name, number in outcomes.most_common()))
+        print(
+            f"{reader}: {options.count:,} inputs, seed {options.seed}, {time.perf_counter() - start:.0f} s; "
+            + ", ".join(f"{name} {number:,}" for name, number in outcomes.most_common())
+        )
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.models.test_cut_base import TOOLS, base, found_base, needed, run_rows, settings_of  # noqa: F401  (base is a fixture)
 
 from fgkit import files
 from fgkit.dataset import tokenize
 from fgkit.models import base as base_model
 from fgkit.models.vocabulary import augmentation, cut_base
+from tests.models.test_cut_base import TOOLS, base, found_base, needed, run_rows, settings_of  # noqa: F401  (base is a fixture)
 
 TRAINED = ("make the background red please", "schöne Grüße aus Köln")
 
@@ -19,36 +19,52 @@ def run(base, tmp_path_factory):  # noqa: F811
     size = needed(folder, base, rows)  # so that little but the rows' pieces is kept
     start = cut_base.cut_vocabulary(settings_of(folder, size), found_base(base), rows)
     tokenizer = base_model.load_tokenizer(start.folder)
-    return start.folder, rows.train, tokenizer, tokenize.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
+    return (
+        start.folder,
+        rows.train,
+        tokenizer,
+        tokenize.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096),
+    )
 
 
 def test_rows_are_spelt_as_an_unseen_text_would_be(run) -> None:
     folder, records, tokenizer, rows = run
     found = augmentation.unseen(folder, records, rows, TOOLS, max_length=4096)
     record = files.read_json(folder / "vocabulary.json")
-    assert record["not_in_second_spelling"] and set(record["not_in_second_spelling"]) < set(range(368, record["pieces"]))
+    assert record["not_in_second_spelling"] and set(record["not_in_second_spelling"]) < set(
+        range(368, record["pieces"])
+    )
     assert 0 < len(found) <= len(rows)
     by_text = {tokenizer.decode(row.tokens): row for row in rows}
     for other in found:
         row = by_text[tokenizer.decode(other.tokens)]  # the same text
-        prompt, before = other.tokens[:other.prompt_length], row.tokens[:row.prompt_length]
+        prompt, before = other.tokens[: other.prompt_length], row.tokens[: row.prompt_length]
         assert tokenizer.decode(prompt) == tokenizer.decode(before)
         assert other != row and len(other.tokens) > len(row.tokens)
-        assert not set(record["not_in_second_spelling"]) & {token for token in other.tokens if len(tokenizer.decode(token)) > 1}
+        assert not set(record["not_in_second_spelling"]) & {
+            token for token in other.tokens if len(tokenizer.decode(token)) > 1
+        }
         shared = before.index(105, 2)  # the developer's turn
         assert prompt[:shared] == before[:shared]
 
 
 def test_a_spelling_that_is_too_long_is_left_out(run) -> None:
     folder, records, _, rows = run
-    assert augmentation.unseen(folder, records, rows, TOOLS, max_length=max(len(row.tokens) for row in rows[:1])) == []
+    assert (
+        augmentation.unseen(
+            folder, records, rows, TOOLS, max_length=max(len(row.tokens) for row in rows[:1])
+        )
+        == []
+    )
 
 
 def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
     assert augmentation.unseen(base, (), [], TOOLS, max_length=4096) == []
 
 
-def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(base, tmp_path, monkeypatch) -> None:  # noqa: F811
+def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(
+    base, tmp_path, monkeypatch
+) -> None:  # noqa: F811
     rows = run_rows(*TRAINED)
     small = needed(tmp_path / "small", base, rows)
 
@@ -56,8 +72,12 @@ def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(base, tmp_
         start = cut_base.cut_vocabulary(settings_of(tmp_path / name, size), found_base(base), rows)
         tokenizer = base_model.load_tokenizer(start.folder)
         trained = tokenize.tokenize_records(rows.train, TOOLS, tokenizer, max_length=4096)
-        return [tokenizer.convert_ids_to_tokens(row.tokens)
-                for row in augmentation.unseen(start.folder, rows.train, trained, TOOLS, max_length=4096)]
+        return [
+            tokenizer.convert_ids_to_tokens(row.tokens)
+            for row in augmentation.unseen(
+                start.folder, rows.train, trained, TOOLS, max_length=4096
+            )
+        ]
 
     wanted, few = second("small", small), second("large", small + 60)
     monkeypatch.setattr(cut_base, "SPELT_AS", small)

@@ -32,8 +32,9 @@ def whole(tmp_path_factory) -> Path:
     tiny.tokenizer_files(folder)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "generation_config.json").write_text("{}", encoding="utf-8")
-    header = json.dumps({"model.embed_tokens.weight": {"dtype": "BF16", "shape": [8, 4],
-                                                         "data_offsets": [0, 64]}}).encode()
+    header = json.dumps(
+        {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [8, 4], "data_offsets": [0, 64]}}
+    ).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
     return folder
 
@@ -55,7 +56,9 @@ def token(monkeypatch):
 @pytest.fixture
 def hub(monkeypatch, whole):
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
-    with Hub(files | {"README.md": b"a card", ".gitattributes": b"", "training_args.bin": b"a pickle"}) as server:
+    with Hub(
+        files | {"README.md": b"a card", ".gitattributes": b"", "training_args.bin": b"a pickle"}
+    ) as server:
         point_at(monkeypatch, server.url)
         yield server
 
@@ -64,7 +67,9 @@ def hub(monkeypatch, whole):
 def built(tmp_path, monkeypatch):
     """Folders that `offline_base.build` was asked for; an empty list says that no substitute was made."""
     asked: list[Path] = []
-    monkeypatch.setattr(offline_base, "build", lambda folder: asked.append(folder) or tmp_path / "offline")
+    monkeypatch.setattr(
+        offline_base, "build", lambda folder: asked.append(folder) or tmp_path / "offline"
+    )
     return asked
 
 
@@ -79,12 +84,18 @@ def refused(base: str = "") -> str:
 
 # ---- nothing asked for ----
 
+
 def test_without_base_token_and_copy_it_is_the_offline_base(built, tmp_path, hub) -> None:
     found = find_base()
     assert (found.name, found.offline, found.folder) == ("offline", True, tmp_path / "offline")
     assert built == [tmp_path / "fgkit" / "offline-base"] and hub.paths == []
-    for part in (f"No token and no whole local copy of {FUNCTIONGEMMA}", "Gemma 3 270M", "would start better",
-                 f"https://huggingface.co/{FUNCTIONGEMMA}", "HF_TOKEN"):
+    for part in (
+        f"No token and no whole local copy of {FUNCTIONGEMMA}",
+        "Gemma 3 270M",
+        "would start better",
+        f"https://huggingface.co/{FUNCTIONGEMMA}",
+        "HF_TOKEN",
+    ):
         assert part in found.announcement
     assert "\n" not in found.announcement
 
@@ -115,25 +126,58 @@ def test_half_a_copy_and_no_token_is_no_copy(built, hub, monkeypatch, missing) -
 
 # ---- from the Hub ----
 
+
 @pytest.mark.parametrize("base", ["", FUNCTIONGEMMA, OTHER])
 def test_with_a_token_it_comes_from_the_hub(built, token, hub, base) -> None:
     found = find_base(base)
-    assert (found.name, found.offline) == (base or FUNCTIONGEMMA, False) and found.name in found.announcement
+    assert (found.name, found.offline) == (
+        base or FUNCTIONGEMMA,
+        False,
+    ) and found.name in found.announcement
     files = {path.name: path.read_bytes() for path in found.folder.iterdir()}
-    assert set(NEEDED) < set(files) <= set(_FILES) and files == {name: hub.files[name] for name in files}
+    assert set(NEEDED) < set(files) <= set(_FILES) and files == {
+        name: hub.files[name] for name in files
+    }
     assert hub.tokens == {f"Bearer {TOKEN}"} and built == []
 
 
 REFUSALS = {
-    "gated, no access": (403, {"X-Error-Code": "GatedRepo"}, ["gated", "accept the licence", "settings/tokens"]),
-    "gated, no token": (401, {"X-Error-Code": "GatedRepo"}, ["gated", "accept the licence", "settings/tokens"]),
-    "token refused": (401, {"X-Error-Message": "Invalid credentials in Authorization header"},
-                      ["answered 401", "is refused", "Create a new one"]),
-    "not known": (404, {"X-Error-Code": "RepoNotFound"}, ["no model of this name", "Check the spelling and the token"]),
-    "not known, no token": (401, {"X-Error-Code": "RepoNotFound"}, ["no model of this name", "Check the spelling"]),
-    "token too weak": (403, {"X-Error-Message": "fine-grained"}, ["answered 403", "may not read", "Read access"]),
+    "gated, no access": (
+        403,
+        {"X-Error-Code": "GatedRepo"},
+        ["gated", "accept the licence", "settings/tokens"],
+    ),
+    "gated, no token": (
+        401,
+        {"X-Error-Code": "GatedRepo"},
+        ["gated", "accept the licence", "settings/tokens"],
+    ),
+    "token refused": (
+        401,
+        {"X-Error-Message": "Invalid credentials in Authorization header"},
+        ["answered 401", "is refused", "Create a new one"],
+    ),
+    "not known": (
+        404,
+        {"X-Error-Code": "RepoNotFound"},
+        ["no model of this name", "Check the spelling and the token"],
+    ),
+    "not known, no token": (
+        401,
+        {"X-Error-Code": "RepoNotFound"},
+        ["no model of this name", "Check the spelling"],
+    ),
+    "token too weak": (
+        403,
+        {"X-Error-Message": "fine-grained"},
+        ["answered 403", "may not read", "Read access"],
+    ),
     "too many": (429, {}, ["answered 429", "Try again in a few minutes"]),
-    "too many, with a wait": (429, {"Retry-After": "1"}, ["answered 429", "Try again in a few minutes"]),
+    "too many, with a wait": (
+        429,
+        {"Retry-After": "1"},
+        ["answered 429", "Try again in a few minutes"],
+    ),
     "broken": (500, {}, ["answered 500", "The Hub has a problem", "later"]),
     "overloaded": (503, {}, ["answered 503", "The Hub has a problem", "later"]),
 }
@@ -141,18 +185,29 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("base", "at"), [("", "/api/models/"), (OTHER, "/model.safetensors")])
 @pytest.mark.parametrize("case", REFUSALS)
-def test_each_refusal_has_its_message_and_is_no_reason_for_a_substitute(built, token, hub, case, at, base) -> None:
+def test_each_refusal_has_its_message_and_is_no_reason_for_a_substitute(
+    built, token, hub, case, at, base
+) -> None:
     status, headers, parts = REFUSALS[case]
     hub.refuse = lambda path: (status, headers) if at in path else None
     message = refused(base)
-    assert [part for part in [base or FUNCTIONGEMMA, *parts, TO_OFFLINE] if part not in message] == []
+    assert [
+        part for part in [base or FUNCTIONGEMMA, *parts, TO_OFFLINE] if part not in message
+    ] == []
     assert "cannot be reached" not in message and built == []
     assert f"Bearer {TOKEN}" in hub.tokens
 
 
 def test_refusals_differ(built, token, hub) -> None:
     messages = {}
-    for case in ("gated, no access", "token refused", "not known", "token too weak", "too many", "broken"):
+    for case in (
+        "gated, no access",
+        "token refused",
+        "not known",
+        "token too weak",
+        "too many",
+        "broken",
+    ):
         status, headers, _ = REFUSALS[case]
         hub.refuse = lambda path: (status, headers)  # noqa: B023, used before the loop goes on
         messages[case] = refused(OTHER)
@@ -211,7 +266,11 @@ def test_a_damaged_copy_says_what_to_delete(built, token, hub, tmp_path) -> None
 def test_a_model_of_another_kind_is_not_taken(built, token, hub) -> None:
     del hub.files["tokenizer.model"], hub.files["model.safetensors"]
     message = refused(OTHER)
-    assert "tokenizer.model is missing" in message and "model.safetensors is missing" in message and built == []
+    assert (
+        "tokenizer.model is missing" in message
+        and "model.safetensors is missing" in message
+        and built == []
+    )
 
 
 def test_a_full_disk(built, token, hub, monkeypatch) -> None:
@@ -227,12 +286,31 @@ def test_a_full_disk(built, token, hub, monkeypatch) -> None:
 def test_a_token_that_cannot_be_one(built, hub, monkeypatch, bad) -> None:
     monkeypatch.setenv("HF_TOKEN", bad)
     message = refused()
-    assert "characters that no token has" in message and bad not in message and TO_OFFLINE in message
+    assert (
+        "characters that no token has" in message and bad not in message and TO_OFFLINE in message
+    )
     assert hub.paths == [] and built == []
 
 
-@pytest.mark.parametrize("base", ["no-such-folder", "./no/folder", "/no/such", "~/none", "a/b/c", "a b/c", "../x",
-                                  "a/..b", "x/y--z", "a/b.git", "https://huggingface.co/x", "a/\u00fc", "a//b", "a/"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        "no-such-folder",
+        "./no/folder",
+        "/no/such",
+        "~/none",
+        "a/b/c",
+        "a b/c",
+        "../x",
+        "a/..b",
+        "x/y--z",
+        "a/b.git",
+        "https://huggingface.co/x",
+        "a/\u00fc",
+        "a//b",
+        "a/",
+    ],
+)
 def test_a_base_that_is_neither_folder_nor_name(built, token, hub, base) -> None:
     message = refused(base)
     assert repr(base) in message and "no such folder" in message and TO_OFFLINE in message
@@ -241,9 +319,12 @@ def test_a_base_that_is_neither_folder_nor_name(built, token, hub, base) -> None
 
 # ---- a folder ----
 
+
 def test_a_folder(built, whole, hub) -> None:
     found = find_base(str(whole))
-    assert (found.name, found.folder, found.offline) == (str(whole), whole, False) and str(whole) in found.announcement
+    assert (found.name, found.folder, found.offline) == (str(whole), whole, False) and str(
+        whole
+    ) in found.announcement
     assert hub.paths == [] and built == []
 
 
@@ -277,7 +358,11 @@ def test_a_missing_file_is_named(built, whole, tmp_path, name) -> None:
     folder = tiny.copy_of(whole, tmp_path / "copy")
     (folder / name).unlink()
     message = refused(str(folder))
-    assert f"{name} is missing" in message and str(folder) in message and message.count(" is missing") == 1
+    assert (
+        f"{name} is missing" in message
+        and str(folder) in message
+        and message.count(" is missing") == 1
+    )
     assert "copy all files" in message and built == []
 
 
@@ -287,7 +372,11 @@ def test_all_problems_of_a_folder_in_one_message(whole, tmp_path) -> None:
     (folder / "config.json").unlink()
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
     message = refused(str(folder))
-    assert "tokenizer.json is missing" in message and "config.json is missing" in message and "incomplete" in message
+    assert (
+        "tokenizer.json is missing" in message
+        and "config.json is missing" in message
+        and "incomplete" in message
+    )
 
 
 @pytest.mark.parametrize("name", sorted(_OPTIONAL))
@@ -306,16 +395,21 @@ def test_weights_without_a_header(whole, tmp_path, damage) -> None:
 
 # ---- loading ----
 
+
 def test_load_is_bfloat16_eager_and_runs_no_code(tmp_path) -> None:
     import torch
 
     folder = tiny.model_folder(tmp_path / "tiny")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "own.py").write_text("raise SystemExit('code of the folder was run')\n", encoding="utf-8")
+    (folder / "own.py").write_text(
+        "raise SystemExit('code of the folder was run')\n", encoding="utf-8"
+    )
     config["auto_map"] = {"AutoModelForCausalLM": "own.Model", "AutoConfig": "own.Config"}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     model, tokenizer = base_model.load(str(folder))
     assert model.dtype == torch.bfloat16 and not model.training
-    assert model.config._attn_implementation == "eager" and type(model).__module__.startswith("transformers.")
+    assert model.config._attn_implementation == "eager" and type(model).__module__.startswith(
+        "transformers."
+    )
     assert tokenizer("<start_function_call>").input_ids[-1:] == [48]
     assert load is base_model.load

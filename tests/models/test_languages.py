@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from tests.models.test_pieces import layout, whole
 
 from fgkit.models.vocabulary import languages, pieces as vocabulary
+from tests.models.test_pieces import layout, whole
 
 OWN, NEAR, FAR = 6, 10, 12
 
 
 @pytest.fixture(scope="module")
 def words() -> list[int]:
-    found = [index for index in whole().merged if whole().is_word(index) and len(whole().names[index]) > languages.SHORTEST]
+    found = [
+        index
+        for index in whole().merged
+        if whole().is_word(index) and len(whole().names[index]) > languages.SHORTEST
+    ]
     assert len(found) > OWN + NEAR + FAR
     return found
 
@@ -37,15 +41,20 @@ def test_words_far_from_those_of_the_texts_are_foreign(words, table, monkeypatch
     monkeypatch.setattr(languages, "LEAST", OWN)
     found = languages.foreign(table, whole(), texts(words))
     assert found and not found & set(words[:OWN])
-    assert set(words[OWN + NEAR:]) <= found and len(found & set(words[OWN:OWN + NEAR])) < NEAR / 2
+    assert (
+        set(words[OWN + NEAR :]) <= found and len(found & set(words[OWN : OWN + NEAR])) < NEAR / 2
+    )
 
 
 def test_texts_in_both_languages_have_no_foreign_words(words, table, monkeypatch) -> None:
     monkeypatch.setattr(languages, "LEAST", OWN)
     monkeypatch.setattr(languages, "NEAREST", 2)
-    far = [whole().names[index].replace(vocabulary.SPACE, " ") for index in words[OWN + NEAR:OWN + NEAR + OWN]]
+    far = [
+        whole().names[index].replace(vocabulary.SPACE, " ")
+        for index in words[OWN + NEAR : OWN + NEAR + OWN]
+    ]
     found = languages.foreign(table, whole(), [*texts(words), *far])
-    assert len(found & set(words[OWN + NEAR:])) < len(words[OWN + NEAR:]) / 2
+    assert len(found & set(words[OWN + NEAR :])) < len(words[OWN + NEAR :]) / 2
 
 
 def test_too_few_words_tell_nothing(words, table) -> None:

@@ -25,10 +25,32 @@ from fgkit.models import offline_base
 MODULE = offline_base.PACKAGE.replace("-", "_")
 CORE = ("<pad>", "<eos>", "<bos>", "<unk>")
 PIECES = [token for token in prompts.CONTROL_TOKENS if token not in CORE] + [
-    "<unused7>", "<unused", "<0x41>", "\n", "\n\n", " ", "  ", "\t", "\r\n", "\u2581", "<start_of_turn", "escape>",
-    "\x00", "\u0301", "\u200d", "\ufeff", "\U0001f600", "\u00e9", "call:f{x:"]
+    "<unused7>",
+    "<unused",
+    "<0x41>",
+    "\n",
+    "\n\n",
+    " ",
+    "  ",
+    "\t",
+    "\r\n",
+    "\u2581",
+    "<start_of_turn",
+    "escape>",
+    "\x00",
+    "\u0301",
+    "\u200d",
+    "\ufeff",
+    "\U0001f600",
+    "\u00e9",
+    "call:f{x:",
+]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
-TEXTS = st.lists(st.text() | st.sampled_from(PIECES)).map("".join).filter(lambda text: not any(t in text for t in CORE))
+TEXTS = (
+    st.lists(st.text() | st.sampled_from(PIECES))
+    .map("".join)
+    .filter(lambda text: not any(t in text for t in CORE))
+)
 
 
 class Pair:
@@ -36,13 +58,19 @@ class Pair:
 
     def __init__(self, folder: Path):
         self.json = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+        self.model = sentencepiece.SentencePieceProcessor(
+            model_file=str(folder / "tokenizer.model")
+        )
 
     def agree(self, text: str) -> list[int]:
         ids = self.json.encode(text, add_special_tokens=False).ids
         assert self.model.Encode(text) == ids
-        expected = text.replace("\u2581", " ")  # the piece that stands for a space: neither can tell them apart
-        assert self.json.decode(ids, skip_special_tokens=False) == self.model.Decode(ids) == expected
+        expected = text.replace(
+            "\u2581", " "
+        )  # the piece that stands for a space: neither can tell them apart
+        assert (
+            self.json.decode(ids, skip_special_tokens=False) == self.model.Decode(ids) == expected
+        )
         return ids
 
 
@@ -60,6 +88,7 @@ def real() -> Path:
 
 # ---- tokenizers ----
 
+
 @settings(max_examples=300, deadline=None)
 @given(text=TEXTS)
 def test_the_two_tokenizers_agree_and_give_the_text_back(pair, text) -> None:
@@ -67,7 +96,9 @@ def test_the_two_tokenizers_agree_and_give_the_text_back(pair, text) -> None:
 
 
 def test_control_tokens_are_found_in_text(pair) -> None:
-    tokens = [(token, index) for token, index in prompts.CONTROL_TOKENS.items() if token not in CORE]
+    tokens = [
+        (token, index) for token, index in prompts.CONTROL_TOKENS.items() if token not in CORE
+    ]
     assert len(tokens) == 9
     for token, index in tokens:
         assert pair.agree(token) == [index] and pair.agree(f"a{token}\n")[1] == index
@@ -76,10 +107,17 @@ def test_control_tokens_are_found_in_text(pair) -> None:
 
 def test_only_the_four_core_tokens_are_control_pieces() -> None:
     pieces = [*CORE, "<unused0>", "\n", "a", "b", "ab", *BYTES]
-    content = offline_base.sentencepiece_model(pieces, [-1.5] * len(pieces), [3, 3, 3, 2, 3, 4, 1, 1, 1] + [6] * 256)
+    content = offline_base.sentencepiece_model(
+        pieces, [-1.5] * len(pieces), [3, 3, 3, 2, 3, 4, 1, 1, 1] + [6] * 256
+    )
     model = sentencepiece.SentencePieceProcessor(model_proto=content)
     assert [model.IdToPiece(index) for index in range(model.GetPieceSize())] == pieces
-    assert [model.IsControl(index) for index in range(4)] == [True, True, True, False] and model.IsUnknown(3)
+    assert [model.IsControl(index) for index in range(4)] == [
+        True,
+        True,
+        True,
+        False,
+    ] and model.IsUnknown(3)
     assert not model.IsControl(4) and not model.IsControl(5) and model.IsByte(9)
     assert (model.pad_id(), model.eos_id(), model.bos_id(), model.unk_id()) == (0, 1, 2, 3)
     assert model.GetScore(6) == -1.5 and model.GetScore(5) == 0.0
@@ -95,30 +133,68 @@ def test_scores_decide_which_pair_merges_first() -> None:
     pieces = [*CORE, "a", "b", "c", "ab", "bc"]
     kinds = [3, 3, 3, 2, 1, 1, 1, 1, 1]
     for scores, expected in (([-1.0, -2.0], ["ab", "c"]), ([-2.0, -1.0], ["a", "bc"])):
-        content = offline_base.sentencepiece_model(pieces + BYTES,
-                                                   [0.0] * 7 + scores + [0.0] * 256, kinds + [6] * 256)
-        assert sentencepiece.SentencePieceProcessor(model_proto=content).Encode("abc", out_type=str) == expected
+        content = offline_base.sentencepiece_model(
+            pieces + BYTES, [0.0] * 7 + scores + [0.0] * 256, kinds + [6] * 256
+        )
+        assert (
+            sentencepiece.SentencePieceProcessor(model_proto=content).Encode("abc", out_type=str)
+            == expected
+        )
 
 
 def test_renaming_keeps_ids_and_flags_the_special_ones(tmp_path) -> None:
     path = tmp_path / "tokenizer.json"
     names = [f"<unused{index}>" for index in range(107)]
-    path.write_text(json.dumps({"model": {"vocab": {name: index for index, name in enumerate(names)}},
-                                "added_tokens": [{"id": index, "content": name, "special": index == 46}
-                                                 for index, name in enumerate(names)]}), encoding="utf-8")
+    path.write_text(
+        json.dumps(
+            {
+                "model": {"vocab": {name: index for index, name in enumerate(names)}},
+                "added_tokens": [
+                    {"id": index, "content": name, "special": index == 46}
+                    for index, name in enumerate(names)
+                ],
+            }
+        ),
+        encoding="utf-8",
+    )
     for token, index in prompts.CONTROL_TOKENS.items():
         names[index] = token
     spaces = "\u2581" * 2
     names.append(spaces)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": {"vocab": {name: i for i, name in enumerate(names)}}}))
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text())
+            | {"model": {"vocab": {name: i for i, name in enumerate(names)}}}
+        )
+    )
     offline_base._rename_in_tokenizer_json(path, (names, [], [3] * 107 + [4]))
     data = json.loads(path.read_text(encoding="utf-8"))
-    assert data["added_tokens"][107] == {"id": 107, "content": spaces, "single_word": False, "lstrip": False,
-                                         "rstrip": False, "normalized": True, "special": False}
-    assert [name for name, _ in sorted(data["model"]["vocab"].items(), key=lambda item: item[1])] == names
-    assert {entry["id"] for entry in data["added_tokens"] if entry["special"]} == {0, 1, 2, 3, 50, 105, 106}
+    assert data["added_tokens"][107] == {
+        "id": 107,
+        "content": spaces,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": True,
+        "special": False,
+    }
+    assert [
+        name for name, _ in sorted(data["model"]["vocab"].items(), key=lambda item: item[1])
+    ] == names
+    assert {entry["id"] for entry in data["added_tokens"] if entry["special"]} == {
+        0,
+        1,
+        2,
+        3,
+        50,
+        105,
+        106,
+    }
     for token, index in prompts.CONTROL_TOKENS.items():
-        assert data["model"]["vocab"][token] == index and data["added_tokens"][index]["content"] == token
+        assert (
+            data["model"]["vocab"][token] == index
+            and data["added_tokens"][index]["content"] == token
+        )
 
 
 def test_transformers_reads_the_settings_as_functiongemma_has_them(pair, tmp_path) -> None:
@@ -126,17 +202,21 @@ def test_transformers_reads_the_settings_as_functiongemma_has_them(pair, tmp_pat
 
     tiny.tokenizer_files(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    assert [tokenizer.convert_tokens_to_ids(getattr(tokenizer, f"{name}_token"))
-            for name in ("pad", "eos", "bos", "unk")] == [0, 1, 2, 3]
+    assert [
+        tokenizer.convert_tokens_to_ids(getattr(tokenizer, f"{name}_token"))
+        for name in ("pad", "eos", "bos", "unk")
+    ] == [0, 1, 2, 3]
     assert tokenizer.padding_side == "left" and tokenizer.model_max_length == 32768
     text = "<start_of_turn>user\nmake it  red<end_of_turn>\n"
     assert tokenizer.encode(text, add_special_tokens=False) == pair.agree(text)
     messages = prompts.conversation("make it red")
-    assert (tokenizer.apply_chat_template(messages, tools=[], tokenize=False, add_generation_prompt=True)
-            == prompts.render(messages, [], add_generation_prompt=True))
+    assert tokenizer.apply_chat_template(
+        messages, tools=[], tokenize=False, add_generation_prompt=True
+    ) == prompts.render(messages, [], add_generation_prompt=True)
 
 
 # ---- building ----
+
 
 def test_one_of_several_builders_builds(tmp_path, monkeypatch) -> None:
     built: list[Path] = []
@@ -148,7 +228,10 @@ def test_one_of_several_builders_builds(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(offline_base, "_write_model", slowly)
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(offline_base.build(tmp_path))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(offline_base.build(tmp_path)))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -159,15 +242,21 @@ def test_one_of_several_builders_builds(tmp_path, monkeypatch) -> None:
 
 
 def test_processes_wait_for_each_other(tmp_path) -> None:
-    code = ("import sys, time; from pathlib import Path; from fgkit import offline_base\n"
-            "def slowly(part):\n"
-            "    with open(sys.argv[1] + '/log', 'a') as log: log.write('built\\n')\n"
-            "    time.sleep(0.7); (part / 'config.json').write_text('{}')\n"
-            "offline_base._write_model = slowly\n"
-            "print(sorted(p.name for p in offline_base.build(Path(sys.argv[1])).iterdir()))\n")
+    code = (
+        "import sys, time; from pathlib import Path; from fgkit.models import offline_base\n"
+        "def slowly(part):\n"
+        "    with open(sys.argv[1] + '/log', 'a') as log: log.write('built\\n')\n"
+        "    time.sleep(0.7); (part / 'config.json').write_text('{}')\n"
+        "offline_base._write_model = slowly\n"
+        "print(sorted(p.name for p in offline_base.build(Path(sys.argv[1])).iterdir()))\n"
+    )
     root = Path(offline_base.__file__).parents[2]
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root, text=True,
-                                  stdout=subprocess.PIPE) for _ in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=root, text=True, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [output.splitlines()[-1] for output in outputs] == ["['config.json']"] * 2
     assert (tmp_path / "log").read_text() == "built\n"
@@ -180,8 +269,15 @@ def test_another_revision_is_built_again(tmp_path, monkeypatch) -> None:
     assert offline_base.build(tmp_path) != first and first.exists()
 
 
-@pytest.mark.parametrize("error", [ModelError("damaged"), RuntimeError("bug"), KeyboardInterrupt(),
-                                   OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("damaged"),
+        RuntimeError("bug"),
+        KeyboardInterrupt(),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
 def test_a_failed_build_leaves_nothing_and_the_next_one_works(tmp_path, monkeypatch, error) -> None:
     def fail(part: Path) -> None:
         (part / "model.safetensors").write_bytes(b"half")
@@ -207,7 +303,9 @@ def test_what_a_killed_builder_left_is_removed(tmp_path, monkeypatch) -> None:
 
 
 def test_too_little_space(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: types.SimpleNamespace(free=1_499_000_000))
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: types.SimpleNamespace(free=1_499_000_000)
+    )
     with pytest.raises(FgkitError, match=r"1\.5 GB are needed for the offline base model"):
         offline_base.build(tmp_path)
     assert not (tmp_path / f"revision-{offline_base.REVISION}").exists()
@@ -221,8 +319,10 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
 
 # ---- the package ----
 
+
 def package(monkeypatch, error: BaseException) -> None:
     """A stand-in for the weights' package whose `assemble` fails as the real one does."""
+
     def assemble(path: Path) -> Path:
         path.write_bytes(b"half")
         raise error
@@ -230,7 +330,9 @@ def package(monkeypatch, error: BaseException) -> None:
     module = types.ModuleType(MODULE)
     module.assemble = assemble
     monkeypatch.setitem(sys.modules, MODULE, module)
-    monkeypatch.setattr(offline_base, "_write_model", lambda part: offline_base._assemble(part / "weights.gguf"))
+    monkeypatch.setattr(
+        offline_base, "_write_model", lambda part: offline_base._assemble(part / "weights.gguf")
+    )
 
 
 def test_without_the_package(tmp_path, monkeypatch) -> None:
@@ -240,12 +342,23 @@ def test_without_the_package(tmp_path, monkeypatch) -> None:
         offline_base.build(tmp_path)
 
 
-@pytest.mark.parametrize(("error", "kind", "remedy"), [
-    (ModuleNotFoundError(f"No module named '{MODULE}_part3'"), PackageError, f"pip install {offline_base.PACKAGE}"),
-    (FileNotFoundError("Missing chunk files: /x/part02"), ModelError, "--force-reinstall"),
-    (ValueError("Assembled file sha256 did not match expected value"), ModelError, "--force-reinstall"),
-    (OSError(errno.ENOSPC, "No space left on device"), FgkitError, "with space left"),
-])
+@pytest.mark.parametrize(
+    ("error", "kind", "remedy"),
+    [
+        (
+            ModuleNotFoundError(f"No module named '{MODULE}_part3'"),
+            PackageError,
+            f"pip install {offline_base.PACKAGE}",
+        ),
+        (FileNotFoundError("Missing chunk files: /x/part02"), ModelError, "--force-reinstall"),
+        (
+            ValueError("Assembled file sha256 did not match expected value"),
+            ModelError,
+            "--force-reinstall",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), FgkitError, "with space left"),
+    ],
+)
 def test_a_damaged_package(tmp_path, monkeypatch, error, kind, remedy) -> None:
     package(monkeypatch, error)
     with pytest.raises(FgkitError) as info:
@@ -258,8 +371,14 @@ def test_a_damaged_package(tmp_path, monkeypatch, error, kind, remedy) -> None:
 def test_the_remedy_names_every_part() -> None:
     import importlib.metadata
 
-    parts = {name for name in (requirement.split("=")[0].strip() for requirement in
-                               importlib.metadata.requires(offline_base.PACKAGE) or []) if "part" in name}
+    parts = {
+        name
+        for name in (
+            requirement.split("=")[0].strip()
+            for requirement in importlib.metadata.requires(offline_base.PACKAGE) or []
+        )
+        if "part" in name
+    }
     with pytest.raises(ModelError) as info, pytest.MonkeyPatch.context() as patch:
         package(patch, ValueError("bad"))
         offline_base._assemble(Path("/dev/null"))
@@ -267,6 +386,7 @@ def test_the_remedy_names_every_part() -> None:
 
 
 # ---- the real one ----
+
 
 @pytest.mark.slow
 def test_the_real_tokenizers_agree(real) -> None:

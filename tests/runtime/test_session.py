@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sentencepiece
-from tests.bundles.test_create import tiny_tokenizer
-from tests.export.test_conversion import KV, tiny_tflite
 
 from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
 from fgkit.export import first_token
 from fgkit.runtime import session as runtime
+from tests.bundles.test_create import tiny_tokenizer
+from tests.export.test_conversion import KV, tiny_tflite
 
 PROMPT = "<bos><start_of_turn>user\nmake it red<end_of_turn>\n<start_of_turn>model\n"
 
@@ -22,7 +22,9 @@ def task(tmp_path_factory):
     (folder / "tokenizer.model").write_bytes(tiny_tokenizer())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle, "notice_text", lambda: "the notice\n")
-        return bundle.create_task(tiny_tflite(), folder / "tokenizer.model", folder / "tiny.task", sidecar={})
+        return bundle.create_task(
+            tiny_tflite(), folder / "tokenizer.model", folder / "tiny.task", sidecar={}
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +46,13 @@ def greedy(ids: list[int], count: int) -> str:
 
 
 def test_the_whole_prompt_goes_in_raw_with_one_bos(task):
-    ids = sentencepiece.SentencePieceProcessor(model_proto=tiny_tokenizer()).Encode(PROMPT.removeprefix("<bos>"))
+    ids = sentencepiece.SentencePieceProcessor(model_proto=tiny_tokenizer()).Encode(
+        PROMPT.removeprefix("<bos>")
+    )
     expected = greedy([2, *ids], 8)
-    assert expected != greedy([2, 2, *ids], 8) and expected != greedy(ids, 8), "the model must notice its first token"
+    assert expected != greedy([2, 2, *ids], 8) and expected != greedy(ids, 8), (
+        "the model must notice its first token"
+    )
     with runtime.Runtime(task) as opened:
         assert opened.generate(PROMPT, max_new_tokens=8) == expected
         assert opened.generate(PROMPT.removeprefix("<bos>"), max_new_tokens=8) == expected
@@ -63,7 +69,9 @@ def test_prompts_do_not_see_each_other(task, capfd):
 def test_a_prompt_that_does_not_fit_is_one_message_and_harms_nothing(task):
     with runtime.Runtime(task) as opened:
         before = opened.generate(PROMPT, max_new_tokens=4)
-        with pytest.raises(BundleError, match=r"tiny.task: LiteRT-LM failed on a prompt of \d\d\d tokens"):
+        with pytest.raises(
+            BundleError, match=r"tiny.task: LiteRT-LM failed on a prompt of \d\d\d tokens"
+        ):
             opened.generate("<bos>" + "hello " * KV * 2, max_new_tokens=4)
         assert opened.generate(PROMPT, max_new_tokens=4) == before
         assert opened.generate(PROMPT, max_new_tokens=10 * KV)  # ends with the cache
@@ -72,8 +80,13 @@ def test_a_prompt_that_does_not_fit_is_one_message_and_harms_nothing(task):
 @pytest.mark.parametrize("profile, cut", [("guide", True), ("google", False)])
 def test_it_knows_whether_the_end_tag_is_cut(task, tmp_path, monkeypatch, profile, cut):
     monkeypatch.setattr(bundle, "notice_text", lambda: "the notice\n")
-    other = bundle.create_task(tiny_tflite(), task.parent / "tokenizer.model", tmp_path / "b.task", profile=profile,
-                               sidecar={})
+    other = bundle.create_task(
+        tiny_tflite(),
+        task.parent / "tokenizer.model",
+        tmp_path / "b.task",
+        profile=profile,
+        sidecar={},
+    )
     with runtime.Runtime(other) as opened:
         assert opened.end_tag_cut is cut
 
@@ -99,14 +112,24 @@ def damaged(task, folder, change):
     return folder / "bad.task"
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:len(data) // 2],
-                                    lambda data: data[:len(data) // 2] + bytes(len(data) // 2)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[: len(data) // 2] + bytes(len(data) // 2),
+    ],
+)
 def test_a_damaged_network_is_one_message(task, tmp_path, change):
     bad = damaged(task, tmp_path, change)
     with pytest.raises(BundleError, match="bad.task: LiteRT-LM does not load it"):
         runtime.Runtime(bad)
     with pytest.raises(BundleError, match="bad.tflite: is not a readable .tflite"):
-        bundle.create_task(tmp_path / "bad.tflite", task.parent / "tokenizer.model", tmp_path / "c.task", sidecar={})
+        bundle.create_task(
+            tmp_path / "bad.tflite",
+            task.parent / "tokenizer.model",
+            tmp_path / "c.task",
+            sidecar={},
+        )
     assert not (tmp_path / "c.task").exists()
 
 

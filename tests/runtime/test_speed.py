@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from tests.bundles.test_create import tiny_tokenizer
-from tests.export.test_conversion import tiny_tflite
 
 from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
 from fgkit.runtime import speed
+from tests.bundles.test_create import tiny_tokenizer
+from tests.export.test_conversion import tiny_tflite
 
 
 @pytest.fixture
 def task(tmp_path, monkeypatch):
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
-    return bundle.create_task(tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "out" / "tiny.task", sidecar={})
+    return bundle.create_task(
+        tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "out" / "tiny.task", sidecar={}
+    )
 
 
 def test_a_bundle_is_measured_and_nothing_is_left_beside_it(task):
@@ -30,5 +32,7 @@ def test_a_bundle_is_measured_and_nothing_is_left_beside_it(task):
 
 def test_a_benchmark_that_fails_is_one_message(task, monkeypatch):
     monkeypatch.setattr(speed.sys, "executable", "/bin/false")
-    with pytest.raises(BundleError, match=r"tiny.task: LiteRT-LM's benchmark failed \(exit code 1: no message\)"):
+    with pytest.raises(
+        BundleError, match=r"tiny.task: LiteRT-LM's benchmark failed \(exit code 1: no message\)"
+    ):
         speed.measure(task)

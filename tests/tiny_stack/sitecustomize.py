@@ -17,10 +17,20 @@ import fgkit.models.model_checks
 import fgkit.training.trainer
 import fgkit.workflow.manifest
 
-fgkit.models.model_checks.SHAPE_270M = {"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1}
-fgkit.models.model_checks.check_answers = lambda texts: [fgkit.models.model_checks.Check(1, "not looked at", "pass")]
+fgkit.models.model_checks.SHAPE_270M = {
+    "model_type": "gemma3_text",
+    "hidden_size": 48,
+    "num_hidden_layers": 1,
+}
+fgkit.models.model_checks.check_answers = lambda texts: [
+    fgkit.models.model_checks.Check(1, "not looked at", "pass")
+]
 fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
-_build, _compare, _usage = fgkit.export.conversion._build, fgkit.export.first_token.compare, shutil.disk_usage
+_build, _compare, _usage = (
+    fgkit.export.conversion._build,
+    fgkit.export.first_token.compare,
+    shutil.disk_usage,
+)
 _EMPTY = collections.namedtuple("usage", "total used free")(1 << 40, 0, 1 << 40)
 # The disk seems empty beforehand, as one that somebody else fills meanwhile.
 shutil.disk_usage = lambda folder: _EMPTY if os.environ.get("FGKIT_TEST_FILLED") else _usage(folder)
@@ -44,7 +54,7 @@ def _tiny_build(folder):
 
     def tiny_config():
         config = real()
-        config.num_layers, config.embedding_dim, config.embedding_scale = 1, 48, 48 ** 0.5
+        config.num_layers, config.embedding_dim, config.embedding_scale = 1, 48, 48**0.5
         config.block_configs = config.block_configs[:1]
         for block in config.block_configs:  # the first one slides, as it does in the real network
             attention = block.attn_config
@@ -56,7 +66,9 @@ def _tiny_build(folder):
     decoder.get_decoder_config_270m = tiny_config
     if limit := os.environ.get("FGKIT_TEST_MEMORY"):  # MB that the conversion may take from here on
         pages = int(open("/proc/self/statm").read().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(limit) * 1_000_000,) * 2)
+        resource.setrlimit(
+            resource.RLIMIT_AS, (pages * resource.getpagesize() + int(limit) * 1_000_000,) * 2
+        )
     try:
         return _build(folder)
     finally:
@@ -64,4 +76,6 @@ def _tiny_build(folder):
 
 
 fgkit.export.conversion._build = _tiny_build
-fgkit.export.first_token.compare = lambda reference, got: _compare(reference, got) | {"argmax_agrees": True}
+fgkit.export.first_token.compare = lambda reference, got: (
+    _compare(reference, got) | {"argmax_agrees": True}
+)

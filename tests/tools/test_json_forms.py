@@ -16,11 +16,22 @@ from fgkit.tools import check_tools, lint_tools, load_tools, tools_from_json
 from fgkit.tools.json_forms import normal_tool
 from fgkit.tools.validation import Checker
 
-SCHEMA = {"type": "object", "properties": {
-    "room": {"type": "string", "enum": ["bath", "hall"], "description": "Which"},
-    "steps": {"type": "array", "items": {"type": "object", "properties": {"by": {"type": "number",
-                                                                                 "description": "How far"}},
-                                         "required": ["by"]}, "description": "How"}}, "required": ["room"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "room": {"type": "string", "enum": ["bath", "hall"], "description": "Which"},
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"by": {"type": "number", "description": "How far"}},
+                "required": ["by"],
+            },
+            "description": "How",
+        },
+    },
+    "required": ["room"],
+}
 BODY = {"name": "go", "description": "Goes.", "parameters": SCHEMA}
 TOOL = {"type": "function", "function": BODY}
 
@@ -33,9 +44,15 @@ def shouting(value: Any) -> Any:
     return {key: item.upper() if key == "type" else shouting(item) for key, item in value.items()}
 
 
-MCP = {"name": "go", "title": "Go!", "description": "Goes.",
-       "inputSchema": {"$schema": "http://json-schema.org/draft-07/schema#",
-       **SCHEMA}, "outputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}, "_meta": {}}
+MCP = {
+    "name": "go",
+    "title": "Go!",
+    "description": "Goes.",
+    "inputSchema": {"$schema": "http://json-schema.org/draft-07/schema#", **SCHEMA},
+    "outputSchema": {"type": "object"},
+    "annotations": {"readOnlyHint": True},
+    "_meta": {},
+}
 GOOGLE = {"function": {"name": "go", "description": "Goes.", "parameters": shouting(SCHEMA)}}
 FILES = {
     "openai chat": [{"type": "function", "function": {**BODY, "strict": True}}],
@@ -61,35 +78,56 @@ def test_every_system_comes_to_one_form(name: str, tmp_path: Path) -> None:
 
 
 def parameter(schema: Any, **root: Any) -> Any:
-    tool = {"name": "go", "description": "Goes.", "parameters": {"type": "object", "properties": {"x": schema}, **root}}
+    tool = {
+        "name": "go",
+        "description": "Goes.",
+        "parameters": {"type": "object", "properties": {"x": schema}, **root},
+    }
     before = copy.deepcopy(tool)
     normal = normal_tool(tool)
     assert tool == before, "the user's own object was changed"
     assert normal_tool(normal) == normal
-    assert set(normal["function"]["parameters"]) == {"type", "properties"} | (set(root) - {"$defs", "definitions"})
+    assert set(normal["function"]["parameters"]) == {"type", "properties"} | (
+        set(root) - {"$defs", "definitions"}
+    )
     return normal["function"]["parameters"]["properties"]["x"]
 
 
 TEXT, ENUM = {"type": "string"}, {"type": "string", "enum": ["a", "b"]}
 MEANS_THE_SAME = [
-    ({"anyOf": [TEXT, {"type": "null"}], "description": "D"}, {"type": "string", "description": "D", "nullable": True}),
-    ({"oneOf": [{"type": "null", "title": "T"}, {"type": "INTEGER"}]}, {"type": "integer", "nullable": True}),
-    ({"anyOf": [ENUM]}, ENUM), ({"allOf": [ENUM], "description": "D"}, ENUM | {"description": "D"}),
+    (
+        {"anyOf": [TEXT, {"type": "null"}], "description": "D"},
+        {"type": "string", "description": "D", "nullable": True},
+    ),
+    (
+        {"oneOf": [{"type": "null", "title": "T"}, {"type": "INTEGER"}]},
+        {"type": "integer", "nullable": True},
+    ),
+    ({"anyOf": [ENUM]}, ENUM),
+    ({"allOf": [ENUM], "description": "D"}, ENUM | {"description": "D"}),
     ({"allOf": [{"anyOf": [ENUM, {"type": "null"}]}]}, ENUM | {"nullable": True}),
-    ({"anyOf": [{"title": "In", **TEXT}, {"type": "null"}], "title": "Out"},
-     {**TEXT, "title": "Out", "nullable": True}),
+    (
+        {"anyOf": [{"title": "In", **TEXT}, {"type": "null"}], "title": "Out"},
+        {**TEXT, "title": "Out", "nullable": True},
+    ),
     ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
     ({"type": ["NULL", "NUMBER"]}, {"type": "number", "nullable": True}),
-    ({"type": ["string"]}, TEXT), ({"type": "BOOLEAN"}, {"type": "boolean"}),
-    ({"const": "a"}, {"type": "string", "enum": ["a"]}), ({"type": "string", "const": "a"},
-                                                          {"type": "string", "enum": ["a"]}),
-    ({"enum": ["a", "b"]}, ENUM), ({"enum": ["a", "b", None]}, ENUM | {"nullable": True}),
+    ({"type": ["string"]}, TEXT),
+    ({"type": "BOOLEAN"}, {"type": "boolean"}),
+    ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+    ({"type": "string", "const": "a"}, {"type": "string", "enum": ["a"]}),
+    ({"enum": ["a", "b"]}, ENUM),
+    ({"enum": ["a", "b", None]}, ENUM | {"nullable": True}),
     ({"type": ["string", "null"], "enum": ["a", "b", None]}, ENUM | {"nullable": True}),
     ({"type": "array", "items": {"anyOf": [ENUM]}}, {"type": "array", "items": ENUM}),
-    ({"type": "object", "title": "T"}, {"type": "object", "title": "T", "properties": {},
-                                        "additionalProperties": True}),
-    ({"type": "object", "additionalProperties": False}, {"type": "object", "additionalProperties": False,
-                                                         "properties": {}}),
+    (
+        {"type": "object", "title": "T"},
+        {"type": "object", "title": "T", "properties": {}, "additionalProperties": True},
+    ),
+    (
+        {"type": "object", "additionalProperties": False},
+        {"type": "object", "additionalProperties": False, "properties": {}},
+    ),
     ({"$comment": "c", "$id": "http://[", **TEXT}, TEXT),
 ]
 
@@ -100,14 +138,33 @@ def test_what_means_the_same_is_rewritten(written: dict, expected: dict) -> None
 
 
 STAYS = [
-    TEXT, ENUM, {"anyOf": [TEXT, {"type": "integer"}]}, {"type": ["string", "integer", "null"]}, {"const": 3},
-    {"enum": ["a", 1]}, {"enum": [1, 2]}, {"enum": []}, {"type": "string", "enum": ["a", None]}, {"enum": [None]},
-    {"allOf": [TEXT, {"minLength": 1}]}, {"allOf": [TEXT, {"type": "null"}]}, {"type": "array", "allOf": [{"type": "string"}]},
+    TEXT,
+    ENUM,
+    {"anyOf": [TEXT, {"type": "integer"}]},
+    {"type": ["string", "integer", "null"]},
+    {"const": 3},
+    {"enum": ["a", 1]},
+    {"enum": [1, 2]},
+    {"enum": []},
+    {"type": "string", "enum": ["a", None]},
+    {"enum": [None]},
+    {"allOf": [TEXT, {"minLength": 1}]},
+    {"allOf": [TEXT, {"type": "null"}]},
+    {"type": "array", "allOf": [{"type": "string"}]},
     {"anyOf": [{"type": "null"}]},
-    {"type": "object"}, {"type": "object", "additionalProperties": TEXT}, {"type": "text"},
+    {"type": "object"},
+    {"type": "object", "additionalProperties": TEXT},
+    {"type": "text"},
     {"default": {"type": "STRING"}},
-    {"$ref": "http://example.com/s"}, {"$ref": "#/$defs/none"}, {"$ref": 3}, {"$ref": "#"}, {"anyOf": TEXT}, True, None,
-    3, [],
+    {"$ref": "http://example.com/s"},
+    {"$ref": "#/$defs/none"},
+    {"$ref": 3},
+    {"$ref": "#"},
+    {"anyOf": TEXT},
+    True,
+    None,
+    3,
+    [],
 ]
 
 
@@ -117,40 +174,71 @@ def test_what_has_no_counterpart_stays(written: Any) -> None:
 
 
 def test_parameters_without_properties_stay_so() -> None:
-    assert normal_tool({**BODY, "parameters": {"type": "OBJECT", "title": "T"}})["function"]["parameters"] == {
-        "type": "object", "title": "T"}
+    assert normal_tool({**BODY, "parameters": {"type": "OBJECT", "title": "T"}})["function"][
+        "parameters"
+    ] == {"type": "object", "title": "T"}
 
 
 def test_references_are_written_out() -> None:
-    definitions = {"Kind": {"title": "Kind", "type": "string", "enum": ["a"]}, "a/b~c": TEXT,
-                   "Pair": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Kind"},
-                                                             "right": {"$ref": "#/$defs/Kind"}}}}
+    definitions = {
+        "Kind": {"title": "Kind", "type": "string", "enum": ["a"]},
+        "a/b~c": TEXT,
+        "Pair": {
+            "type": "object",
+            "properties": {"left": {"$ref": "#/$defs/Kind"}, "right": {"$ref": "#/$defs/Kind"}},
+        },
+    }
     kind = {"title": "Kind", "type": "string", "enum": ["a"]}
-    assert parameter({"$ref": "#/$defs/Kind", "description": "D"},
-                     **{"$defs": definitions}) == kind | {"description": "D"}
-    assert parameter({"$ref": "#/definitions/Pair"}, definitions={**definitions,
-                                                                  "Pair": {"$ref": "#/definitions/Kind"}}) == kind
-    assert parameter({"type": "array", "items": {"$ref": "#/$defs/Pair"}}, **{"$defs": definitions}) == {
-        "type": "array", "items": {"type": "object", "properties": {"left": kind, "right": kind}}}
-    assert parameter({"anyOf": [{"$ref": "#/$defs/Kind"}, {"type": "null"}]},
-                     **{"$defs": definitions}) == kind | {"nullable": True}
+    assert parameter(
+        {"$ref": "#/$defs/Kind", "description": "D"}, **{"$defs": definitions}
+    ) == kind | {"description": "D"}
+    assert (
+        parameter(
+            {"$ref": "#/definitions/Pair"},
+            definitions={**definitions, "Pair": {"$ref": "#/definitions/Kind"}},
+        )
+        == kind
+    )
+    assert parameter(
+        {"type": "array", "items": {"$ref": "#/$defs/Pair"}}, **{"$defs": definitions}
+    ) == {"type": "array", "items": {"type": "object", "properties": {"left": kind, "right": kind}}}
+    assert parameter(
+        {"anyOf": [{"$ref": "#/$defs/Kind"}, {"type": "null"}]}, **{"$defs": definitions}
+    ) == kind | {"nullable": True}
     assert parameter({"$ref": "#/$defs/a~1b~0c"}, **{"$defs": definitions}) == TEXT
 
 
-@pytest.mark.parametrize("definitions", [
-    {"Tree": {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}}}},
-    {"Tree": {"$ref": "#/$defs/Tree"}},
-    {"Tree": {"$ref": "#/$defs/Leaf"}, "Leaf": {"$ref": "#/$defs/Tree"}},
-    {"Tree": {"type": "string", "$ref": "#/$defs/Leaf"}, "Leaf": {"type": "integer"}},
-    {f"{'Tree' if level == 0 else level}": {"type": "object", "properties": {
-        side: {"$ref": f"#/$defs/{level + 1}"} for side in ("a",
-                                                            "b")}} for level in range(40)} | {"40": {"type": "string"}},
-])
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        {
+            "Tree": {
+                "type": "object",
+                "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}},
+            }
+        },
+        {"Tree": {"$ref": "#/$defs/Tree"}},
+        {"Tree": {"$ref": "#/$defs/Leaf"}, "Leaf": {"$ref": "#/$defs/Tree"}},
+        {"Tree": {"type": "string", "$ref": "#/$defs/Leaf"}, "Leaf": {"type": "integer"}},
+        {
+            f"{'Tree' if level == 0 else level}": {
+                "type": "object",
+                "properties": {side: {"$ref": f"#/$defs/{level + 1}"} for side in ("a", "b")},
+            }
+            for level in range(40)
+        }
+        | {"40": {"type": "string"}},
+    ],
+)
 def test_references_that_never_end_are_refused(definitions: dict) -> None:
     schema = {"type": "object", "properties": {"x": {"$ref": "#/$defs/Tree"}}, "$defs": definitions}
-    with pytest.raises(ToolError,
-                       match=r"rows.jsonl:7: tool 1: T414 go.parameters.properties.x: refers to '#/\$defs/Tree'"):
-        tools_from_json([{"name": "go", "description": "Goes.", "parameters": schema}], "rows.jsonl:7")
+    with pytest.raises(
+        ToolError,
+        match=r"rows.jsonl:7: tool 1: T414 go.parameters.properties.x: refers to '#/\$defs/Tree'",
+    ):
+        tools_from_json(
+            [{"name": "go", "description": "Goes.", "parameters": schema}], "rows.jsonl:7"
+        )
 
 
 def test_what_is_no_list_of_tools_is_refused() -> None:
@@ -163,20 +251,69 @@ def test_what_is_no_list_of_tools_is_refused() -> None:
         tools_from_json([{"type": "custom", "name": "go", "format": {}}], "row 1")
 
 
-NAMES = ["type", "properties", "required", "items", "enum", "description", "nullable", "anyOf", "allOf", "$ref",
-         "$defs", "const", "additionalProperties", "name", "function", "parameters", "tools", "x", "title", "pattern",
-         "minimum", "default", "format"]
-WORDS = ["object", "array", "string", "integer", "number", "STRING", "null", "#/$defs/x", "go", "x", "<escape>", ""]
+NAMES = [
+    "type",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "description",
+    "nullable",
+    "anyOf",
+    "allOf",
+    "$ref",
+    "$defs",
+    "const",
+    "additionalProperties",
+    "name",
+    "function",
+    "parameters",
+    "tools",
+    "x",
+    "title",
+    "pattern",
+    "minimum",
+    "default",
+    "format",
+]
+WORDS = [
+    "object",
+    "array",
+    "string",
+    "integer",
+    "number",
+    "STRING",
+    "null",
+    "#/$defs/x",
+    "go",
+    "x",
+    "<escape>",
+    "",
+]
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False) | st.sampled_from(WORDS),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
-    max_leaves=12)
-NEAR_PARAMETERS = st.fixed_dictionaries({"type": st.just("object")}, optional={
-    "properties": st.dictionaries(st.sampled_from(["x", "y", "type"]), ANY_JSON, max_size=3),
-    "required": ANY_JSON, "$defs": ANY_JSON, "anyOf": ANY_JSON})
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+NEAR_PARAMETERS = st.fixed_dictionaries(
+    {"type": st.just("object")},
+    optional={
+        "properties": st.dictionaries(st.sampled_from(["x", "y", "type"]), ANY_JSON, max_size=3),
+        "required": ANY_JSON,
+        "$defs": ANY_JSON,
+        "anyOf": ANY_JSON,
+    },
+)
 NEAR_TOOL = st.fixed_dictionaries(
     {"name": st.sampled_from(["go", "stop"]), "description": st.sampled_from(["Goes.", "D" * 301])},
-    optional={"parameters": NEAR_PARAMETERS})
+    optional={"parameters": NEAR_PARAMETERS},
+)
 
 
 @settings(max_examples=200, deadline=None)

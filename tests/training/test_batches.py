@@ -13,8 +13,13 @@ from fgkit.training import batches, prefix_tree
 from fgkit.training.batches import Batches, packs
 
 TOKENS = st.lists(st.integers(5, 8), min_size=2, max_size=30)
-SOME_ROWS = st.lists(TOKENS.flatmap(lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row(tuple(tokens), n))),
-                     min_size=1, max_size=40)
+SOME_ROWS = st.lists(
+    TOKENS.flatmap(
+        lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row(tuple(tokens), n))
+    ),
+    min_size=1,
+    max_size=40,
+)
 
 
 def of_set(number: int, rows: int) -> list[Row]:
@@ -58,16 +63,28 @@ def test_rows_of_several_sets_of_tools_meet() -> None:
 
 
 def test_the_rows_of_a_conversation_stay_together() -> None:
-    talks = [[Row((2, *[10] * 50, 100 + talk, *range(200, 200 + 6 * turn)), 51 + 6 * turn - 2) for turn in (1, 2, 3)]
-             for talk in range(40)]
+    talks = [
+        [
+            Row((2, *[10] * 50, 100 + talk, *range(200, 200 + 6 * turn)), 51 + 6 * turn - 2)
+            for turn in (1, 2, 3)
+        ]
+        for talk in range(40)
+    ]
     rows = [row for turn in zip(*talks) for row in turn]
-    together = Counter(place % 40 for batch in list(Batches(rows, 30, seed=1))[:1] for place in batch)
+    together = Counter(
+        place % 40 for batch in list(Batches(rows, 30, seed=1))[:1] for place in batch
+    )
     assert set(together.values()) == {3}
 
 
 @given(SOME_ROWS, st.integers(1, 4))
 def test_the_shares_of_all_processes_are_the_batch(rows: list[Row], processes: int) -> None:
-    shares = [row for process in range(processes) for pack in packs(rows, process, processes) for row in pack]
+    shares = [
+        row
+        for process in range(processes)
+        for pack in packs(rows, process, processes)
+        for row in pack
+    ]
     assert Counter(shares) == Counter(rows)
 
 
@@ -75,7 +92,9 @@ def test_trees_stay_within_memory_and_share_what_they_can(monkeypatch: pytest.Mo
     long = [Row((2, *[7] * 500, *[20 + i] * 200), 600) for i in range(20)]
     found = packs(long)
     sizes = [len(prefix_tree.build(pack).tokens) for pack in found]
-    assert len(found) == 2 and max(sizes) <= batches.PACK_TOKENS  # 501 shared and 199 each: 18 rows and 2
+    assert (
+        len(found) == 2 and max(sizes) <= batches.PACK_TOKENS
+    )  # 501 shared and 199 each: 18 rows and 2
     monkeypatch.setattr(batches, "PACK_ANSWERS", 21)  # rows of 6, 7, 8, 6, ... answer tokens
     assert [len(pack) for pack in packs(ROWS)] == [3, 3, 2]
 

@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch")
 
 @pytest.mark.parametrize("answers", [1, 63, 64, 130])
 @pytest.mark.parametrize("vocabulary", [40, 100])
-def test_equals_linear_and_cross_entropy(monkeypatch: pytest.MonkeyPatch, answers: int, vocabulary: int) -> None:
+def test_equals_linear_and_cross_entropy(
+    monkeypatch: pytest.MonkeyPatch, answers: int, vocabulary: int
+) -> None:
     monkeypatch.setattr(answer_loss, "_SLICE", 32)
     torch.manual_seed(answers)
     hidden, weight = (torch.randn(size, 16, requires_grad=True) for size in (answers, vocabulary))
@@ -19,8 +21,11 @@ def test_equals_linear_and_cross_entropy(monkeypatch: pytest.MonkeyPatch, answer
     wanted = torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
     loss = answer_loss.answer_loss(hidden, weight, targets)
     torch.testing.assert_close(loss, wanted)
-    for got, right in zip(torch.autograd.grad(loss / 7, (hidden, weight)), torch.autograd.grad(wanted / 7, (hidden, weight)),
-                          strict=True):
+    for got, right in zip(
+        torch.autograd.grad(loss / 7, (hidden, weight)),
+        torch.autograd.grad(wanted / 7, (hidden, weight)),
+        strict=True,
+    ):
         torch.testing.assert_close(got, right, rtol=1e-4, atol=1e-6)
 
 
@@ -34,15 +39,21 @@ def test_certain_answers_keep_their_precision() -> None:
 
 def test_autocast_multiplies_in_bfloat16_and_gives_fp32_gradients() -> None:
     torch.manual_seed(0)
-    hidden, weight = torch.randn(70, 64, requires_grad=True), torch.randn(500, 64, requires_grad=True)
+    hidden, weight = (
+        torch.randn(70, 64, requires_grad=True),
+        torch.randn(500, 64, requires_grad=True),
+    )
     targets = torch.randint(500, (70,))
     exact = answer_loss.answer_loss(hidden, weight, targets)
     with torch.autocast("cpu", torch.bfloat16):
         loss = answer_loss.answer_loss(hidden, weight, targets)
     assert loss.dtype == torch.float32 and loss != exact
     torch.testing.assert_close(loss, exact, rtol=0.01, atol=0)
-    for got, right in zip(torch.autograd.grad(loss, (hidden, weight)), torch.autograd.grad(exact, (hidden, weight)),
-                          strict=True):
+    for got, right in zip(
+        torch.autograd.grad(loss, (hidden, weight)),
+        torch.autograd.grad(exact, (hidden, weight)),
+        strict=True,
+    ):
         assert got.dtype == torch.float32
         assert (got - right).norm() < 0.02 * right.norm()
 
@@ -65,4 +76,6 @@ def test_hits_are_the_most_likely_tokens_and_the_loss_is_the_same():
     answers[::3] = torch.randint(0, 9000, answers[::3].shape)
     loss, hits = answers_hit(hidden, weight, answers)
     assert torch.equal(hits, logits.argmax(-1) == answers) and 30 <= hits.sum() < 50
-    assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, answers, reduction="sum"), rtol=1e-5)
+    assert torch.allclose(
+        loss, torch.nn.functional.cross_entropy(logits, answers, reduction="sum"), rtol=1e-5
+    )

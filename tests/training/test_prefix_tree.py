@@ -9,8 +9,13 @@ from fgkit.training import prefix_tree
 
 rows_of_few_tokens = st.lists(
     st.lists(st.integers(0, 3), min_size=2, max_size=12).flatmap(
-        lambda tokens: st.integers(1, len(tokens) - 1).map(lambda length: Row(tuple(tokens), length))),
-    min_size=1, max_size=8)
+        lambda tokens: st.integers(1, len(tokens) - 1).map(
+            lambda length: Row(tuple(tokens), length)
+        )
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
 def ancestors(tree: prefix_tree.Tree, place: int) -> list[int]:
@@ -22,10 +27,15 @@ def ancestors(tree: prefix_tree.Tree, place: int) -> list[int]:
 @given(rows_of_few_tokens)
 def test_every_prediction_sees_exactly_its_own_row(rows: list[Row]) -> None:
     tree = prefix_tree.build(rows)
-    seen = sorted((tuple(tree.tokens[other] for other in ancestors(tree, place)), target)
-                  for place, target in zip(tree.predictors, tree.targets, strict=True))
-    wanted = sorted((row.tokens[:length], row.tokens[length])
-                    for row in rows for length in range(row.prompt_length, len(row.tokens)))
+    seen = sorted(
+        (tuple(tree.tokens[other] for other in ancestors(tree, place)), target)
+        for place, target in zip(tree.predictors, tree.targets, strict=True)
+    )
+    wanted = sorted(
+        (row.tokens[:length], row.tokens[length])
+        for row in rows
+        for length in range(row.prompt_length, len(row.tokens))
+    )
     assert seen == wanted
 
 
@@ -35,7 +45,9 @@ def test_every_prefix_stands_once_at_its_depth(rows: list[Row]) -> None:
     tree = prefix_tree.build(rows)
     prefixes = {row.tokens[:length] for row in rows for length in range(1, len(row.tokens))}
     assert len(tree.tokens) == len(prefixes)
-    assert all(len(ancestors(tree, place)) == position + 1 for place, position in enumerate(tree.positions))
+    assert all(
+        len(ancestors(tree, place)) == position + 1 for place, position in enumerate(tree.positions)
+    )
 
 
 def test_shared_prefix_is_not_repeated() -> None:

@@ -17,7 +17,9 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    model = base_model.load(tiny.model_folder(Path(tmp_path_factory.mktemp("model"), "base")))[0].float()
+    model = base_model.load(tiny.model_folder(Path(tmp_path_factory.mktemp("model"), "base")))[
+        0
+    ].float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.add_(torch.randn_like(parameter) * (0.5 if "norm" in name else 0.05))
@@ -47,7 +49,9 @@ def test_gradients_are_the_models_own_and_less_is_kept(model: Any) -> None:
         got = gradients(model, loss_in_block)
     assert relative_error(loss_in_block.detach(), loss.detach()) < 1e-6
     assert len(got) > 20
-    assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-5} == {}
+    assert {
+        name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-5
+    } == {}
     assert less < 0.75 * whole
     assert kept_bytes(model)[1] == whole
 

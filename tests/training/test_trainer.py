@@ -22,8 +22,13 @@ from fgkit.training.monitor import Watch
 
 torch = pytest.importorskip("torch")
 CONFIG = FinetuneConfig(base="offline")
-RECIPE = Recipe(num_train_epochs=2, learning_rate=1e-3, per_device_train_batch_size=3, gradient_accumulation_steps=1,
-                precision="fp32")  # 8 rows: three steps an epoch
+RECIPE = Recipe(
+    num_train_epochs=2,
+    learning_rate=1e-3,
+    per_device_train_batch_size=3,
+    gradient_accumulation_steps=1,
+    precision="fp32",
+)  # 8 rows: three steps an epoch
 STEPS = 6
 
 
@@ -44,7 +49,9 @@ def saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(folder: Path, checkpoints: Path) -> tuple[Any, list]:
-    return tuning.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints)
+    return tuning.train(
+        folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints
+    )
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, folder: Path, checkpoints: Path, call: int) -> None:
@@ -67,19 +74,29 @@ def assert_same(got: tuple[Any, list], wanted: tuple[Any, list]) -> None:
     (model, log), (other, other_log) = got, wanted
     state = other.state_dict()
     assert len(state) > 20
-    assert [name for name, value in model.state_dict().items() if not torch.equal(value, state[name])] == []
+    assert [
+        name for name, value in model.state_dict().items() if not torch.equal(value, state[name])
+    ] == []
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, STEPS + 1))
     assert json.dumps(log) == json.dumps(other_log)  # fgkit.json has the same bytes, too
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
-@pytest.mark.parametrize("call", [3, 4, 7])  # within an epoch, while held-out rows are looked at, in the next epoch
-def test_a_run_cut_off_at_any_step_ends_the_same(folder: Path, wanted: Any, tmp_path: Path,
-                                                 monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+@pytest.mark.parametrize(
+    "call", [3, 4, 7]
+)  # within an epoch, while held-out rows are looked at, in the next epoch
+def test_a_run_cut_off_at_any_step_ends_the_same(
+    folder: Path, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
     cut_off(monkeypatch, folder, tmp_path, call)
-    steps = {3: 2, 4: 2, 7: 5}[call]  # an epoch's checkpoint is written when its held-out rows have been looked at
+    steps = {3: 2, 4: 2, 7: 5}[
+        call
+    ]  # an epoch's checkpoint is written when its held-out rows have been looked at
     assert [path.name for path in tmp_path.iterdir()] == [f"checkpoint-{steps}"]  # one is kept
-    for name, state in (("checkpoint-8", None), ("checkpoint-9", '{"global_step": 9, "ep')):  # cut off while written
+    for name, state in (
+        ("checkpoint-8", None),
+        ("checkpoint-9", '{"global_step": 9, "ep'),
+    ):  # cut off while written
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(b"half")
         if state:
@@ -88,22 +105,33 @@ def test_a_run_cut_off_at_any_step_ends_the_same(folder: Path, wanted: Any, tmp_
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
-def test_a_stopped_run_that_goes_on_ends_the_same(folder: Path, wanted: Any, tmp_path: Path) -> None:
-    watch = Watch(show=lambda watch: setattr(watch, "stop", watch.step > 0))  # which is within an epoch
-    _, log = tuning.train(folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch)
-    assert watch.stopped_after == 2 and [entry["step"] for entry in log if "eval_loss" in entry] == [2]
+def test_a_stopped_run_that_goes_on_ends_the_same(
+    folder: Path, wanted: Any, tmp_path: Path
+) -> None:
+    watch = Watch(
+        show=lambda watch: setattr(watch, "stop", watch.step > 0)
+    )  # which is within an epoch
+    _, log = tuning.train(
+        folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch
+    )
+    assert watch.stopped_after == 2 and [
+        entry["step"] for entry in log if "eval_loss" in entry
+    ] == [2]
     assert_same(train(folder, tmp_path), wanted)  # without the held-out loss of the stop
 
 
 @pytest.mark.slow
-def test_a_killed_process_leaves_what_the_next_one_goes_on_from(folder: Path, wanted: Any, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_what_the_next_one_goes_on_from(
+    folder: Path, wanted: Any, tmp_path: Path
+) -> None:
     script = tmp_path / "killed.py"
-    script.write_text(f"""
+    script.write_text(
+        f"""
 import os, signal, sys
 sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(trainer.__file__).parents[2])]!r}
 import test_trainer
 from pathlib import Path
-from fgkit.engine import trainer
+from fgkit.training import trainer
 from transformers import TrainerState
 trainer.SAVE_SECONDS, trainer._SAVE_SHARE = 0.0, float("inf")
 save = TrainerState.save_to_json
@@ -115,49 +143,66 @@ def killed(state, path):  # the weights of the fourth checkpoint are there, its 
 
 TrainerState.save_to_json = killed
 test_trainer.train(Path({str(folder)!r}), Path({str(tmp_path)!r}) / "checkpoints")
-""", encoding="utf-8")
+""",
+        encoding="utf-8",
+    )
     ended = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
     if os.name == "posix":
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["checkpoint-3", "checkpoint-4"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "checkpoint-3",
+        "checkpoint-4",
+    ]
     assert_same(train(folder, tmp_path / "checkpoints"), wanted)
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
-def test_a_checkpoint_that_a_full_disk_refuses_ends_no_training(folder: Path, wanted: Any, tmp_path: Path, capsys: Any,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_a_full_disk_refuses_ends_no_training(
+    folder: Path, wanted: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import TrainerState
 
     save = TrainerState.save_to_json
 
     def full(state: Any, path: str) -> None:
         if state.global_step > 2:
-            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")  # torch's "disk full"
+            raise RuntimeError(
+                "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
+            )  # torch's "disk full"
         save(state, path)
 
     monkeypatch.setattr(TrainerState, "save_to_json", full)
     assert_same(train(folder, tmp_path), wanted)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]  # the last that could be written
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "checkpoint-2"
+    ]  # the last that could be written
     assert "checkpoint-3: no checkpoint could be written: [enforce fail" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
-def test_no_checkpoint_takes_the_room_of_the_tuned_model(folder: Path, wanted: Any, tmp_path: Path, capsys: Any,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_checkpoint_takes_the_room_of_the_tuned_model(
+    folder: Path, wanted: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parameters = sum(weights.numel() for weights in base_model.load(folder)[0].parameters())
-    needed = parameters * (3 * 4 + 2)  # fp32 weights and AdamW's two moments, then the model in bfloat16
+    needed = parameters * (
+        3 * 4 + 2
+    )  # fp32 weights and AdamW's two moments, then the model in bfloat16
     room = iter([needed, needed + 1, *[needed] * 100])
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": next(room)})())
     assert_same(train(folder, tmp_path), wanted)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
     said = capsys.readouterr().out
-    assert "checkpoint-2: no checkpoint could be written: 0.0 GB are needed for it and the tuned model" in said
+    assert (
+        "checkpoint-2: no checkpoint could be written: 0.0 GB are needed for it and the tuned model"
+        in said
+    )
     assert said.count("no checkpoint could be written") == 1
 
 
 @pytest.mark.usefixtures("saved_at_every_step")
-def test_a_checkpoint_with_a_flipped_bit_is_passed_over(folder: Path, wanted: Any, tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_with_a_flipped_bit_is_passed_over(
+    folder: Path, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut_off(monkeypatch, folder, tmp_path, 3)
     (checkpoint,) = tmp_path.iterdir()
     data = bytearray((checkpoint / "optimizer.pt").read_bytes())
@@ -167,8 +212,9 @@ def test_a_checkpoint_with_a_flipped_bit_is_passed_over(folder: Path, wanted: An
     assert_same(train(folder, tmp_path), wanted)
 
 
-def test_checkpoints_take_their_share_of_the_time_and_no_more(folder: Path, tmp_path: Path,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_take_their_share_of_the_time_and_no_more(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import TrainerState
 
     now, saved = [0.0], []
@@ -187,4 +233,7 @@ def test_checkpoints_take_their_share_of_the_time_and_no_more(folder: Path, tmp_
     monkeypatch.setattr(tree_model, "tree_loss", slow_step)
     monkeypatch.setattr(TrainerState, "save_to_json", slow_save)
     train(folder, tmp_path)
-    assert saved == [2, 4]  # after 80 s; after 120 s more, of which held-out rows take 40; the last step needs none
+    assert saved == [
+        2,
+        4,
+    ]  # after 80 s; after 120 s more, of which held-out rows take 40; the last step needs none

@@ -30,7 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def model(folder: Path) -> Any:
     model = base_model.load(folder)[0].float()
-    with torch.no_grad():  # weights as they start hardly attend to anything, which would hide a wrong mask
+    with (
+        torch.no_grad()
+    ):  # weights as they start hardly attend to anything, which would hide a wrong mask
         for parameter in model.parameters():
             parameter.mul_(1.0 if parameter.ndim == 1 else 5.0)
     return model
@@ -44,7 +46,9 @@ def test_loss_and_gradients_equal_separate_rows(model: Any) -> None:
         got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
     assert len(got) > 20
-    assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
+    assert {
+        name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4
+    } == {}
 
 
 @pytest.fixture
@@ -76,11 +80,15 @@ def test_the_real_network_gives_the_gradients_of_separate_rows(real: tuple[Any, 
         got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss) < 1e-4
     assert len(got) == 236
-    assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
+    assert {
+        name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4
+    } == {}
 
 
 @pytest.mark.slow
-def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(real: tuple[Any, list[Row]]) -> None:
+def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(
+    real: tuple[Any, list[Row]],
+) -> None:
     model, rows = real
     rows, start = rows[:2], {name: value.clone() for name, value in model.state_dict().items()}
     answers = sum(len(row.tokens) - row.prompt_length for row in rows)
@@ -100,12 +108,23 @@ def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(real: tu
         got = three_steps(lambda: (model(**collate(rows)) / answers).backward())
     assert max(relative_error(wanted[name], start[name]) for name in wanted) > 1e-3
     assert len(got) >= 236
-    assert {name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4} == {}
+    assert {
+        name: error for name in got if (error := relative_error(got[name], wanted[name])) >= 1e-4
+    } == {}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.integers(109, 112), min_size=2, max_size=40).flatmap(
-    lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row((2, *tokens), n))), min_size=1, max_size=6))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.lists(st.integers(109, 112), min_size=2, max_size=40).flatmap(
+            lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row((2, *tokens), n))
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_any_tree_equals_separate_rows(model: Any, rows: list[Row]) -> None:
     wanted_loss = separate_loss(model, rows)
     wanted = gradients(model, wanted_loss)["model.embed_tokens.weight"]
@@ -116,19 +135,25 @@ def test_any_tree_equals_separate_rows(model: Any, rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("broken", ["window", "siblings", "positions"])
-def test_a_wrong_mask_or_position_is_noticed(model: Any, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_a_wrong_mask_or_position_is_noticed(
+    model: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
     wanted = gradients(model, separate_loss(model, ROWS))
     batch = collate(ROWS)
     if broken == "window":
         monkeypatch.setattr(model.config, "sliding_window", 10_000)
     elif broken == "siblings":
-        batch["last_descendants"] = torch.full_like(batch["last_descendants"], len(batch["last_descendants"]))
+        batch["last_descendants"] = torch.full_like(
+            batch["last_descendants"], len(batch["last_descendants"])
+        )
     else:
         batch["position_ids"] = torch.arange(batch["position_ids"].shape[1])[None]
     with trained_in_trees(model):
         got = gradients(model, model(**batch))
     errors = {name: relative_error(got[name], wanted[name]) for name in wanted if "proj" in name}
-    assert len(errors) > 20 and min(errors.values()) > 1e-3  # ten times what exact gradients may differ by
+    assert (
+        len(errors) > 20 and min(errors.values()) > 1e-3
+    )  # ten times what exact gradients may differ by
 
 
 def test_a_model_is_afterwards_as_it_was(model: Any) -> None:
@@ -140,7 +165,9 @@ def test_a_model_is_afterwards_as_it_was(model: Any) -> None:
     assert torch.equal(model(input_ids=torch.tensor([ROWS[0].tokens])).logits, before)
 
 
-def test_a_model_that_caps_its_logits_is_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_caps_its_logits_is_refused(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0)
     with pytest.raises(ModelError, match="caps its logits"), trained_in_trees(model):
         pass

@@ -25,12 +25,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(**changes: Any) -> FinetuneConfig:
-    return FinetuneConfig(base="offline", warmup_ratio=0.0, lr_scheduler_type="constant_with_warmup", **changes)
+    return FinetuneConfig(
+        base="offline", warmup_ratio=0.0, lr_scheduler_type="constant_with_warmup", **changes
+    )
 
 
 def recipe(**changes: Any) -> Recipe:
-    return Recipe(**{"num_train_epochs": 3, "learning_rate": 1e-3, "per_device_train_batch_size": 2,
-                     "gradient_accumulation_steps": 4, "precision": "fp32"} | changes)
+    return Recipe(
+        **{
+            "num_train_epochs": 3,
+            "learning_rate": 1e-3,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 4,
+            "precision": "fp32",
+        }
+        | changes
+    )
 
 
 def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Path) -> None:
@@ -42,36 +52,65 @@ def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Pat
         (separate_loss(model, ROWS) / answers).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    tuned, log = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
+    tuned, log = tuning.train(
+        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c"
+    )
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
     start = dict(base_model.load(folder)[0].named_parameters())
-    moved = {name: relative_error(parameter.detach().float(), start[name].float())
-             for name, parameter in tuned.named_parameters()}
+    moved = {
+        name: relative_error(parameter.detach().float(), start[name].float())
+        for name, parameter in tuned.named_parameters()
+    }
     assert max(moved.values()) > 1e-3
     wanted = dict(model.named_parameters())
-    errors = {name: relative_error(parameter.detach().float(), wanted[name].detach().to(torch.bfloat16).float())
-              for name, parameter in tuned.named_parameters()}
-    assert {name: error for name, error in errors.items() if error > 2e-3} == {}  # bfloat16 on disk rounds to 3 digits
+    errors = {
+        name: relative_error(
+            parameter.detach().float(), wanted[name].detach().to(torch.bfloat16).float()
+        )
+        for name, parameter in tuned.named_parameters()
+    }
+    assert {
+        name: error for name, error in errors.items() if error > 2e-3
+    } == {}  # bfloat16 on disk rounds to 3 digits
 
 
-def test_accumulated_packs_equal_one_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a")
+def test_accumulated_packs_equal_one_pack(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = tuning.train(
+        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a"
+    )
     monkeypatch.setattr(batches, "PACK_ANSWERS", 21)  # rows of 6 to 8 answer tokens
     assert [len(pack) for pack in batches.packs(ROWS)] == [3, 3, 2]
-    split, _ = tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "b")
+    split, _ = tuning.train(
+        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "b"
+    )
     for name, parameter in split.named_parameters():
-        assert relative_error(parameter.float(), dict(whole.named_parameters())[name].float()) < 2e-3, name
+        assert (
+            relative_error(parameter.float(), dict(whole.named_parameters())[name].float()) < 2e-3
+        ), name
 
 
 def test_saved_folder_is_whole_and_bfloat16(folder: Path, tmp_path: Path) -> None:
     model = base_model.load(folder)[0]
     target = tuning.save(model, folder, tmp_path / "model", {"base": "offline"})
     assert {path.name for path in target.iterdir()} >= {
-        "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
-        "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "NOTICE-GEMMA.txt", "fgkit.json"}
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "NOTICE-GEMMA.txt",
+        "fgkit.json",
+    }
     assert read_json(target / "special_tokens_map.json")["bos_token"] == "<bos>"
     base_model.check_folder(target)
-    assert {parameter.dtype for parameter in base_model.load(target)[0].parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in base_model.load(target)[0].parameters()} == {
+        torch.bfloat16
+    }
 
 
 def test_loss_picture_is_a_png(tmp_path: Path) -> None:
@@ -79,13 +118,23 @@ def test_loss_picture_is_a_png(tmp_path: Path) -> None:
     assert tuning.plot_loss(log, tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_full_disk_is_refused_before_training(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     with pytest.raises(FgkitError, match="GB are needed for the tuned model"):
-        tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c")
+        tuning.train(
+            folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c"
+        )
 
 
 def test_weights_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FgkitError, match="not numbers"):
-        tuning.train(folder, ROWS, ROWS[:2], recipe=recipe(learning_rate=1e38), config=config(),
-                       checkpoints=tmp_path / "c")
+        tuning.train(
+            folder,
+            ROWS,
+            ROWS[:2],
+            recipe=recipe(learning_rate=1e38),
+            config=config(),
+            checkpoints=tmp_path / "c",
+        )

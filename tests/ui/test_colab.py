@@ -20,12 +20,14 @@ TOKEN = "hf_NobodyMayReadThis123"
 FILES = {
     "__init__.py": "",
     "errors.py": "class Error(Exception):\n    pass\n",
-    "userdata.py": ("from google.colab import errors\n\n\nclass SecretNotFoundError(errors.Error):\n    pass\n\n\n"
-                    "class NotebookAccessError(Exception):\n    pass\n\n\n"
-                    "class TimeoutException(errors.Error):\n    pass\n\n\n"
-                    "def get(key):\n    return answer(key)\n"),
+    "userdata.py": (
+        "from google.colab import errors\n\n\nclass SecretNotFoundError(errors.Error):\n    pass\n\n\n"
+        "class NotebookAccessError(Exception):\n    pass\n\n\n"
+        "class TimeoutException(errors.Error):\n    pass\n\n\n"
+        "def get(key):\n    return answer(key)\n"
+    ),
     "files.py": "import os\n\n\ndef download(filename):\n    if not os.path.exists(filename):\n"
-                "        raise FileNotFoundError(f'Cannot find file: {filename}')\n    answer(filename)\n",
+    "        raise FileNotFoundError(f'Cannot find file: {filename}')\n    answer(filename)\n",
     "drive.py": "def mount(mountpoint, force_remount=False):\n    answer(mountpoint)\n",
 }
 
@@ -38,8 +40,12 @@ def google(tmp_path, monkeypatch):
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path / "stand-in"))
-    yield types.SimpleNamespace(**{name: importlib.import_module(f"google.colab.{name}")
-                                   for name in ("errors", "userdata", "drive", "files")})
+    yield types.SimpleNamespace(
+        **{
+            name: importlib.import_module(f"google.colab.{name}")
+            for name in ("errors", "userdata", "drive", "files")
+        }
+    )
     for name in [name for name in sys.modules if name.startswith("google.colab")]:
         del sys.modules[name]
     vars(sys.modules["google"]).pop("colab", None)
@@ -56,7 +62,13 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def run(tmp_path) -> Path:
     folder = tmp_path / "my-run"
-    for name in ("summary.json", "model/model.safetensors", "checkpoints/step-1/x", ".a.1.part", ".lock"):
+    for name in (
+        "summary.json",
+        "model/model.safetensors",
+        "checkpoints/step-1/x",
+        ".a.1.part",
+        ".lock",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name, encoding="utf-8")
     return folder
@@ -71,9 +83,14 @@ def raising(error: BaseException):
 
 # ---- elsewhere ----
 
+
 def test_elsewhere_nothing_is_done(run, capsys) -> None:
     assert not colab.in_colab()
-    assert colab.keep(run) is None and colab.fetch(run) is None and not colab.download(run / "summary.json")
+    assert (
+        colab.keep(run) is None
+        and colab.fetch(run) is None
+        and not colab.download(run / "summary.json")
+    )
     colab.prepare("finetune")
     assert "HF_TOKEN" not in os.environ and capsys.readouterr() == ("", "")
 
@@ -82,10 +99,16 @@ def test_in_colab(google) -> None:
     assert colab.in_colab()
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB: bf16, and every batch"), ("NVIDIA L4", "NVIDIA L4: bf16; 22 GB"),
-    ("Tesla T4", "Tesla T4: no bfloat16, so fp32, never fp16"), ("NVIDIA H100", "H100: precision and batch are chosen"),
-    ("", "CPU runtime: no GPU: .*Change runtime type")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB: bf16, and every batch"),
+        ("NVIDIA L4", "NVIDIA L4: bf16; 22 GB"),
+        ("Tesla T4", "Tesla T4: no bfloat16, so fp32, never fp16"),
+        ("NVIDIA H100", "H100: precision and batch are chosen"),
+        ("", "CPU runtime: no GPU: .*Change runtime type"),
+    ],
+)
 def test_what_the_runtime_type_means(monkeypatch, name, says) -> None:
     import re
 
@@ -98,17 +121,25 @@ def test_what_the_runtime_type_means(monkeypatch, name, says) -> None:
 
 # ---- packages ----
 
+
 def test_wrong_packages_are_listed_with_their_remedy(monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "check_environment", lambda step: [
-        checks.Check(1, "trl", "fail", "found nothing, expected >=1.", 'pip install "trl>=1"'),
-        checks.Check(2, "torch", "pass", "found 2.", 'pip install "torch"'),
-        checks.Check(3, "litert", "fail", "found 1, expected >=2.", 'pip install "litert>=2"'),
-        checks.Check(4, "memory", "fail", "2 GB.", "Use a bigger machine.")])
+    monkeypatch.setattr(
+        doctor,
+        "check_environment",
+        lambda step: [
+            checks.Check(1, "trl", "fail", "found nothing, expected >=1.", 'pip install "trl>=1"'),
+            checks.Check(2, "torch", "pass", "found 2.", 'pip install "torch"'),
+            checks.Check(3, "litert", "fail", "found 1, expected >=2.", 'pip install "litert>=2"'),
+            checks.Check(4, "memory", "fail", "2 GB.", "Use a bigger machine."),
+        ],
+    )
     with pytest.raises(PackageError) as info:
         colab.prepare("finetune")
     assert str(info.value).splitlines() == [
-        "2 packages are not what finetune needs:", '  trl: found nothing, expected >=1. pip install "trl>=1"',
-        '  litert: found 1, expected >=2. pip install "litert>=2"']
+        "2 packages are not what finetune needs:",
+        '  trl: found nothing, expected >=1. pip install "trl>=1"',
+        '  litert: found 1, expected >=2. pip install "litert>=2"',
+    ]
 
 
 def test_a_package_that_is_older_in_memory_wants_a_restart(monkeypatch, google) -> None:
@@ -125,6 +156,7 @@ def test_a_package_that_is_older_in_memory_wants_a_restart(monkeypatch, google) 
 
 # ---- the token ----
 
+
 def test_the_token_of_the_secrets(google, capsys) -> None:
     asked: list[str] = []
     google.userdata.answer = lambda key: asked.append(key) or TOKEN
@@ -138,11 +170,17 @@ def test_the_token_of_the_secrets(google, capsys) -> None:
         os.environ.pop("HF_TOKEN", None)
 
 
-@pytest.mark.parametrize(("kind", "says"), [
-    ("SecretNotFoundError", "No secret HF_TOKEN: the offline base will be used"),
-    ("NotebookAccessError", "this notebook may not read it. Switch its access on"),
-    ("TimeoutException", "could not be read: from the test Set HF_TOKEN in the notebook's environment"),
-])
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("SecretNotFoundError", "No secret HF_TOKEN: the offline base will be used"),
+        ("NotebookAccessError", "this notebook may not read it. Switch its access on"),
+        (
+            "TimeoutException",
+            "could not be read: from the test Set HF_TOKEN in the notebook's environment",
+        ),
+    ],
+)
 def test_without_a_readable_secret_it_goes_on_and_says_so(google, capsys, kind, says) -> None:
     google.userdata.answer = raising(getattr(google.userdata, kind)("from the test"))
     colab.prepare("finetune")
@@ -151,27 +189,45 @@ def test_without_a_readable_secret_it_goes_on_and_says_so(google, capsys, kind, 
 
 # ---- Drive ----
 
+
 def test_results_are_copied_to_drive(google, run, capsys) -> None:
     target = colab.DRIVE / "MyDrive" / "fgkit" / "my-run"
     google.drive.answer = lambda mountpoint: Path(mountpoint, "MyDrive").mkdir(parents=True)
     assert colab.keep(run) == target
     copied = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
-    assert copied == ["model/model.safetensors", "summary.json"] and str(target) in capsys.readouterr().out
+    assert (
+        copied == ["model/model.safetensors", "summary.json"]
+        and str(target) in capsys.readouterr().out
+    )
     (run / "summary.json").write_text("newer", encoding="utf-8")
     google.drive.answer = raising(AssertionError("mounted twice"))
-    assert colab.keep(run) == target and (target / "summary.json").read_text(encoding="utf-8") == "newer"
+    assert (
+        colab.keep(run) == target
+        and (target / "summary.json").read_text(encoding="utf-8") == "newer"
+    )
 
 
-@pytest.mark.parametrize("error", [ValueError("mount failed"), RuntimeError("x"),
-                                   NotImplementedError("Mounting is unsupported"),
-                                   OSError("Transport endpoint is not connected"), "message"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("mount failed"),
+        RuntimeError("x"),
+        NotImplementedError("Mounting is unsupported"),
+        OSError("Transport endpoint is not connected"),
+        "message",
+    ],
+)
 def test_a_refused_drive_leaves_the_results_where_they_are(google, run, capsys, error) -> None:
     if error == "message":  # what the front end's refusal raises
         error = google.errors.Error("Error: credential propagation was unsuccessful")
     google.drive.answer = raising(error)
     assert colab.keep(run) is None
     said = capsys.readouterr().out
-    assert f"Drive was not connected: {error}" in said and "vanish with it" in said and "connect Drive" in said
+    assert (
+        f"Drive was not connected: {error}" in said
+        and "vanish with it" in said
+        and "connect Drive" in said
+    )
     assert (run / "summary.json").exists()
 
 
@@ -189,7 +245,9 @@ def test_a_full_drive(google, run, monkeypatch) -> None:
 
     monkeypatch.setattr("shutil.copy2", full)
     monkeypatch.setattr("shutil.copytree", full)
-    with pytest.raises(FgkitError, match="Google Drive failed: .*No space left.*Free space on Drive") as info:
+    with pytest.raises(
+        FgkitError, match="Google Drive failed: .*No space left.*Free space on Drive"
+    ) as info:
         colab.keep(run)
     assert str(run) in str(info.value)
 
@@ -217,24 +275,38 @@ def test_a_new_machine_gets_the_run_back(google, run, capsys) -> None:
     colab.keep(run)
     new = run.parent / "machine" / "my-run"
     assert colab.fetch(new) == colab.DRIVE / "MyDrive" / "fgkit" / "my-run"
-    assert (new / "model/model.safetensors").is_file() and "copied from Google Drive" in capsys.readouterr().out
+    assert (
+        new / "model/model.safetensors"
+    ).is_file() and "copied from Google Drive" in capsys.readouterr().out
     (new / "summary.json").write_text("newer", encoding="utf-8")
-    assert colab.fetch(new) is None and (new / "summary.json").read_text(encoding="utf-8") == "newer"
+    assert (
+        colab.fetch(new) is None and (new / "summary.json").read_text(encoding="utf-8") == "newer"
+    )
     assert colab.fetch(run.parent / "never-run") is None
     assert "is not on Drive. Run the notebook before this one" in capsys.readouterr().out
 
 
 def test_without_drive_nothing_is_fetched(google, run, capsys) -> None:
     google.drive.answer = raising(ValueError("mount failed"))
-    assert colab.fetch(run.parent / "new") is None and "Drive was not connected" in capsys.readouterr().out
+    assert (
+        colab.fetch(run.parent / "new") is None
+        and "Drive was not connected" in capsys.readouterr().out
+    )
 
 
 # ---- download ----
 
+
 def test_a_file_is_offered_to_the_browser(google, run, capsys) -> None:
-    assert not colab.download(run / "missing.task") and "could not be offered missing.task" in capsys.readouterr().out
+    assert (
+        not colab.download(run / "missing.task")
+        and "could not be offered missing.task" in capsys.readouterr().out
+    )
     asked: list[str] = []
     google.files.answer = asked.append
     assert colab.download(run / "summary.json") and asked == [str(run / "summary.json")]
     google.files.answer = raising(AttributeError("'NoneType' object has no attribute 'kernel'"))
-    assert not colab.download(run / "summary.json") and str(run / "summary.json") in capsys.readouterr().out
+    assert (
+        not colab.download(run / "summary.json")
+        and str(run / "summary.json") in capsys.readouterr().out
+    )

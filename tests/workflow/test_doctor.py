@@ -40,8 +40,9 @@ def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
     usage = collections.namedtuple("usage", "free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage(10**8))
     found = by_name(doctor.check_environment("to_tflite", tmp_path / "not" / "yet"))
-    assert {name: found[name].status for name in ("Python", "platform", "memory", "disk")} == dict.fromkeys(
-        ("Python", "platform", "memory", "disk"), "fail")
+    assert {
+        name: found[name].status for name in ("Python", "platform", "memory", "disk")
+    } == dict.fromkeys(("Python", "platform", "memory", "disk"), "fail")
     assert "WSL2" in found["platform"].remedy and "training alone works" in found["platform"].reason
     assert by_name(doctor.check_environment("finetune"))["platform"].status == "pass"
     with pytest.raises(FgkitError, match="step is 'cook'"):
@@ -49,18 +50,30 @@ def test_python_platform_memory_and_disk(declared, monkeypatch, tmp_path):
 
 
 def test_requirements_come_from_setup_cfg_in_a_checkout(monkeypatch, tmp_path):
-    (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    numpy>=1\n[options.extras_require]\n"
-                                        "export = file: a.txt, b.txt\nbundle =\n    # why\n    mediapipe\n")
+    (tmp_path / "setup.cfg").write_text(
+        "[options]\ninstall_requires =\n    numpy>=1\n[options.extras_require]\n"
+        "export = file: a.txt, b.txt\nbundle =\n    # why\n    mediapipe\n"
+    )
     (tmp_path / "a.txt").write_text("# why\nlitert-torch>=0.10,<0.11\n")
     (tmp_path / "b.txt").write_text("torch\n")
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "fgkit" / "environment.py"))
+    monkeypatch.setattr(doctor, "PACKAGE", tmp_path / "fgkit")
     exporting = [str(found) for found in doctor._requirements(["export"])]
     assert exporting == ["numpy>=1", "litert-torch<0.11,>=0.10", "torch"]
     assert [str(found) for found in doctor._requirements(["bundle"])] == ["numpy>=1", "mediapipe"]
     (tmp_path / "setup.cfg").unlink()
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [
-        "numpy>=1", 'litert-torch>=0.10; extra == "export"', 'mediapipe; extra == "bundle"'])
-    assert [requirement.name for requirement in doctor._requirements(["export"])] == ["numpy", "litert-torch"]
+    monkeypatch.setattr(
+        doctor.importlib.metadata,
+        "requires",
+        lambda name: [
+            "numpy>=1",
+            'litert-torch>=0.10; extra == "export"',
+            'mediapipe; extra == "bundle"',
+        ],
+    )
+    assert [requirement.name for requirement in doctor._requirements(["export"])] == [
+        "numpy",
+        "litert-torch",
+    ]
 
 
 def test_no_declared_packages_is_a_failure(monkeypatch):

@@ -17,7 +17,7 @@ from fgkit.workflow import locks
 HOLD = """
 import sys, time
 from pathlib import Path
-from fgkit.run_folder import locks
+from fgkit.workflow import locks
 with getattr(locks, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(60)
@@ -26,8 +26,12 @@ with getattr(locks, sys.argv[1])(Path(sys.argv[2])):
 
 def hold(kind: str, folder: Path, **environment: str) -> subprocess.Popen:
     """A process that holds a folder's lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, kind, str(folder)], stdout=subprocess.PIPE, text=True,
-                               env=os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[2])} | environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, kind, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(locks.__file__).parents[2])} | environment,
+    )
     assert process.stdout.readline() == "held\n"
     return process
 
@@ -37,7 +41,12 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(tmp_path: Path, ho
     process = hold(holder, tmp_path)
     try:
         for second in (locks.only_run, locks.only_step):
-            with pytest.raises(FgkitError, match="another run or notebook is writing here. Wait for it"), second(tmp_path):
+            with (
+                pytest.raises(
+                    FgkitError, match="another run or notebook is writing here. Wait for it"
+                ),
+                second(tmp_path),
+            ):
                 pass
         with locks.only_step(tmp_path / "another"):
             pass
@@ -57,11 +66,16 @@ def test_a_run_waits_for_the_kernel_that_outlived_the_run_before(tmp_path: Path)
         assert process.wait(5) == -signal.SIGKILL
 
 
-def test_a_kernel_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_end_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "_KERNEL_ENDS", 0.2)
     process = hold("only_step", tmp_path, FGKIT_RUN=str(tmp_path))
     try:
-        with pytest.raises(FgkitError, match="another run or notebook is writing here"), locks.only_run(tmp_path):
+        with (
+            pytest.raises(FgkitError, match="another run or notebook is writing here"),
+            locks.only_run(tmp_path),
+        ):
             pass
     finally:
         process.kill()
@@ -80,13 +94,17 @@ def test_steps_hold_steps_and_belong_to_their_run(tmp_path: Path) -> None:
             pass
 
 
-def test_only_the_main_process_of_a_training_holds_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_main_process_of_a_training_holds_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RANK", "1")
     with locks.only_step(tmp_path / "out"):
         assert not (tmp_path / "out").exists()
 
 
-def test_a_disk_without_locks_is_written_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_locks_is_written_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import filelock
 
     def acquire(*_: object, **__: object) -> None:

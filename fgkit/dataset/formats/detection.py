@@ -24,11 +24,13 @@ from . import messages, xlam
 from .messages import JSON_KINDS, call_message, json_text
 
 # The keys by which a row's format is told, then those it may have besides.
-_KEYS = {"guide": (("user_content", "tool_name", "tool_arguments"), ("answer", "group")),
-         "messages": (("messages",), ("tools", "parallel_tool_calls", "group")),
-         "mobile-actions": (("messages", "metadata"), ("tools", "group")),
-         "xlam": (("query", "answers", "tools"), ("id", "group")),
-         "csv": (("prompt", "tool", "arguments"), ("answer", "group"))}
+_KEYS = {
+    "guide": (("user_content", "tool_name", "tool_arguments"), ("answer", "group")),
+    "messages": (("messages",), ("tools", "parallel_tool_calls", "group")),
+    "mobile-actions": (("messages", "metadata"), ("tools", "group")),
+    "xlam": (("query", "answers", "tools"), ("id", "group")),
+    "csv": (("prompt", "tool", "arguments"), ("answer", "group")),
+}
 FORMATS = ("auto", *_KEYS)
 
 
@@ -56,7 +58,10 @@ class Row:
 def detect(row: dict, before: str = "guide") -> str:
     """The format whose keys a row has most of; in doubt that of the row before."""
     found = {name: [key in row for key in keys] for name, (keys, _) in _KEYS.items()}
-    return max(found, key=lambda name: (sum(found[name]) / len(found[name]), sum(found[name]), name == before))
+    return max(
+        found,
+        key=lambda name: (sum(found[name]) / len(found[name]), sum(found[name]), name == before),
+    )
 
 
 def read_row(row: Any, kind: str) -> tuple[Row | None, list[str]]:
@@ -68,17 +73,27 @@ def read_row(row: Any, kind: str) -> tuple[Row | None, list[str]]:
     """
     needed, optional = _KEYS[kind]
     if not isinstance(row, dict):
-        return None, [f"found {JSON_KINDS[type(row)]}, {shown(json.dumps(row))}, expected a JSON object with the keys "
-                      f"{', '.join(needed)}. Write one object a line, without a list around them."]
+        return None, [
+            f"found {JSON_KINDS[type(row)]}, {shown(json.dumps(row))}, expected a JSON object with the keys "
+            f"{', '.join(needed)}. Write one object a line, without a list around them."
+        ]
     if "answer" in optional and "answer" in row and not (kind == "csv" and not row["answer"]):
         needed, optional = (needed[0], "answer"), ("group", *(needed[1:] if kind == "csv" else ()))
     missing = [key for key in needed if key not in row]
-    problems = [f"has no {key!r}, expected the keys {', '.join(needed)}. Add it." for key in missing]
-    problems += [f"has the key {shown(key)}, expected only {', '.join(needed)}{nearest(key, missing)} Rename or "
-                 "remove it." for key in row if key not in needed + optional]
+    problems = [
+        f"has no {key!r}, expected the keys {', '.join(needed)}. Add it." for key in missing
+    ]
+    problems += [
+        f"has the key {shown(key)}, expected only {', '.join(needed)}{nearest(key, missing)} Rename or "
+        "remove it."
+        for key in row
+        if key not in needed + optional
+    ]
     group = row.get("group") or ""
     if not isinstance(group, str):
-        problems.append(f"group: found {JSON_KINDS[type(group)]}, expected a text. Put it in quotes.")
+        problems.append(
+            f"group: found {JSON_KINDS[type(group)]}, expected a text. Put it in quotes."
+        )
     found, more = _READERS[kind](row)
     problems += more
     return (None if found is None else Row(**found, group=str(group))), problems
@@ -90,8 +105,10 @@ def _guide(row: dict) -> tuple[dict | None, list[str]]:
 
 def _csv(row: dict) -> tuple[dict | None, list[str]]:
     if row.get("answer") and row.get("tool"):
-        return None, ["has both a tool and an answer, expected one of them. Empty one cell; a call after a text needs "
-                      "the format messages."]
+        return None, [
+            "has both a tool and an answer, expected one of them. Empty one cell; a call after a text needs "
+            "the format messages."
+        ]
     row = {key: cell for key, cell in row.items() if cell or key not in ("answer", "arguments")}
     if "answer" not in row:
         row.setdefault("arguments", "{}")  # an empty cell
@@ -113,18 +130,30 @@ def _single(row: dict, prompt: str, tool: str, arguments: str) -> tuple[dict | N
             problems += text_problems(text, key)
             if not text.strip():
                 what = "a request" if key == prompt else "what the model should say"
-                problems.append(f"{key}: found an empty text, expected {what}. Fill it in or delete the line.")
+                problems.append(
+                    f"{key}: found an empty text, expected {what}. Fill it in or delete the line."
+                )
     value = None
     if arguments in keys and isinstance(row.get(arguments), str):
-        value, more = json_text(row[arguments], dict, arguments, 'an object such as "{}". Name each argument.')
+        value, more = json_text(
+            row[arguments], dict, arguments, 'an object such as "{}". Name each argument.'
+        )
         problems += more
     if any(not isinstance(row.get(key), str) for key in keys[:2]):
         return None, problems
     user = {"role": "user", "content": row[prompt]}
-    answer = {"role": "assistant", "content": row["answer"]} if "answer" in keys else call_message([(row[tool], value)])
+    answer = (
+        {"role": "assistant", "content": row["answer"]}
+        if "answer" in keys
+        else call_message([(row[tool], value)])
+    )
     return {"messages": [user, answer]}, problems
 
 
 _READERS: dict[str, Callable[[dict], tuple[dict | None, list[str]]]] = {
-    "guide": _guide, "messages": messages.read, "mobile-actions": messages.read_mobile_actions, "xlam": xlam.read,
-    "csv": _csv}
+    "guide": _guide,
+    "messages": messages.read,
+    "mobile-actions": messages.read_mobile_actions,
+    "xlam": xlam.read,
+    "csv": _csv,
+}

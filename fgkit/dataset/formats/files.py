@@ -51,12 +51,16 @@ def read(path: str | Path, *, columns: bool | None = None) -> Iterator[tuple[int
             else:
                 yield from _json_rows(_lines(handle, progress))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Give the path of your data file.") from error
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}. Give the path of your data file."
+        ) from error
 
 
 def _progress(path: str | Path) -> Any:
     size = os.path.getsize(path)
-    return bar(total=size, desc=Path(path).name, unit="B", unit_scale=True, disable=size < _SHOW_BAR_FROM)
+    return bar(
+        total=size, desc=Path(path).name, unit="B", unit_scale=True, disable=size < _SHOW_BAR_FROM
+    )
 
 
 def _lines(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, str, list[str]]]:
@@ -74,13 +78,23 @@ def _lines(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, str, list[str
             raw, length = more, length + len(more)
         progress.update(length)
         if length > MAX_LINE + 1:
-            yield number, "", [f"has {length:,} bytes, expected at most {MAX_LINE:,}. Is it one row a line?"]
+            yield (
+                number,
+                "",
+                [f"has {length:,} bytes, expected at most {MAX_LINE:,}. Is it one row a line?"],
+            )
             continue
         try:
             yield number, raw.decode(), []
         except UnicodeDecodeError as error:
-            yield number, "", [f"byte {error.start + 1} is {raw[error.start]:#04x}, expected UTF-8. Save the file "
-                               "as UTF-8."]
+            yield (
+                number,
+                "",
+                [
+                    f"byte {error.start + 1} is {raw[error.start]:#04x}, expected UTF-8. Save the file "
+                    "as UTF-8."
+                ],
+            )
 
 
 def _json_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int, Any, list[str]]]:
@@ -115,8 +129,14 @@ def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list
         text, opened = rest, opened or bool(rest)
         if text.startswith("]"):
             if text[1:].strip() or handle.read(1000).strip():
-                yield line, None, ["something stands after the list's end, expected one list, or one row a line. "
-                                   "Remove it."]
+                yield (
+                    line,
+                    None,
+                    [
+                        "something stands after the list's end, expected one list, or one row a line. "
+                        "Remove it."
+                    ],
+                )
             return
         try:
             end = json.JSONDecoder().raw_decode(text)[1] if text else 0
@@ -134,14 +154,25 @@ def _list_rows(handle: BinaryIO, progress: Any) -> Iterator[tuple[int, Any, list
         piece = handle.read(_PIECE)
         progress.update(len(piece))
         if not piece or len(text) > MAX_LINE:
-            yield line, None, [f"{fault}: found {shown(text)}, expected rows of at most {MAX_LINE:,} characters between "
-                               "[ and ]. Correct it; the rest of the file was not read."]
+            yield (
+                line,
+                None,
+                [
+                    f"{fault}: found {shown(text)}, expected rows of at most {MAX_LINE:,} characters between "
+                    "[ and ]. Correct it; the rest of the file was not read."
+                ],
+            )
             return
         try:
             text += decode(piece)
         except UnicodeDecodeError as error:
-            yield (line + text.count("\n") + piece.count(b"\n", 0, error.start), None,
-                   [f"holds the byte {error.object[error.start]:#04x}, expected UTF-8. Save the file as UTF-8."])
+            yield (
+                line + text.count("\n") + piece.count(b"\n", 0, error.start),
+                None,
+                [
+                    f"holds the byte {error.object[error.start]:#04x}, expected UTF-8. Save the file as UTF-8."
+                ],
+            )
             return
 
 
@@ -165,16 +196,29 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     except csv.Error as error:  # a carriage return alone
         reason = str(error).split(" - ")[0]
-        yield skipped + 1, None, [f"is no CSV header: {reason}. Save the file with Unix or Windows line ends."]
+        yield (
+            skipped + 1,
+            None,
+            [f"is no CSV header: {reason}. Save the file with Unix or Windows line ends."],
+        )
         return
     if header.strip():
         unknown = [name for name in names if name not in _COLUMNS]
-        faults = [f"has no column {name!r}, expected the header prompt,tool,arguments. Add it."
-                  for name in _COLUMNS[:3] if name not in names]
-        faults += [f"has the column {shown(name)}, expected only {', '.join(_COLUMNS)}{nearest(name, _COLUMNS)} Rename "
-                   "or remove it." for name in unknown]
-        faults += [f"has the column {name!r} twice. Remove one." for name in sorted(set(names))
-                   if names.count(name) > 1]
+        faults = [
+            f"has no column {name!r}, expected the header prompt,tool,arguments. Add it."
+            for name in _COLUMNS[:3]
+            if name not in names
+        ]
+        faults += [
+            f"has the column {shown(name)}, expected only {', '.join(_COLUMNS)}{nearest(name, _COLUMNS)} Rename "
+            "or remove it."
+            for name in unknown
+        ]
+        faults += [
+            f"has the column {name!r} twice. Remove one."
+            for name in sorted(set(names))
+            if names.count(name) > 1
+        ]
         if faults:
             yield skipped + 1, None, faults
             return
@@ -184,8 +228,14 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield start, None, [f"is no CSV: {error}. Put quotes around cells that hold commas, and write "
-                               "\"\" for a quote."]
+            yield (
+                start,
+                None,
+                [
+                    f"is no CSV: {error}. Put quotes around cells that hold commas, and write "
+                    '"" for a quote.'
+                ],
+            )
             continue
         for number, complaints in wrong:
             yield number, None, complaints
@@ -195,7 +245,13 @@ def _csv_rows(lines: Iterator[tuple[int, str, list[str]]]) -> Iterator[tuple[int
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(names):
-            yield start, None, [f"has {len(cells)} cells, expected {len(names)}: {', '.join(names)}. Put quotes around "
-                                "cells that hold commas."]
+            yield (
+                start,
+                None,
+                [
+                    f"has {len(cells)} cells, expected {len(names)}: {', '.join(names)}. Put quotes around "
+                    "cells that hold commas."
+                ],
+            )
         else:
             yield start, dict(zip(names, cells, strict=True)), []

@@ -18,9 +18,22 @@ from fgkit.text import shown
 
 from .messages import call_message, json_text
 
-_TYPES = {"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number",
-          "number": "number", "bool": "boolean", "boolean": "boolean", "list": "array", "array": "array",
-          "tuple": "array", "set": "array", "dict": "object", "object": "object"}
+_TYPES = {
+    "str": "string",
+    "string": "string",
+    "int": "integer",
+    "integer": "integer",
+    "float": "number",
+    "number": "number",
+    "bool": "boolean",
+    "boolean": "boolean",
+    "list": "array",
+    "array": "array",
+    "tuple": "array",
+    "set": "array",
+    "dict": "object",
+    "object": "object",
+}
 _GENERIC = re.compile(r"(list|tuple|set|dict|optional)\[(.*)\]", re.IGNORECASE)
 
 
@@ -31,7 +44,9 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
     if "query" in row:
         problems += text_problems(query, "query")
         if isinstance(query, str) and not query.strip():
-            problems.append("query: found an empty text, expected a request. Fill it in or delete the line.")
+            problems.append(
+                "query: found an empty text, expected a request. Fill it in or delete the line."
+            )
     if isinstance(answers, str):
         answers, more = json_text(answers, list, "answers", "a list of calls. Write one.")
         problems += more
@@ -42,18 +57,27 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
     problems += more
     calls = []
     for index, call in enumerate(answers if isinstance(answers, list) else []):
-        name, arguments = (call.get("name"), call.get("arguments")) if isinstance(call, dict) else (None, None)
+        name, arguments = (
+            (call.get("name"), call.get("arguments")) if isinstance(call, dict) else (None, None)
+        )
         if isinstance(name, str) and isinstance(arguments, dict):
             calls.append((name, arguments))
         else:
-            problems.append(f"answers[{index}]: found {shown(json.dumps(call))}, expected "
-                            '{"name": ..., "arguments": {...}}. Write it so.')
+            problems.append(
+                f"answers[{index}]: found {shown(json.dumps(call))}, expected "
+                '{"name": ..., "arguments": {...}}. Write it so.'
+            )
     if answers == []:
-        problems.append("answers: found no call, and the format has no place for a text. Delete the row, or write it "
-                        "in the format messages with what the model should say.")
+        problems.append(
+            "answers: found no call, and the format has no place for a text. Delete the row, or write it "
+            "in the format messages with what the model should say."
+        )
     if problems or any(key not in row for key in ("query", "answers", "tools")):
         return None, problems
-    return {"messages": [{"role": "user", "content": query}, call_message(calls)], "tools": tools}, []
+    return {
+        "messages": [{"role": "user", "content": query}, call_message(calls)],
+        "tools": tools,
+    }, []
 
 
 def tools_of(tools: list) -> tuple[list[dict], list[str]]:
@@ -66,17 +90,21 @@ def tools_of(tools: list) -> tuple[list[dict], list[str]]:
         where = f"tools[{index}]"
         parameters = tool.get("parameters") if isinstance(tool, dict) else None
         if not isinstance(parameters, dict):
-            problems.append(f"{where}: found {shown(json.dumps(tool))}, expected "
-                            '{"name": ..., "description": ..., "parameters": {...}}. Write it so.')
+            problems.append(
+                f"{where}: found {shown(json.dumps(tool))}, expected "
+                '{"name": ..., "description": ..., "parameters": {...}}. Write it so.'
+            )
             continue
         properties, required = {}, []
         for name, parameter in parameters.items():
             kind = parameter.get("type") if isinstance(parameter, dict) else None
             schema = _schema(kind) if isinstance(kind, str) else None
             if schema is None:
-                problems.append(f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
-                                f"str, int, float, bool, list, dict, such as \"int, optional\" "
-                                "or \"List[str]\". Choose one type.")
+                problems.append(
+                    f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
+                    f'str, int, float, bool, list, dict, such as "int, optional" '
+                    'or "List[str]". Choose one type.'
+                )
                 continue
             properties[name] = schema | {"description": parameter.get("description", "")}
             if not _is_optional(kind) and "default" not in parameter:
@@ -106,4 +134,8 @@ def _schema(kind: str) -> dict[str, Any] | None:
         return {"type": "object"}
     items = {_TYPES.get(part.strip().lower()) for part in inner.split(",") if part.strip() != "..."}
     item = items.pop() if len(items) == 1 else None
-    return {"type": "array", "items": {"type": item}} if item not in (None, "array", "object") else {"type": "array"}
+    return (
+        {"type": "array", "items": {"type": item}}
+        if item not in (None, "array", "object")
+        else {"type": "array"}
+    )

@@ -27,8 +27,15 @@ from fgkit.models.base import load_tokenizer
 from .cut_base import FILE
 
 
-def unseen(folder: Path, records: Sequence[Record], rows: Sequence[Row], tools: list[dict], *, max_length: int,
-           **more: Any) -> list[Row]:
+def unseen(
+    folder: Path,
+    records: Sequence[Record],
+    rows: Sequence[Row],
+    tools: list[dict],
+    *,
+    max_length: int,
+    **more: Any,
+) -> list[Row]:
     """Rows in the spelling of a text that the vocabulary was not chosen for, where it is another.
 
     Args:
@@ -38,11 +45,21 @@ def unseen(folder: Path, records: Sequence[Record], rows: Sequence[Row], tools: 
         tools, more: as for `examples.tokenize_records`.
         max_length: longest row in tokens; a spelling that is longer is left out.
     """
-    gone = read_json(folder / FILE).get("not_in_second_spelling") if (folder / FILE).is_file() else None
+    gone = (
+        read_json(folder / FILE).get("not_in_second_spelling")
+        if (folder / FILE).is_file()
+        else None
+    )
     if not gone:
         return []
-    spelt = tokenize.tokenize_records(records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more)
-    return [other for row, other in zip(rows, spelt, strict=True) if other != row and len(other.tokens) <= max_length]
+    spelt = tokenize.tokenize_records(
+        records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more
+    )
+    return [
+        other
+        for row, other in zip(rows, spelt, strict=True)
+        if other != row and len(other.tokens) <= max_length
+    ]
 
 
 def tokenizer_without(folder: Path, ids: Sequence[int]) -> Any:
@@ -51,6 +68,10 @@ def tokenizer_without(folder: Path, ids: Sequence[int]) -> Any:
 
     whole, data = load_tokenizer(folder).backend_tokenizer, read_json(folder / "tokenizer.json")
     model, gone = data["model"], set(ids)
-    model["merges"] = [merge for merge in model["merges"]
-                       if model["vocab"]["".join(merge.split(" ") if isinstance(merge, str) else merge)] not in gone]
+    model["merges"] = [
+        merge
+        for merge in model["merges"]
+        if model["vocab"]["".join(merge.split(" ") if isinstance(merge, str) else merge)]
+        not in gone
+    ]
     return PreTrainedTokenizerFast(tokenizer_object=type(whole).from_str(json.dumps(data)))

@@ -71,15 +71,32 @@ def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
     made_from = _digest(base.folder, settings.vocab_size, texts)
     target = settings.folder / f"base-{settings.vocab_size}"
     if not _is_made_from(target, made_from):
-        progress.note(f"Cutting the vocabulary to {settings.vocab_size:,} pieces: some seconds, once.")
-        cut(base.folder, target, settings.vocab_size, texts, base=base.name, made_from=made_from,
-            shared=_texts(settings, rows, shared=True))
+        progress.note(
+            f"Cutting the vocabulary to {settings.vocab_size:,} pieces: some seconds, once."
+        )
+        cut(
+            base.folder,
+            target,
+            settings.vocab_size,
+            texts,
+            base=base.name,
+            made_from=made_from,
+            shared=_texts(settings, rows, shared=True),
+        )
     progress.note(_announcement(base.folder, target, rows))
     return dataclasses.replace(base, folder=target)
 
 
-def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: str = "", made_from: str = "",
-        shared: Sequence[str] = ()) -> Path:
+def cut(
+    folder: Path,
+    target: Path,
+    size: int,
+    texts: Sequence[str],
+    *,
+    base: str = "",
+    made_from: str = "",
+    shared: Sequence[str] = (),
+) -> Path:
     """Write a model folder with fewer pieces, whole or not at all, and read its tokenizers back.
 
     Args:
@@ -95,28 +112,50 @@ def cut(folder: Path, target: Path, size: int, texts: Sequence[str], *, base: st
         ConfigError: the size does not fit; ModelError: a file of the base is not what it should be.
     """
     if target.absolute() == folder.absolute():
-        raise ConfigError(f"{target}: is the base itself, which is kept as it is. Choose another output folder.")
+        raise ConfigError(
+            f"{target}: is the base itself, which is kept as it is. Choose another output folder."
+        )
     pieces = vocabulary.Pieces((folder / "tokenizer.model").read_bytes())
     foreign = languages.foreign(_table(folder, len(pieces)), pieces, vocabulary.segments(texts))
     ids = vocabulary.choose(pieces, size, texts, foreign=foreign)
-    without_rows = set(vocabulary.choose(pieces, min(size, SPELT_AS), texts, needed=shared, foreign=foreign))
-    require_space(target.parent, (folder / "model.safetensors").stat().st_size, "the base with fewer pieces")
+    without_rows = set(
+        vocabulary.choose(pieces, min(size, SPELT_AS), texts, needed=shared, foreign=foreign)
+    )
+    require_space(
+        target.parent, (folder / "model.safetensors").stat().st_size, "the base with fewer pieces"
+    )
     with replacing(target) as part:
         part.mkdir()
         (part / "tokenizer.model").write_bytes(pieces.only(ids))
         data = read_json(folder / "tokenizer.json")
         small = _tokenizer_json(data, pieces, ids)
         write_text(part / "tokenizer.json", json.dumps(small, ensure_ascii=False))
-        kept, all_added = ({entry["content"]: entry for entry in one["added_tokens"]} for one in (small, data))
+        kept, all_added = (
+            {entry["content"]: entry for entry in one["added_tokens"]} for one in (small, data)
+        )
         _write_settings(folder, part, len(ids), kept, all_added.keys() - kept.keys())
         _write_weights(folder, part, ids, len(pieces))
         (part / NOTICE).write_text(notice_text(), encoding="utf-8")
         record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
         write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
-        whole = {"of": len(pieces), "ids": range(len(pieces))} | (read_json(folder / FILE) if described(folder) else {})
-        write_text(part / FILE, json.dumps({"pieces": size, "of": whole["of"], "made_from": made_from,
-                                            "not_in_second_spelling": [new for new, old in enumerate(ids) if old not in without_rows],
-                                            "ids": [whole["ids"][index] for index in ids]}) + "\n")
+        whole = {"of": len(pieces), "ids": range(len(pieces))} | (
+            read_json(folder / FILE) if described(folder) else {}
+        )
+        write_text(
+            part / FILE,
+            json.dumps(
+                {
+                    "pieces": size,
+                    "of": whole["of"],
+                    "made_from": made_from,
+                    "not_in_second_spelling": [
+                        new for new, old in enumerate(ids) if old not in without_rows
+                    ],
+                    "ids": [whole["ids"][index] for index in ids],
+                }
+            )
+            + "\n",
+        )
         _check(part, pieces, ids, vocabulary.segments(texts))
         checksums.write(part)
     return target
@@ -148,67 +187,116 @@ def _texts(settings: FinetuneConfig, rows: Rows, shared: bool = False) -> list[s
     texts = []
     for style in styles.split(settings.style):
         prompts = tokenize.prompt_texts(rows.train, rows.tools, settings.system_message, style)
-        texts += ([text.partition("<start_of_turn>user")[0] for text in prompts] if shared
-                  else [*prompts, *tokenize.answer_texts(rows.train, style)])
+        texts += (
+            [text.partition("<start_of_turn>user")[0] for text in prompts]
+            if shared
+            else [*prompts, *tokenize.answer_texts(rows.train, style)]
+        )
     return vocabulary.segments(texts)
 
 
 def _digest(folder: Path, size: int, texts: Sequence[str]) -> str:
     files = ("model.safetensors", "tokenizer.model", "tokenizer.json", "config.json")
-    return hashlib.sha256(json.dumps([REVISION, size, [sha256(folder / name) for name in files],
-                                      sorted(texts)]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(
+            [REVISION, size, [sha256(folder / name) for name in files], sorted(texts)]
+        ).encode()
+    ).hexdigest()
 
 
 def _is_made_from(folder: Path, made_from: str) -> bool:
-    return ((folder / FILE).is_file() and read_json(folder / FILE).get("made_from") == made_from
-            and not model_checks.weight_problems(folder) and not checksums.problems(folder))
+    return (
+        (folder / FILE).is_file()
+        and read_json(folder / FILE).get("made_from") == made_from
+        and not model_checks.weight_problems(folder)
+        and not checksums.problems(folder)
+    )
 
 
-def _tokenizer_json(data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]) -> dict[str, Any]:
+def _tokenizer_json(
+    data: dict[str, Any], pieces: vocabulary.Pieces, ids: Sequence[int]
+) -> dict[str, Any]:
     """`tokenizer.json` with these pieces, the merges between them, and as added tokens what SentencePiece splits off."""
     new = {old: index for index, old in enumerate(ids)}
     model = data["model"]
-    names = {name: new[old] for name, old in sorted(model["vocab"].items(), key=lambda item: item[1]) if old in new}
+    names = {
+        name: new[old]
+        for name, old in sorted(model["vocab"].items(), key=lambda item: item[1])
+        if old in new
+    }
 
     def both(merge: Any) -> tuple[str, str]:
-        return tuple(merge.split(" ") if isinstance(merge, str) else merge)  # a text in files of older versions
+        return tuple(
+            merge.split(" ") if isinstance(merge, str) else merge
+        )  # a text in files of older versions
 
-    merges = [merge for merge in model["merges"]
-              if all(part in names for part in (*both(merge), "".join(both(merge))))]
-    added = [entry | {"id": new[entry["id"]]} for entry in data["added_tokens"] if entry["id"] in new]
+    merges = [
+        merge
+        for merge in model["merges"]
+        if all(part in names for part in (*both(merge), "".join(both(merge))))
+    ]
+    added = [
+        entry | {"id": new[entry["id"]]} for entry in data["added_tokens"] if entry["id"] in new
+    ]
     splits_off = {new[old]: pieces.names[old] for old in ids if pieces.splits_off(old)}
-    return data | {"model": model | {"vocab": names, "merges": merges},
-                   "added_tokens": vocabulary.with_split_off(added, splits_off)}
+    return data | {
+        "model": model | {"vocab": names, "merges": merges},
+        "added_tokens": vocabulary.with_split_off(added, splits_off),
+    }
 
 
-def _write_settings(folder: Path, part: Path, size: int, added: dict[str, dict], gone: set[str]) -> None:
+def _write_settings(
+    folder: Path, part: Path, size: int, added: dict[str, dict], gone: set[str]
+) -> None:
     """The small files, with the added tokens that are left: reading others would add them behind the last row."""
     config = read_json(folder / "config.json")
     if "vocab_size" not in config:
-        raise ModelError(f"{folder / 'config.json'}: holds no vocab_size, so it is no Gemma 3 text model. Use "
-                         "FunctionGemma or the offline base.")
+        raise ModelError(
+            f"{folder / 'config.json'}: holds no vocab_size, so it is no Gemma 3 text model. Use "
+            "FunctionGemma or the offline base."
+        )
     write_json(part / "config.json", config | {"vocab_size": size})
     for name in ("generation_config.json", "chat_template.jinja"):
         shutil.copyfile(folder / name, part / name)
     settings = _without(read_json(folder / "tokenizer_config.json"), gone)
-    if "added_tokens_decoder" in settings:  # transformers prefers this list to the one in tokenizer.json
-        settings["added_tokens_decoder"] = {str(entry["id"]): {key: value for key, value in entry.items() if key != "id"}
-                                            for entry in added.values()}
+    if (
+        "added_tokens_decoder" in settings
+    ):  # transformers prefers this list to the one in tokenizer.json
+        settings["added_tokens_decoder"] = {
+            str(entry["id"]): {key: value for key, value in entry.items() if key != "id"}
+            for entry in added.values()
+        }
     write_json(part / "tokenizer_config.json", settings)
     if (folder / "special_tokens_map.json").is_file():
-        write_json(part / "special_tokens_map.json", _without(read_json(folder / "special_tokens_map.json"), gone))
+        write_json(
+            part / "special_tokens_map.json",
+            _without(read_json(folder / "special_tokens_map.json"), gone),
+        )
     if (folder / "added_tokens.json").is_file():
-        write_json(part / "added_tokens.json", {token: entry["id"] for token, entry in added.items()})
+        write_json(
+            part / "added_tokens.json", {token: entry["id"] for token, entry in added.items()}
+        )
 
 
 def _without(value: Any, gone: set[str]) -> Any:
     """A JSON value without the entries that name one of these tokens, as a text or as a description with `content`."""
+
     def names(item: Any) -> bool:
-        return (item.get("content") if isinstance(item, dict) else item if isinstance(item, str) else None) in gone
+        return (
+            item.get("content")
+            if isinstance(item, dict)
+            else item
+            if isinstance(item, str)
+            else None
+        ) in gone
 
     if isinstance(value, dict):
         return {key: _without(item, gone) for key, item in value.items() if not names(item)}
-    return [_without(item, gone) for item in value if not names(item)] if isinstance(value, list) else value
+    return (
+        [_without(item, gone) for item in value if not names(item)]
+        if isinstance(value, list)
+        else value
+    )
 
 
 def _write_weights(folder: Path, part: Path, ids: Sequence[int], rows: int) -> None:
@@ -230,12 +318,16 @@ def _table(folder: Path, rows: int) -> Any:
         tables = sorted(name for name in file.keys() if name.endswith(_TABLES))
         for name in tables:
             if (found := file.get_slice(name).get_shape()[0]) < rows:
-                raise ModelError(f"{folder / 'model.safetensors'}: {name} has {found} rows, but tokenizer.model "
-                                 f"{rows} pieces. Get the base's files again.")
+                raise ModelError(
+                    f"{folder / 'model.safetensors'}: {name} has {found} rows, but tokenizer.model "
+                    f"{rows} pieces. Get the base's files again."
+                )
         return file.get_tensor(next(name for name in tables if name.endswith(_TABLES[0])))
 
 
-def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: Sequence[str]) -> None:
+def _check(
+    folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: Sequence[str]
+) -> None:
     """Read the tokenizers back: as before on the run's texts, alike and without loss on a text of every kind of character.
 
     Raises:
@@ -245,12 +337,23 @@ def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: S
 
     tokenizer = load_tokenizer(folder)
     model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    problems = [] if len(tokenizer) == len(ids) else [f"tokenizer.json has {len(tokenizer)} pieces, expected {len(ids)}"]
-    every = "".join(chr(code) for code in range(32, 0x3000, 7)) + "\U0001f525" + " " * 40 + "\n" * 40 + "\t"
+    problems = (
+        []
+        if len(tokenizer) == len(ids)
+        else [f"tokenizer.json has {len(tokenizer)} pieces, expected {len(ids)}"]
+    )
+    every = (
+        "".join(chr(code) for code in range(32, 0x3000, 7))
+        + "\U0001f525"
+        + " " * 40
+        + "\n" * 40
+        + "\t"
+    )
     texts = [*texts, every]
     found = tokenizer(texts, add_special_tokens=False).input_ids
-    for text, before, ours, theirs, back in zip(texts, pieces.encode(texts), found, model.Encode(texts),
-                                                model.Decode(found), strict=True):
+    for text, before, ours, theirs, back in zip(
+        texts, pieces.encode(texts), found, model.Encode(texts), model.Decode(found), strict=True
+    ):
         if text != every and [ids[index] for index in ours] != before:
             problems.append(f"{text[:60]!r} is not encoded as before")
         if ours != theirs:
@@ -259,16 +362,23 @@ def _check(folder: Path, pieces: vocabulary.Pieces, ids: Sequence[int], texts: S
             problems.append(f"{text[:60]!r} is not decoded to itself")
     problems += model_checks.weight_problems(folder)
     if problems:
-        raise ModelError("The base's vocabulary cannot be cut: " + "; ".join(problems[:5])
-                         + ". Set vocab_size to 0 to train with all its pieces.")
+        raise ModelError(
+            "The base's vocabulary cannot be cut: "
+            + "; ".join(problems[:5])
+            + ". Set vocab_size to 0 to train with all its pieces."
+        )
 
 
 def _announcement(whole: Path, folder: Path, rows: Rows) -> str:
     """One line: how much smaller, and what users' sentences pay for it."""
     texts = [row.user_content for row in rows.held_out]
-    before, after = (sum(map(len, load_tokenizer(path)(texts, add_special_tokens=False).input_ids))
-                     for path in (whole, folder))
+    before, after = (
+        sum(map(len, load_tokenizer(path)(texts, add_special_tokens=False).input_ids))
+        for path in (whole, folder)
+    )
     weights = [(path / "model.safetensors").stat().st_size // 2 for path in (whole, folder)]
     size, all_pieces = (read_json(path / "config.json")["vocab_size"] for path in (folder, whole))
-    return (f"Vocabulary: {size:,} of {all_pieces:,} pieces, {weights[1] / 1e6:.0f} of {weights[0] / 1e6:.0f} million "
-            f"weights, in {folder}. What held-out users say takes {100 * (after / max(before, 1) - 1):.1f}% more tokens.")
+    return (
+        f"Vocabulary: {size:,} of {all_pieces:,} pieces, {weights[1] / 1e6:.0f} of {weights[0] / 1e6:.0f} million "
+        f"weights, in {folder}. What held-out users say takes {100 * (after / max(before, 1) - 1):.1f}% more tokens."
+    )

@@ -35,7 +35,11 @@ def foreign(table: Any, pieces: Pieces, texts: Sequence[str]) -> frozenset[int]:
     """
     import torch
 
-    words = [index for index in pieces.merged if pieces.is_word(index) and len(pieces.names[index]) > SHORTEST]
+    words = [
+        index
+        for index in pieces.merged
+        if pieces.is_word(index) and len(pieces.names[index]) > SHORTEST
+    ]
     own = sorted({index for ids in pieces.encode(texts) for index in ids} & set(words))
     if len(own) < LEAST:
         return frozenset()
@@ -52,7 +56,7 @@ def foreign(table: Any, pieces: Pieces, texts: Sequence[str]) -> frozenset[int]:
     least = closeness(among).sort().values[int(OUTSIDE * len(own))]
     found: set[int] = set()
     for start in range(0, len(words), _ROWS):
-        some = words[start:start + _ROWS]
+        some = words[start : start + _ROWS]
         far = closeness(directions(some) @ theirs.T) < least
         found.update(index for index, is_far in zip(some, far.tolist(), strict=True) if is_far)
     return frozenset(found.difference(own))

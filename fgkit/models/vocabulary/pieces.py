@@ -26,19 +26,46 @@ from fgkit.errors import ConfigError, ModelError
 from fgkit.prompts import CONTROL_TOKENS, DEFAULT_SYSTEM_MSG
 
 SPACE = "\u2581"  # how pieces spell a space
-CHARACTERS = 1 / 16  # share of the free places for single characters: letters of the texts' scripts, signs, emoji
+CHARACTERS = (
+    1 / 16
+)  # share of the free places for single characters: letters of the texts' scripts, signs, emoji
 SPACED = 0.1  # pieces that start words, beside one inside them, from which a script counts as written with spaces
 ENOUGH = 0.01  # share of the texts' letters from which a script counts as theirs
 # What the format itself writes between control tokens, also where no row of the run shows it.
-FORMAT = ("developer\n", "user\n", "model\n", DEFAULT_SYSTEM_MSG, "declaration:f{description:", ",parameters:{properties:{x:{",
-          ",nullable:true,enum:[", ",items:{type:", "]},required:[", "],type:", "STRING", "INTEGER", "NUMBER", "BOOLEAN",
-          "ARRAY", "OBJECT", "call:f{x:-1.5e+10,y:true,z:false,n:None,l:[", "},{", "response:f{value:", "0123456789")
+FORMAT = (
+    "developer\n",
+    "user\n",
+    "model\n",
+    DEFAULT_SYSTEM_MSG,
+    "declaration:f{description:",
+    ",parameters:{properties:{x:{",
+    ",nullable:true,enum:[",
+    ",items:{type:",
+    "]},required:[",
+    "],type:",
+    "STRING",
+    "INTEGER",
+    "NUMBER",
+    "BOOLEAN",
+    "ARRAY",
+    "OBJECT",
+    "call:f{x:-1.5e+10,y:true,z:false,n:None,l:[",
+    "},{",
+    "response:f{value:",
+    "0123456789",
+)
 _CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
 _UNUSED = re.compile(r"<unused\d+>")
 
 
-def choose(pieces: Pieces, size: int, texts: Iterable[str], *, needed: Iterable[str] | None = None,
-           foreign: Set[int] = frozenset()) -> list[int]:
+def choose(
+    pieces: Pieces,
+    size: int,
+    texts: Iterable[str],
+    *,
+    needed: Iterable[str] | None = None,
+    foreign: Set[int] = frozenset(),
+) -> list[int]:
     """Choose the pieces to keep.
 
     Fixed are all pieces that are not built by merges: control tokens, white space, bytes. The texts' pieces follow;
@@ -58,16 +85,20 @@ def choose(pieces: Pieces, size: int, texts: Iterable[str], *, needed: Iterable[
         ConfigError: the size is too small for the texts, or too large.
     """
     if size >= len(pieces):
-        raise ConfigError(f"vocab_size is {size}, but the base has {len(pieces)} pieces. Set it to less, or to 0 to keep "
-                          "them all.")
+        raise ConfigError(
+            f"vocab_size is {size}, but the base has {len(pieces)} pieces. Set it to less, or to 0 to keep "
+            "them all."
+        )
     texts = segments([*texts, *FORMAT])
     needed = texts if needed is None else segments([*needed, *FORMAT])
     kept = set(pieces.fixed)
     for index in {index for ids in pieces.encode(needed) for index in ids}:
         kept |= pieces.parts(index)
     if len(kept) > size:
-        raise ConfigError(f"vocab_size is {size}, but rows, tools and structure need {len(kept)} pieces. Set it to "
-                          f"{-(-len(kept) // 1024) * 1024} or more, or to 0 to keep all {len(pieces)}.")
+        raise ConfigError(
+            f"vocab_size is {size}, but rows, tools and structure need {len(kept)} pieces. Set it to "
+            f"{-(-len(kept) // 1024) * 1024} or more, or to 0 to keep all {len(pieces)}."
+        )
     for group in ranked(pieces, texts, size - len(kept), foreign):
         if len(kept) == size:
             break
@@ -75,8 +106,10 @@ def choose(pieces: Pieces, size: int, texts: Iterable[str], *, needed: Iterable[
         if len(kept) + len(missing) <= size:
             kept |= missing
     if len(kept) < size:
-        raise ConfigError(f"vocab_size is {size}, but only {len(kept)} of the base's {len(pieces)} pieces are of use. "
-                          "Set it to that or less, or to 0 to keep them all.")
+        raise ConfigError(
+            f"vocab_size is {size}, but only {len(kept)} of the base's {len(pieces)} pieces are of use. "
+            "Set it to that or less, or to 0 to keep them all."
+        )
     return sorted(kept)
 
 
@@ -103,21 +136,30 @@ class Pieces:
             self.proto = ModelProto.FromString(model)
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (DecodeError, RuntimeError) as error:
-            raise ModelError("tokenizer.model: is no SentencePiece model. Get the base's files again.") from error
+            raise ModelError(
+                "tokenizer.model: is no SentencePiece model. Get the base's files again."
+            ) from error
         trainer = self.proto.trainer_spec
         if trainer.model_type != trainer.BPE or not trainer.byte_fallback:
-            raise ModelError("tokenizer.model: is no BPE model with byte fallback, as every Gemma's is. A vocabulary "
-                             "can be cut for these only; set vocab_size to 0.")
+            raise ModelError(
+                "tokenizer.model: is no BPE model with byte fallback, as every Gemma's is. A vocabulary "
+                "can be cut for these only; set vocab_size to 0."
+            )
         self.names = [piece.piece for piece in self.proto.pieces]
         normal = [piece.type == piece.NORMAL for piece in self.proto.pieces]
-        self._scores = {piece.piece: piece.score for piece in self.proto.pieces if piece.type == piece.NORMAL}
+        self._scores = {
+            piece.piece: piece.score for piece in self.proto.pieces if piece.type == piece.NORMAL
+        }
         self._ids = {name: index for index, name in enumerate(self.names)}
         self._parts: dict[int, frozenset[int]] = {}
         self._words: dict[int, frozenset[int]] = {}
         self.merged = [index for index, is_normal in enumerate(normal) if is_normal]
         head = self.merged[0] if self.merged else len(self.names)
-        self.fixed = [index for index, name in enumerate(self.names)
-                      if index < head or not normal[index] and not _UNUSED.fullmatch(name)]
+        self.fixed = [
+            index
+            for index, name in enumerate(self.names)
+            if index < head or not normal[index] and not _UNUSED.fullmatch(name)
+        ]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -158,10 +200,14 @@ class Pieces:
         found = {*symbols, name}
         while len(symbols) > 1:
             pairs = [left + right for left, right in zip(symbols, symbols[1:])]
-            at = max(range(len(pairs)), key=lambda place: self._scores.get(pairs[place], -float("inf")))
-            symbols[at:at + 2] = [pairs[at]]
+            at = max(
+                range(len(pairs)), key=lambda place: self._scores.get(pairs[place], -float("inf"))
+            )
+            symbols[at : at + 2] = [pairs[at]]
             found.add(pairs[at])
-        if any(part not in self._ids for part in found):  # a character without a piece: `tokenizers` gives its bytes
+        if any(
+            part not in self._ids for part in found
+        ):  # a character without a piece: `tokenizers` gives its bytes
             return frozenset()
         return frozenset(self._ids[part] for part in found)
 
@@ -177,11 +223,15 @@ class Pieces:
             forms = {self.names[index][1:]} if self.is_word(index) and self.parts(index) else set()
             forms |= {change(form) for form in forms for change in (str.lower, str.capitalize)}
             ids = self.encode([space + form for form in sorted(forms) for space in ("", " ")])
-            self._words[index] = self.parts(index).union(*(self.parts(part) for one in ids for part in one))
+            self._words[index] = self.parts(index).union(
+                *(self.parts(part) for one in ids for part in one)
+            )
         return self._words[index]
 
 
-def ranked(pieces: Pieces, texts: Sequence[str], room: int, foreign: Set[int] = frozenset()) -> Iterator[frozenset[int]]:
+def ranked(
+    pieces: Pieces, texts: Sequence[str], room: int, foreign: Set[int] = frozenset()
+) -> Iterator[frozenset[int]]:
     """Merged pieces in the order in which they are worth a place, each with what it needs; some come twice.
 
     Args:
@@ -196,8 +246,12 @@ def ranked(pieces: Pieces, texts: Sequence[str], room: int, foreign: Set[int] = 
     theirs = [index for index in pieces.merged if shared.issuperset(pieces.names[index])]
     last = foreign | _inner(pieces)
     single = [index for index in theirs if len(pieces.names[index]) == 1]
-    yield from map(pieces.parts, single[:int(room * CHARACTERS)])
-    yield from (pieces.word(index) for index in theirs if index not in last and alphabet.issuperset(pieces.names[index]))
+    yield from map(pieces.parts, single[: int(room * CHARACTERS)])
+    yield from (
+        pieces.word(index)
+        for index in theirs
+        if index not in last and alphabet.issuperset(pieces.names[index])
+    )
     yield from (pieces.word(index) for index in theirs if index not in last)
     yield from map(pieces.parts, theirs)
     yield from map(pieces.parts, pieces.merged)
@@ -212,10 +266,14 @@ def _inner(pieces: Pieces) -> set[int]:
             starts[script(name[1])] += 1
         elif len(name) > 1 and name.isalpha():
             insides[script(name[0])].add(index)
-    return set().union(*(found for name, found in insides.items() if starts[name] >= SPACED * len(found)))
+    return set().union(
+        *(found for name, found in insides.items() if starts[name] >= SPACED * len(found))
+    )
 
 
-def with_split_off(added: Sequence[dict[str, Any]], pieces: Mapping[int, str]) -> list[dict[str, Any]]:
+def with_split_off(
+    added: Sequence[dict[str, Any]], pieces: Mapping[int, str]
+) -> list[dict[str, Any]]:
     """The added tokens of a `tokenizer.json`, and beside them every piece that SentencePiece splits off before it merges.
 
     These are runs of spaces. Where `tokenizer.json` merges them instead, the two part at the 32nd space.
@@ -225,8 +283,19 @@ def with_split_off(added: Sequence[dict[str, Any]], pieces: Mapping[int, str]) -
         pieces: what SentencePiece splits off, by id.
     """
     known = {entry["id"] for entry in added}
-    more = [{"id": index, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": True,
-             "special": False} for index, name in pieces.items() if index not in known]
+    more = [
+        {
+            "id": index,
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": True,
+            "special": False,
+        }
+        for index, name in pieces.items()
+        if index not in known
+    ]
     return sorted([*added, *more], key=lambda entry: entry["id"])
 
 

@@ -15,14 +15,29 @@ from fgkit.models.vocabulary.cut_base import cut_vocabulary
 from .finetune_steps import finetune, report_data
 from .score_steps import score_base, score_tuned, show_scores
 from .to_task_steps import (
-           bundle_litertlm,
-           bundle_task,
-           check_bundles,
-           judge,
-           score_bundles,
+    bundle_litertlm,
+    bundle_task,
+    check_bundles,
+    judge,
+    score_bundles,
 )
 from .to_tflite_steps import compare_first_token, convert, validate
 
-__all__ = ["Rows", "bundle_litertlm", "bundle_task", "check_bundles", "compare_first_token", "convert",
-           "cut_vocabulary", "finetune", "judge", "load_rows", "report_data", "score_base", "score_bundles", "score_tuned",
-           "show_scores", "validate"]
+__all__ = [
+    "Rows",
+    "bundle_litertlm",
+    "bundle_task",
+    "check_bundles",
+    "compare_first_token",
+    "convert",
+    "cut_vocabulary",
+    "finetune",
+    "judge",
+    "load_rows",
+    "report_data",
+    "score_base",
+    "score_bundles",
+    "score_tuned",
+    "show_scores",
+    "validate",
+]

@@ -35,10 +35,18 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tokenizer = load_tokenizer(base.folder)
-    found = report.inspect(data, load_tools(tools_file), eval_data, tokenizer=tokenizer, max_length=settings.max_length,
-                           system_message=settings.system_message, style=styles.split(settings.style)[0],
-                           seed=settings.seed, format=settings.data_format,
-                           tool_report=lint_tools(tools_file, tokenizer))
+    found = report.inspect(
+        data,
+        load_tools(tools_file),
+        eval_data,
+        tokenizer=tokenizer,
+        max_length=settings.max_length,
+        system_message=settings.system_message,
+        style=styles.split(settings.style)[0],
+        seed=settings.seed,
+        format=settings.data_format,
+        tool_report=lint_tools(tools_file, tokenizer),
+    )
     show_text(found.lines())
     show_table(found.table())
     picture = report.save(found, settings.folder)
@@ -62,53 +70,112 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 
     tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
     if "template" in names:
-        compared = tokenize.check_template(tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message)
+        compared = tokenize.check_template(
+            tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message
+        )
         progress.note(f"{compared} prompts equal the text of the model's own chat template.")
-    train_rows, held_out = (tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=settings.max_length,
-                                                      system_message=settings.system_message, style=settings.style,
-                                                      seed=settings.seed) for part in (rows.train, rows.held_out))
+    train_rows, held_out = (
+        tokenize.tokenize_records(
+            part,
+            rows.tools,
+            tokenizer,
+            max_length=settings.max_length,
+            system_message=settings.system_message,
+            style=settings.style,
+            seed=settings.seed,
+        )
+        for part in (rows.train, rows.held_out)
+    )
     recipe = settings.recipe(base.offline)
-    facts = {"base": base.name, "base_sha256": sha256(base.folder / "model.safetensors"), "rows": len(rows.train),
-             "rows_sha256": rows_hash(rows.train), "style": styles.join(names), "tools_hash": hash_of(rows.tools),
-             "settings": asdict(settings) | asdict(recipe), "versions": summary.versions(), "stopped_after": None}
+    facts = {
+        "base": base.name,
+        "base_sha256": sha256(base.folder / "model.safetensors"),
+        "rows": len(rows.train),
+        "rows_sha256": rows_hash(rows.train),
+        "style": styles.join(names),
+        "tools_hash": hash_of(rows.tools),
+        "settings": asdict(settings) | asdict(recipe),
+        "versions": summary.versions(),
+        "stopped_after": None,
+    }
     target = settings.model_folder
     if _is_whole_result(target, facts):
-        progress.note(f"{target} was tuned from the same inputs with the same settings: it is kept.")
+        progress.note(
+            f"{target} was tuned from the same inputs with the same settings: it is kept."
+        )
         if not devices.main_process():
             return target
     else:
-        spelt = augmentation.unseen(base.folder, rows.train, train_rows, rows.tools, max_length=settings.max_length,
-                                  system_message=settings.system_message, style=settings.style, seed=settings.seed)
+        spelt = augmentation.unseen(
+            base.folder,
+            rows.train,
+            train_rows,
+            rows.tools,
+            max_length=settings.max_length,
+            system_message=settings.system_message,
+            style=settings.style,
+            seed=settings.seed,
+        )
         if spelt:
-            progress.note(f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold.")
+            progress.note(
+                f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold."
+            )
         with summary.timed(settings.folder, "training"):
-            model, log = tuning.train(base.folder, train_rows + spelt, held_out, recipe=recipe, config=settings,
-                                        checkpoints=tuning.checkpoint_folder(settings.folder, facts), watch=watch)
+            model, log = tuning.train(
+                base.folder,
+                train_rows + spelt,
+                held_out,
+                recipe=recipe,
+                config=settings,
+                checkpoints=tuning.checkpoint_folder(settings.folder, facts),
+                watch=watch,
+            )
         if not devices.main_process():
             return target
-        tuning.save(model, base.folder, target, facts | {
-            "tools": rows.tools, "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
-            "vocabulary": described(base.folder), "modifications": _modifications(base, len(rows.train)), "log": log,
-            "stopped_after": watch and watch.stopped_after})
+        tuning.save(
+            model,
+            base.folder,
+            target,
+            facts
+            | {
+                "tools": rows.tools,
+                "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
+                "vocabulary": described(base.folder),
+                "modifications": _modifications(base, len(rows.train)),
+                "log": log,
+                "stopped_after": watch and watch.stopped_after,
+            },
+        )
     hand_on(base.folder, target)
     tuning.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
-        progress.note(f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on.")
+        progress.note(
+            f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."
+        )
     else:
         shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
-    summary.update(settings.folder, settings={"finetune": facts["settings"]},
-                   files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")})
+    summary.update(
+        settings.folder,
+        settings={"finetune": facts["settings"]},
+        files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")},
+    )
     return target
 
 
 def _modifications(base: Base, count: int) -> str:
     from fgkit.models.offline_base import MODIFICATIONS
 
-    return ((f"{MODIFICATIONS}; " if base.offline else "") + modification(base.folder)
-            + f"all weights fine-tuned with fgkit on {count} rows")
+    return (
+        (f"{MODIFICATIONS}; " if base.offline else "")
+        + modification(base.folder)
+        + f"all weights fine-tuned with fgkit on {count} rows"
+    )
 
 
 def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether a model folder is what this training would give."""
-    return (facts.items() <= model_facts(folder).items() and not model_checks.weight_problems(folder)
-            and not checksums.problems(folder))
+    return (
+        facts.items() <= model_facts(folder).items()
+        and not model_checks.weight_problems(folder)
+        and not checksums.problems(folder)
+    )

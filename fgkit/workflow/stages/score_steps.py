@@ -21,8 +21,13 @@ from fgkit.workflow.manifest import step
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
-    score = score_model(base.folder, rows, system_message=settings.system_message, style=styles.split(settings.style),
-                        description="base model")
+    score = score_model(
+        base.folder,
+        rows,
+        system_message=settings.system_message,
+        style=styles.split(settings.style),
+        description="base model",
+    )
     summary.update(settings.folder, base=score, versions=summary.versions())
     return score
 
@@ -33,9 +38,19 @@ def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
     folder, names = settings.model_folder, prompt_styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
     same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
-    if known and same.items() <= known.items() and set(names) <= {names[0], *known.get("per_style", {})}:
+    if (
+        known
+        and same.items() <= known.items()
+        and set(names) <= {names[0], *known.get("per_style", {})}
+    ):
         return known
-    score = score_model(folder, rows, system_message=system_message_of(folder), style=names, description="tuned model")
+    score = score_model(
+        folder,
+        rows,
+        system_message=system_message_of(folder),
+        style=names,
+        description="tuned model",
+    )
     summary.update(settings.folder, tuned=score, versions=summary.versions())
     return score
 

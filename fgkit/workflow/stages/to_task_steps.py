@@ -37,18 +37,33 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     require_same_tools(folder, rows)
     names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings, rows)
     if profile == "flutter_gemma" and profile not in names:
-        print(f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
-              f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
-              f"bundle as the app will prompt it, or train with style {profile!r}.")
+        print(
+            f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
+            f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
+            f"bundle as the app will prompt it, or train with style {profile!r}."
+        )
     network = _tflite_of(settings)
     for part in (folder, network):
         checksums.require(part)
-    path = bundle.create_task(network, folder / "tokenizer.model", settings.folder / f"{settings.name}.task",
-                              profile=profile, sidecar=sidecar(settings, rows), developer_turn="" if profile != profiles.BAKED else
-                              prompting_modes.developer_turn(tokenize.prompt_texts(
-                                  rows.held_out[:1], rows.tools, system_message_of(folder), names[0])[0]))
-    summary.update(settings.folder, settings={"to_task": asdict(settings)},
-                   files={path.name: summary.describe_file(path)})
+    path = bundle.create_task(
+        network,
+        folder / "tokenizer.model",
+        settings.folder / f"{settings.name}.task",
+        profile=profile,
+        sidecar=sidecar(settings, rows),
+        developer_turn=""
+        if profile != profiles.BAKED
+        else prompting_modes.developer_turn(
+            tokenize.prompt_texts(
+                rows.held_out[:1], rows.tools, system_message_of(folder), names[0]
+            )[0]
+        ),
+    )
+    summary.update(
+        settings.folder,
+        settings={"to_task": asdict(settings)},
+        files={path.name: summary.describe_file(path)},
+    )
     return path
 
 
@@ -56,9 +71,13 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
 def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
     require_same_tools(settings.model_folder, rows)
-    path = bundle.create_litertlm(_tflite_of(settings), settings.model_folder / "tokenizer.model",
-                                  settings.folder / f"{settings.name}.litertlm", style=prompt_styles(settings, rows)[0],
-                                  sidecar=sidecar(settings, rows))
+    path = bundle.create_litertlm(
+        _tflite_of(settings),
+        settings.model_folder / "tokenizer.model",
+        settings.folder / f"{settings.name}.litertlm",
+        style=prompt_styles(settings, rows)[0],
+        sidecar=sidecar(settings, rows),
+    )
     summary.update(settings.folder, files={path.name: summary.describe_file(path)})
     return path
 
@@ -71,12 +90,24 @@ def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
         CheckFailed: with every failed check and its remedy.
     """
     folder = settings.model_folder
-    texts = bundle_checks.texts_of((*rows.train, *rows.held_out), rows.tools, system_message=system_message_of(folder),
-                                   styles=prompt_styles(settings, rows))
-    found = {path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths}
+    texts = bundle_checks.texts_of(
+        (*rows.train, *rows.held_out),
+        rows.tools,
+        system_message=system_message_of(folder),
+        styles=prompt_styles(settings, rows),
+    )
+    found = {
+        path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths
+    }
     for name, checked in found.items():
         print(f"{name}\n{checks.table(checked)}")
-    checks.require([replace(check, name=f"{name}, {check.name}") for name, each in found.items() for check in each])
+    checks.require(
+        [
+            replace(check, name=f"{name}, {check.name}")
+            for name, each in found.items()
+            for check in each
+        ]
+    )
 
 
 @step
@@ -89,11 +120,20 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
     scores = {}
     for path in paths:
         with summary.timed(settings.folder, f"{path.name} on the held-out rows"):
-            score = score_bundle(path, rows, system_message=system_message_of(settings.model_folder),
-                                 style=prompt_styles(settings, rows), tokenizer_folder=settings.model_folder)
+            score = score_bundle(
+                path,
+                rows,
+                system_message=system_message_of(settings.model_folder),
+                style=prompt_styles(settings, rows),
+                tokenizer_folder=settings.model_folder,
+            )
         scores[path.suffix[1:]] = score
-        summary.update(settings.folder, speed={path.name: speed.measure(path)}, versions=summary.versions(),
-                       **{path.suffix[1:]: score})
+        summary.update(
+            settings.folder,
+            speed={path.name: speed.measure(path)},
+            versions=summary.versions(),
+            **{path.suffix[1:]: score},
+        )
     return scores
 
 
@@ -105,13 +145,23 @@ def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
     for path in paths:
         kind = path.suffix[1:]
         if scores[kind] is None:
-            raise FgkitError(f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first.")
-        verdict = gate(tuned, scores[kind], max_exact_match_loss=settings.max_exact_match_loss,
-                       max_tool_accuracy_loss=settings.max_tool_accuracy_loss)
+            raise FgkitError(
+                f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first."
+            )
+        verdict = gate(
+            tuned,
+            scores[kind],
+            max_exact_match_loss=settings.max_exact_match_loss,
+            max_tool_accuracy_loss=settings.max_tool_accuracy_loss,
+        )
         verdicts[path.name] = verdict
-        short = {name: {key: value for key, value in score.items() if key != "rows"} if score else None
-                 for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))}
-        bundle.update_sidecar(path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name))
+        short = {
+            name: {key: value for key, value in score.items() if key != "rows"} if score else None
+            for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))
+        }
+        bundle.update_sidecar(
+            path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name)
+        )
     whole = together(verdicts)
     if ways := (scores["task"] or {}).get("ways"):
         whole = replace(whole, lines=(*whole.lines, *prompting_modes.lines(ways)))
@@ -123,16 +173,28 @@ def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
     """What the JSON beside a bundle says of its model."""
     folder = settings.model_folder
     facts = model_facts(folder)
-    return {"style": styles.join(prompt_styles(settings, rows)), "base": facts.get("base"), "tools_hash": hash_of(rows.tools),
-            "system_message": system_message_of(folder), "model_sha256": sha256(folder / "model.safetensors"),
-            "modifications": facts.get("modifications"), "vocabulary": facts.get("vocabulary"),
-            "versions": summary.versions()}
+    return {
+        "style": styles.join(prompt_styles(settings, rows)),
+        "base": facts.get("base"),
+        "tools_hash": hash_of(rows.tools),
+        "system_message": system_message_of(folder),
+        "model_sha256": sha256(folder / "model.safetensors"),
+        "modifications": facts.get("modifications"),
+        "vocabulary": facts.get("vocabulary"),
+        "versions": summary.versions(),
+    }
 
 
 def _tflite_of(settings: TaskConfig) -> Path:
     found = sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
     if len(found) != 1:
-        raise ModelError(f"{settings.folder}: found {len(found)} files {settings.name}_*.tflite, expected one. "
-                         + ("Run to_tflite first." if not found else "Remove the ones that are not wanted: "
-                            + ", ".join(path.name for path in found)))
+        raise ModelError(
+            f"{settings.folder}: found {len(found)} files {settings.name}_*.tflite, expected one. "
+            + (
+                "Run to_tflite first."
+                if not found
+                else "Remove the ones that are not wanted: "
+                + ", ".join(path.name for path in found)
+            )
+        )
     return found[0]

@@ -36,7 +36,9 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     answers = [row["text"] for row in score["rows"] if row["expected"]]
     answers = model_checks.check_answers(answers) if answers else []
     answers.append(kv_cache_fit.check(settings, rows))
-    found = [replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)]
+    found = [
+        replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
+    ]
     print(checks.table(found))
     return checks.require(found)
 
@@ -50,16 +52,30 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
     if context is None:
         raise CheckFailed(kv_cache_fit.too_long(longest, settings.kv_cache_max_len))
     if context != settings.kv_cache_max_len:
-        progress.note(f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
-                      f"{longest}; the file's name says ekv{context}.")
+        progress.note(
+            f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
+            f"{longest}; the file's name says ekv{context}."
+        )
     with summary.timed(settings.folder, "conversion"):
-        path = conversion.convert(settings.model_folder, settings.folder, name=settings.name, quantize=settings.quantize,
-                              prefill_seq_len=settings.prefill_seq_len, kv_cache_max_len=context,
-                              extra_prefill_seq_lens=settings.extra_prefill_seq_lens)
+        path = conversion.convert(
+            settings.model_folder,
+            settings.folder,
+            name=settings.name,
+            quantize=settings.quantize,
+            prefill_seq_len=settings.prefill_seq_len,
+            kv_cache_max_len=context,
+            extra_prefill_seq_lens=settings.extra_prefill_seq_lens,
+        )
     record = read_json(f"{path}.json")
-    summary.update(settings.folder, settings={"to_tflite": asdict(settings)}, versions=summary.versions(),
-                   peak_memory_gb={"conversion": round(record["peak_memory_bytes"] / 1e9, 2)},  # in its own process
-                   files={path.name: summary.describe_file(path)})
+    summary.update(
+        settings.folder,
+        settings={"to_tflite": asdict(settings)},
+        versions=summary.versions(),
+        peak_memory_gb={
+            "conversion": round(record["peak_memory_bytes"] / 1e9, 2)
+        },  # in its own process
+        files={path.name: summary.describe_file(path)},
+    )
     return path
 
 
@@ -75,11 +91,19 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
 
     checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
-    text = tokenize.prompt_texts(rows.held_out[:1], rows.tools, system_message_of(settings.model_folder),
-                                 prompt_styles(settings, rows)[0])[0]
+    text = tokenize.prompt_texts(
+        rows.held_out[:1],
+        rows.tools,
+        system_message_of(settings.model_folder),
+        prompt_styles(settings, rows)[0],
+    )[0]
     reference = generation.first_logits(model, tokenizer, text)
-    result = first_token.compare(reference, first_token.logits_of(path, tokenize.encode(tokenizer, text)))
+    result = first_token.compare(
+        reference, first_token.logits_of(path, tokenize.encode(tokenizer, text))
+    )
     if not result["argmax_agrees"] and result["cosine"] < SAME_LOGITS:
-        raise CheckFailed(f"{path.name}: the first answer token differs from PyTorch's: {result}. "
-                          "Convert again with quantize 'none' to see whether the quantisation is to blame.")
+        raise CheckFailed(
+            f"{path.name}: the first answer token differs from PyTorch's: {result}. "
+            "Convert again with quantize 'none' to see whether the quantisation is to blame."
+        )
     return result
