@@ -22,9 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fgkit.cli import lint  # noqa: E402
-from fgkit.data_report import report  # noqa: E402
-from fgkit.subprocesses import peak_memory_gb  # noqa: E402
+from fgkit.cli import lint
+from fgkit.data_report import report
+from fgkit.subprocesses import peak_memory_gb
 
 ROOMS = ["kitchen", "living room", "bedroom", "bathroom", "hall", "office", "garage", "attic"]
 POLITE = [

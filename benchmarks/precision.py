@@ -19,9 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fgkit.devices import PRECISIONS  # noqa: E402
-from fgkit.files import read_json, write_json  # noqa: E402
-from fgkit.plots import OKABE_ITO, new, save  # noqa: E402
+from fgkit.devices import PRECISIONS
+from fgkit.files import read_json, write_json
+from fgkit.plots import OKABE_ITO, new, save
 
 
 def main() -> int:

@@ -75,7 +75,7 @@ def interactive() -> bool:
     if kernel is None or os.environ.get(RELAY):
         return False
     try:
-        import ipywidgets  # noqa: F401
+        import ipywidgets
     except ModuleNotFoundError:
         return False
     if type(kernel).__module__.startswith("google.colab"):

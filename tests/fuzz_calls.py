@@ -222,7 +222,7 @@ class Source:
             [
                 f"<start_function_call>call:f{{a:{body}}}<end_function_call>",
                 body,
-                f"<start_function_call>call:f{{}}<end_function_call>" * size,
+                "<start_function_call>call:f{}<end_function_call>" * size,
                 f"<start_function_call>call:f{{{','.join(f'k{i}:1' for i in range(size))}}}<end_function_call>",
             ]
         )

@@ -455,7 +455,6 @@ def point_at(monkeypatch: Any, url: str) -> None:
 @contextlib.contextmanager
 def alone(monkeypatch: Any, home: Path) -> Iterator[None]:
     """No token, no cache and no other Hub than the one that `point_at` names; retries do not wait."""
-    import huggingface_hub.hf_api  # noqa: F401, reads the endpoint on import and must not see a test's
     from huggingface_hub import constants
     from huggingface_hub.utils import _http
 

@@ -437,7 +437,7 @@ def test_every_fgkit_command_in_the_pages_is_accepted():
     )
     assert len(commands) >= 20
     for command in commands:
-        assert callable(command_line._parser().parse_args(command.split()).command)
+        assert callable(command_line.build_parser().parse_args(command.split()).execute)
 
 
 def test_contributing_names_the_markers_that_exist():

@@ -463,8 +463,8 @@ def test_every_fgkit_command_of_pages_help_and_parameter_files_parses():
             if " | " in command or len(command.split()) == 1:  # named in prose
                 continue
             arguments = [argument.replace("$rate", "1e-5") for argument in shlex.split(command)]
-            options = command_line._parser().parse_args(arguments)
-            assert callable(options.command), (page, command)
+            options = command_line.build_parser().parse_args(arguments)
+            assert callable(options.execute), (page, command)
             for argument in arguments:
                 if argument.startswith(("notebooks/params/", "data/")):
                     assert (ROOT / argument).exists(), (page, argument)

@@ -18,21 +18,103 @@ from typing import Any
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 # What the generated code and both languages' own libraries call themselves.
 _TYPES = frozenset(
-    """
-    AnswerReader Any Array Boolean Byte Char Comparable Companion DateTime Double Duration Enum Error Exception
-    Float Function FunctionCallsKt Functions FunctionsKt FunctionsTest Future FutureOr Int Invocation Iterable
-    Iterator JsonReader LiteRtLmToolsKt List Long Map MapEntry MatchResult ModelCall ModelCallException
-    MyFunctions Never Nothing Null Number Object Override Pair Pattern R Reader Record Recorder Regex RegExp
-    Runes Set Short StateError Stream String StringBuffer Symbol Throwable Test Tool Triple Type
-    UnimplementedError Unit
-""".split()
+    [
+        "AnswerReader",
+        "Any",
+        "Array",
+        "Boolean",
+        "Byte",
+        "Char",
+        "Comparable",
+        "Companion",
+        "DateTime",
+        "Double",
+        "Duration",
+        "Enum",
+        "Error",
+        "Exception",
+        "Float",
+        "Function",
+        "FunctionCallsKt",
+        "Functions",
+        "FunctionsKt",
+        "FunctionsTest",
+        "Future",
+        "FutureOr",
+        "Int",
+        "Invocation",
+        "Iterable",
+        "Iterator",
+        "JsonReader",
+        "LiteRtLmToolsKt",
+        "List",
+        "Long",
+        "Map",
+        "MapEntry",
+        "MatchResult",
+        "ModelCall",
+        "ModelCallException",
+        "MyFunctions",
+        "Never",
+        "Nothing",
+        "Null",
+        "Number",
+        "Object",
+        "Override",
+        "Pair",
+        "Pattern",
+        "R",
+        "Reader",
+        "Record",
+        "Recorder",
+        "Regex",
+        "RegExp",
+        "Runes",
+        "Set",
+        "Short",
+        "StateError",
+        "Stream",
+        "String",
+        "StringBuffer",
+        "Symbol",
+        "Throwable",
+        "Test",
+        "Tool",
+        "Triple",
+        "Type",
+        "UnimplementedError",
+        "Unit",
+    ]
 )
 _MEMBERS = frozenset(
-    """
-    component1 component2 component3 component4 component5 component6 component7 component8 component9 copy
-    equals finalize hashCode index name noSuchMethod notify notifyAll of ordinal runtimeType toJson toString
-    values wait wire
-""".split()
+    [
+        "component1",
+        "component2",
+        "component3",
+        "component4",
+        "component5",
+        "component6",
+        "component7",
+        "component8",
+        "component9",
+        "copy",
+        "equals",
+        "finalize",
+        "hashCode",
+        "index",
+        "name",
+        "noSuchMethod",
+        "notify",
+        "notifyAll",
+        "of",
+        "ordinal",
+        "runtimeType",
+        "toJson",
+        "toString",
+        "values",
+        "wait",
+        "wire",
+    ]
 )
 
 
@@ -79,10 +161,69 @@ class Language:
 
 DART = Language(
     frozenset(
-        """abstract as assert await bool break case catch class const continue covariant default deferred do
-    double dynamic else enum export extends extension external factory false final finally for get if implements import in
-    int interface is late library mixin new null num operator part required rethrow return set static super switch this
-    throw true try typedef var void while with yield""".split()
+        [
+            "abstract",
+            "as",
+            "assert",
+            "await",
+            "bool",
+            "break",
+            "case",
+            "catch",
+            "class",
+            "const",
+            "continue",
+            "covariant",
+            "default",
+            "deferred",
+            "do",
+            "double",
+            "dynamic",
+            "else",
+            "enum",
+            "export",
+            "extends",
+            "extension",
+            "external",
+            "factory",
+            "false",
+            "final",
+            "finally",
+            "for",
+            "get",
+            "if",
+            "implements",
+            "import",
+            "in",
+            "int",
+            "interface",
+            "is",
+            "late",
+            "library",
+            "mixin",
+            "new",
+            "null",
+            "num",
+            "operator",
+            "part",
+            "required",
+            "rethrow",
+            "return",
+            "set",
+            "static",
+            "super",
+            "switch",
+            "this",
+            "throw",
+            "true",
+            "try",
+            "typedef",
+            "var",
+            "void",
+            "while",
+            "with",
+            "yield",
+        ]
     ),
     {
         "string": "String",
@@ -95,8 +236,37 @@ DART = Language(
 )
 KOTLIN = Language(
     frozenset(
-        """as break class continue do else false for fun getClass if in interface is null object package return
-    super this throw true try typealias typeof val var when while""".split()
+        [
+            "as",
+            "break",
+            "class",
+            "continue",
+            "do",
+            "else",
+            "false",
+            "for",
+            "fun",
+            "getClass",
+            "if",
+            "in",
+            "interface",
+            "is",
+            "null",
+            "object",
+            "package",
+            "return",
+            "super",
+            "this",
+            "throw",
+            "true",
+            "try",
+            "typealias",
+            "typeof",
+            "val",
+            "var",
+            "when",
+            "while",
+        ]
     ),
     {
         "string": "String",

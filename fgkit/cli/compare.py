@@ -1,14 +1,16 @@
-"""Run folders go in, one table comes out: what differs in their settings, what they score, how long they trained.
+"""`python -m fgkit compare`: runs side by side, with the settings that differ between them.
 
->>> print(table([Path("run_1e-5"), Path("run_5e-5")]))
-| run      | learning_rate | tuned: exact match | task: exact match | training |
-| -------- | ------------: | -----------------: | ----------------: | -------: |
-| run_1e-5 |         1e-05 |      71.2% (63–79) |     70.5% (62–78) |  3.9 min |
-| run_5e-5 |         5e-05 |     98.7% (96–100) |    98.7% (96–100) |  3.8 min |
+The table of two runs that differ in their learning rate:
+
+    | run      | learning_rate | tuned: exact match | task: exact match | training |
+    | -------- | ------------: | -----------------: | ----------------: | -------: |
+    | run_1e-5 |         1e-05 |      71.2% (63–79) |     70.5% (62–78) |  3.9 min |
+    | run_5e-5 |         5e-05 |     98.7% (96–100) |    98.7% (96–100) |  3.8 min |
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,35 @@ from fgkit.errors import FgkitError
 from fgkit.evaluation import tables as score_table
 from fgkit.workflow import summary
 
-_PLACES = {"output", "model"}  # differ from run to run and say nothing
+HELP = "runs side by side: the settings that differ, the scores, the minutes"
+EXAMPLE = "compare run_1e-5 run_5e-5"
+_PATHS = {"output", "model"}  # these differ from run to run without saying anything
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    command.add_argument(
+        "runs", nargs="+", metavar="RUN", help="output folders of runs with the same held-out rows"
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print runs side by side."""
+    print(table([Path(path).expanduser() for path in options.runs]))
+    return 0
 
 
 def table(folders: Sequence[Path]) -> str:
-    """Compare runs of the same held-out rows.
+    """Compare runs that were scored on the same held-out rows.
 
     Args:
         folders: at least two output folders of `run`, each with its `summary.json`.
     Returns:
-        a Markdown table, a line a run: the settings that are not the same in all of them, exact match and tool accuracy
-        of what is scored, and minutes of training.
+        A Markdown table with one line per run: the settings that differ, exact match and tool
+        accuracy of everything that is scored, and minutes of training.
     Raises:
-        FgkitError: a folder has no scores, or the runs held other rows out; all are named.
+        FgkitError: a folder has no scores, or the runs were scored on different rows; all problems
+            are named.
     """
     if len(folders) < 2:
         raise FgkitError(
@@ -43,44 +61,43 @@ def table(folders: Sequence[Path]) -> str:
     ]
     if problems:
         raise FgkitError("\n".join(problems))
-    found = [summary.read(folder) for folder in folders]
-    rows = {one.get("rows_sha256") for run in found for one in _scores(run).values()}
-    if len(rows) > 1:
+    summaries = [summary.read(folder) for folder in folders]
+    row_hashes = {score.get("rows_sha256") for run in summaries for score in _scores(run).values()}
+    if len(row_hashes) > 1:
         raise FgkitError(
-            "The runs held other rows out, so their scores say nothing about each other: "
+            "The runs were scored on different held-out rows, so their scores cannot be compared: "
             f"{', '.join(map(str, folders))}. Give each the same --eval file, and tools."
         )
     settings = [
         {name: value for stage in run["settings"].values() for name, value in stage.items()}
-        for run in found
+        for run in summaries
     ]
-    names = list(dict.fromkeys(name for one in settings for name in one if name not in _PLACES))
-    names = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
-    scored = [name for name in summary.SCORES[1:] if any(run[name] for run in found)]
+    names = [
+        name for name in dict.fromkeys(n for run in settings for n in run) if name not in _PATHS
+    ]
+    differing = [name for name in names if len({repr(run.get(name)) for run in settings}) > 1]
+    scored = [name for name in summary.SCORES[1:] if any(run[name] for run in summaries)]
     header = [
         "run",
-        *names,
+        *differing,
         *(f"{name}: {label}" for name in scored for label in ("exact match", "right tool")),
         "training",
     ]
-    return tables.markdown(
-        [
-            header,
-            *(
-                [
-                    str(folder),
-                    *(_shown(one.get(name)) for name in names),
-                    *(
-                        score_table.rate(run[name] or {}, metric)
-                        for name in scored
-                        for metric in ("exact_match", "tool_accuracy")
-                    ),
-                    _minutes(run["seconds"].get("training")),
-                ]
-                for folder, one, run in zip(folders, settings, found, strict=True)
-            ),
-        ]
-    )
+    lines = [
+        _line(folder, [_shown(own.get(name)) for name in differing], run, scored)
+        for folder, own, run in zip(folders, settings, summaries, strict=True)
+    ]
+    return tables.markdown([header, *lines])
+
+
+def _line(folder: Path, values: list[str], run: dict[str, Any], scored: list[str]) -> list[str]:
+    """One run's line: folder, the settings that differ, rates, minutes of training."""
+    rates = [
+        score_table.rate(run[name] or {}, metric)
+        for name in scored
+        for metric in ("exact_match", "tool_accuracy")
+    ]
+    return [str(folder), *values, *rates, _minutes(run["seconds"].get("training"))]
 
 
 def _scores(run: dict[str, Any]) -> dict[str, dict]:

@@ -1,18 +1,16 @@
-"""`fgkit init DIR`: a folder with sample functions and rows to start from, and the command that trains on them.
-
->>> print(init("my_app"))
-my_app/tools.py              the functions: replace them by your own
-...
-"""
+"""`python -m fgkit init`: a folder with sample functions and rows to start from."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from pathlib import Path
 
 from fgkit import files
 from fgkit.errors import FgkitError
 
+HELP = "write sample functions and rows into a new folder"
+EXAMPLE = "init my_app"
 FILES = {
     "tools.py": "the functions: replace the three samples by your own",
     "training_data.jsonl": "rows to train on",
@@ -22,13 +20,24 @@ FILES = {
 _PYTHON = "python"
 
 
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    command.add_argument("path", metavar="DIR", help="a new or empty folder")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Write sample functions and rows into a new folder."""
+    print(init(options.path))
+    return 0
+
+
 def init(folder: str | Path) -> str:
     """Write the starter files into a new or empty folder.
 
     Args:
-        folder: where to; it is made where it is missing.
+        folder: the folder to write into; it is created if it does not exist.
     Returns:
-        what was written and what to run next, for the user to read.
+        What was written and what to run next, for the user to read.
     Raises:
         FgkitError: the folder holds something already, or cannot be written.
     """
@@ -45,8 +54,8 @@ def init(folder: str | Path) -> str:
         ) from error
     if present:
         raise FgkitError(
-            f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, expected a new or "
-            "empty folder: nothing is overwritten. Choose another name."
+            f"{folder}: holds {', '.join(present[:5])}{', ...' if present[5:] else ''}, "
+            "expected a new or empty folder: nothing is overwritten. Choose another name."
         )
     run = run_command(folder)
     for name in FILES:
@@ -72,6 +81,6 @@ def run_command(folder: Path) -> str:
         return shlex.quote(str(folder / name))
 
     return (
-        f"{_PYTHON} -m fgkit run --data {path('training_data.jsonl')} --eval {path('eval_data.jsonl')} "
-        f"--tools {path('tools.py')} --output {path('run')}"
+        f"{_PYTHON} -m fgkit run --data {path('training_data.jsonl')} "
+        f"--eval {path('eval_data.jsonl')} --tools {path('tools.py')} --output {path('run')}"
     )

@@ -1,29 +1,66 @@
-"""`python -m fgkit lint`: the data report in a terminal. Nothing is downloaded and nothing is changed.
+"""`python -m fgkit lint`: the data report in a terminal. Nothing is downloaded or changed.
 
-In: file names as typed. Out: one line a finding, the table, and the exit code: 1 if there is an error.
+One line a finding, the table of rows and tools, and exit code 1 if there is an error:
 
->>> run("my.jsonl", tools="my.py")
-my.jsonl:7: D101 error: argument 'color': found 7, expected type string. Put it in quotes: "7".
-...
-1
+    my.jsonl:7: D101 error: argument 'color': found 7, expected type string. Put it in quotes: "7".
 """
 
 from __future__ import annotations
 
-from os.path import expanduser, isdir  # unlike Path's, they take any text
-from typing import Any
+import argparse
+from os.path import expanduser  # unlike Path's method, it accepts any text
 
 from fgkit.config import FinetuneConfig
-from fgkit.data_report import report
-from fgkit.dataset.rows import data_files
-from fgkit.errors import FgkitError, ModelError
-from fgkit.files import cache_dir, write_json
-from fgkit.models import base as base_model, offline_base
-from fgkit.models.spec import OFFLINE
-from fgkit.tools import lint_tools, load_tools
+
+from .options import add_format, add_json, add_tokenizer, add_tools
+
+HELP = "check data files; one line a problem"
+EXAMPLE = "lint my.jsonl --eval my_eval.jsonl --tools my.py --plot report.png"
 
 
-def run(
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    command.add_argument("path", metavar="DATA", help="rows to train on, .jsonl or .csv")
+    command.add_argument(
+        "--eval",
+        metavar="FILE",
+        default="",
+        help="held-out rows: checked too, and compared with DATA",
+    )
+    add_tools(command)
+    add_format(command)
+    add_tokenizer(command, without="lengths are not checked")
+    command.add_argument(
+        "--max-length",
+        metavar="N",
+        type=int,
+        default=FinetuneConfig.max_length,
+        help="longest row in tokens (default: %(default)s)",
+    )
+    add_json(command, "write the whole report to this file")
+    command.add_argument(
+        "--plot",
+        metavar="OUT.png",
+        default="",
+        help="draw tokens per row and rows per tool into this file",
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Report what the data files hold and what is wrong with them."""
+    return lint_files(
+        options.path,
+        eval_data=options.eval,
+        tools=options.tools,
+        format=options.format,
+        base=options.base,
+        max_length=options.max_length,
+        json=options.json,
+        plot=options.plot,
+    )
+
+
+def lint_files(
     data: str,
     *,
     eval_data: str = "",
@@ -34,28 +71,39 @@ def run(
     json: str = "",
     plot: str = "",
 ) -> int:
-    """Print everything that is wrong with a data file; return 1 if something has to be corrected, else 0.
+    """Print everything that is wrong with a data file.
 
     Args:
-        data, eval_data: rows to train on and held-out rows; "" for none.
+        data: rows to train on.
+        eval_data: held-out rows; "" for none.
         tools: a tools file; "" for the example's.
-        format: of the rows, one of `formats.FORMATS`.
-        base: whose tokenizer counts: `offline`, a model folder, or a Hub name that is on this machine; "" for the
-            offline base if it has been built, and otherwise rows are not counted in tokens.
+        format: format of the rows, one of `fgkit.dataset.formats.FORMATS`.
+        base: whose tokenizer counts, as for `tokenizers.find_tokenizer`; without one, lengths are
+            not checked.
         max_length: longest row allowed, in tokens.
-        json, plot: files for the whole report and for the picture; "" for none.
+        json: file for the whole report; "" for none.
+        plot: file for the picture; "" for none.
+    Returns:
+        1 if something has to be corrected, else 0.
     Raises:
         FgkitError: a file cannot be opened, the tools file is wrong, or the named base is not here.
     """
-    FinetuneConfig(max_length=max_length)
+    from fgkit.data_report import report
+    from fgkit.dataset.rows import data_files
+    from fgkit.files import write_json
+    from fgkit.tools import lint_tools, load_tools
+
+    from .tokenizers import find_tokenizer
+
+    FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
     tokenizer, without_lengths = find_tokenizer(base)
     tools_file = data_files(tools=tools)[2]
     tool_report = lint_tools(tools_file, tokenizer)
-    if tool_report.errors:  # rows cannot be held against tools that are wrong
+    if tool_report.errors:  # rows cannot be validated against tools that are wrong
         print("\n".join(report.tool_lines(tool_report)))
         print("\nCorrect the tools first; the rows are checked after that.")
         return 1
-    found = report.inspect(
+    data_report = report.inspect(
         expanduser(data),
         load_tools(tools_file),
         expanduser(eval_data),
@@ -65,41 +113,11 @@ def run(
         format=format,
         tool_report=tool_report,
     )
-    for line in found.lines():
+    for line in data_report.lines():
         print(line)
-    print(f"\n{found.table()}")
+    print(f"\n{data_report.table()}")
     if json:
-        print(f"written: {write_json(json, found.as_dict())}")
+        print(f"written: {write_json(json, data_report.as_dict())}")
     if plot:
-        print(f"written: {report.plot(found, plot)}")
-    return 0 if found.passed else 1
-
-
-def find_tokenizer(base: str) -> tuple[Any, str]:
-    """A base's tokenizer and "", or None and why there is none; a base that is named has to be there.
-
-    Args:
-        base: as for `run`.
-    Raises:
-        ModelError: the named base is not on this machine, or its tokenizer cannot be read.
-    """
-    if base == OFFLINE or base and isdir(expanduser(base)):
-        folder = base_model.find_base(base).folder
-    elif base:
-        folder = base_model.local_copy(base)
-        if folder is None:
-            raise ModelError(
-                f"base is {base!r}: no such folder, and no whole copy of such a model on this machine; "
-                "lint downloads nothing. Use `--base offline`, or run the finetune notebook with it first."
-            )
-    else:
-        try:
-            folder = offline_base.built(cache_dir("offline-base"))
-        except FgkitError as error:
-            return None, str(error)
-        if folder is None:
-            return (
-                None,
-                "no base model is on this machine yet; `--base offline` makes one (a minute, once).",
-            )
-    return base_model.load_tokenizer(folder), ""
+        print(f"written: {report.plot(data_report, plot)}")
+    return 0 if data_report.passed else 1

@@ -1,6 +1,6 @@
-"""What stands before the model, made visible: the text of a style, its tokens, and where another style's text differs.
+"""A prompt made visible: the text of a style, its tokens, and where another style's text differs.
 
-In: one request or one row, tools, a style. Out: text for the terminal, or a dict for scripts.
+Example: the difference of two texts, counted in bytes.
 
 >>> print(difference("a{b}", "a\\n{b,c}", "one", "other"))
 one -> other: 2 places, 4 -> 7 bytes
@@ -14,7 +14,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, read_records, request
@@ -22,149 +22,191 @@ from fgkit.errors import DataError, FgkitError
 from fgkit.prompts import styles
 from fgkit.prompts.format import CONTROL
 
-# What a difference is counted in where there are no tokens: control tokens, words, single other characters.
+# Without a tokenizer, differences are counted in control tokens, words and single other characters.
 _UNIT = re.compile(f"{CONTROL.pattern}|\\w+|.", re.DOTALL)
 _COLOURS = {"<start": "\033[1;36m", "<end": "\033[36m", "<escape>": "\033[33m"}
-_PLAIN = "\033[0m"
+_OTHER_COLOUR, _PLAIN = "\033[35m", "\033[0m"
+
+
+class Token(TypedDict):
+    """One token of a prompt."""
+
+    id: int
+    piece: str
+
+
+class Difference(TypedDict):
+    """One place where two texts differ: offset in the first, the text before, and both versions."""
+
+    byte: int
+    after: str
+    here: str
+    there: str
+
+
+class OtherPrompt(TypedDict):
+    """The same request in another style, and where it differs."""
+
+    style: str
+    text: str
+    characters: int
+    bytes: int
+    tokens: NotRequired[int]
+    places: list[Difference]
+
+
+class PromptView(TypedDict):
+    """Everything to show of one prompt; `--json` prints it as it is."""
+
+    style: str
+    text: str
+    characters: int
+    bytes: int
+    tokens: NotRequired[list[Token]]
+    diff: NotRequired[OtherPrompt]
 
 
 def view(
     record: Record, tools: list[dict], style: str, *, other: str = "", tokenizer: Any = None
-) -> dict[str, Any]:
-    """Everything to show of one prompt.
+) -> PromptView:
+    """Collect everything to show of one prompt.
 
     Args:
         record: the request.
-        tools: declarations; the row's own go before them.
-        style: whose text.
-        other: a second style to compare with; "" for none.
-        tokenizer: a base model's, to count tokens; None leaves them out.
-    Returns:
-        {"style", "text", "characters", "bytes"}, "tokens": [{"id", "piece"}] with a tokenizer, and with `other`
-        "diff": {"style", "text", "bytes", "tokens" (their number), "places": [{"byte", "after", "here", "there"}]}.
+        tools: declarations; the row's own take precedence.
+        style: name of the prompt style.
+        other: name of a second style to compare with; "" for none.
+        tokenizer: a base model's tokenizer; None leaves the tokens out.
     Raises:
-        ConfigError: no such style; DataError, ToolError: a style cannot say it.
+        ConfigError: there is no such style.
+        DataError, ToolError: a style cannot express the request or the tools.
     """
-    found = _text(record, tools, style)
+    name, text = _render(record, tools, style)
+    result: PromptView = {
+        "style": name,
+        "text": text,
+        "characters": len(text),
+        "bytes": len(text.encode()),
+    }
     if tokenizer is not None:
-        found["tokens"] = tokens(tokenizer, found["text"])
+        result["tokens"] = tokens(tokenizer, text)
     if other:
-        second = _text(record, tools, other)
-        there = None if tokenizer is None else tokens(tokenizer, second["text"])
-        found["diff"] = (
-            second
-            | ({} if there is None else {"tokens": len(there)})
-            | {"places": places(found["text"], second["text"])}
-        )
-    return found
+        other_name, other_text = _render(record, tools, other)
+        compared: OtherPrompt = {
+            "style": other_name,
+            "text": other_text,
+            "characters": len(other_text),
+            "bytes": len(other_text.encode()),
+            "places": places(text, other_text),
+        }
+        if tokenizer is not None:
+            compared["tokens"] = len(tokens(tokenizer, other_text))
+        result["diff"] = compared
+    return result
 
 
-def _text(record: Record, tools: list[dict], style: str) -> dict[str, Any]:
+def _render(record: Record, tools: list[dict], style: str) -> tuple[str, str]:
+    """Render the request in exactly one style; return the style's name and the text."""
     names = styles.split(style)
     if len(names) > 1:
         raise FgkitError(
             f"style is {style!r}, expected one style: a prompt has one text. Name one, and "
             "--diff another."
         )
-    text = tokenize.prompt_texts([record], tools, style=names[0])[0]
-    return {"style": names[0], "text": text, "characters": len(text), "bytes": len(text.encode())}
+    return names[0], tokenize.prompt_texts([record], tools, style=names[0])[0]
 
 
-def tokens(tokenizer: Any, text: str) -> list[dict[str, Any]]:
-    """The tokens of a rendered text, as the model gets them: ids and pieces."""
+def tokens(tokenizer: Any, text: str) -> list[Token]:
+    """Split a rendered text into the ids and pieces that the model gets."""
     ids = tokenize.encode(tokenizer, text)
-    return [
-        {"id": number, "piece": piece}
-        for number, piece in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
-    ]
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    return [{"id": token_id, "piece": piece} for token_id, piece in zip(ids, pieces, strict=True)]
 
 
-def places(text: str, other: str) -> list[dict[str, Any]]:
-    """Where two texts differ, in units of control tokens, words and single characters; none where they are equal.
+def places(text: str, other: str) -> list[Difference]:
+    """Find where two rendered texts differ, in control tokens, words and single characters.
 
     Args:
-        text, other: rendered prompts.
-    Returns:
-        {"byte": offset in `text`, "after": what both have before it, "here", "there"} each.
+        text: the first text; offsets count its UTF-8 bytes.
+        other: the second text.
     """
-    one, two = _UNIT.findall(text), _UNIT.findall(other)
-    found = []
-    matcher = difflib.SequenceMatcher(None, one, two, autojunk=False)
-    for kind, start, end, other_start, other_end in matcher.get_opcodes():
-        if kind == "equal":
+    units, other_units = _UNIT.findall(text), _UNIT.findall(other)
+    matcher = difflib.SequenceMatcher(None, units, other_units, autojunk=False)
+    differences: list[Difference] = []
+    for operation, start, end, other_start, other_end in matcher.get_opcodes():
+        if operation == "equal":
             continue
-        before = "".join(one[:start])
-        found.append(
+        before = "".join(units[:start])
+        differences.append(
             {
                 "byte": len(before.encode()),
                 "after": before[-30:],
-                "here": "".join(one[start:end]),
-                "there": "".join(two[other_start:other_end]),
+                "here": "".join(units[start:end]),
+                "there": "".join(other_units[other_start:other_end]),
             }
         )
-    return found
+    return differences
 
 
 def difference(
     text: str, other: str, name: str, other_name: str, *, counts: tuple[int, int] | None = None
 ) -> str:
-    """The places of `places`, one a line, under a line that says how many and how long both texts are.
+    """Write the places of `places`, one a line, below a line with their number and both lengths.
 
     Args:
-        text, other: rendered prompts.
-        name, other_name: what to call them.
-        counts: how many tokens each has.
+        text: the first text.
+        other: the second text.
+        name: what to call the first text.
+        other_name: what to call the second text.
+        counts: number of tokens of each text; None leaves them out.
     """
-    found = places(text, other)
-    many = f"{len(found)} place{'s' * (len(found) != 1)}" if found else "the same text"
+    differences = places(text, other)
+    number = len(differences)
+    summary = f"{number} place{'s' * (number != 1)}" if number else "the same text"
     lengths = f"{len(text.encode()):,} -> {len(other.encode()):,} bytes"
     if counts:
         lengths += f", {counts[0]:,} -> {counts[1]:,} tokens"
-    return "\n".join(
-        [
-            f"{name} -> {other_name}: {many}, {lengths}",
-            *(
-                f"  byte {each['byte']:,}, after {each['after']!r}: {each['here']!r} -> {each['there']!r}"
-                for each in found
-            ),
-        ]
-    )
+    lines = [f"{name} -> {other_name}: {summary}, {lengths}"]
+    for item in differences:
+        lines.append(
+            f"  byte {item['byte']:,}, after {item['after']!r}: "
+            f"{item['here']!r} -> {item['there']!r}"
+        )
+    return "\n".join(lines)
 
 
-def show(found: dict[str, Any], *, colour: bool) -> str:
-    """What `view` found as text for a terminal.
+def show(prompt: PromptView, *, colour: bool) -> str:
+    """Format a view for the terminal.
 
     Args:
-        found: the dict.
-        colour: set control tokens off with colours.
+        prompt: what `view` returned.
+        colour: whether control tokens are coloured.
     """
-    text = found["text"]
+    text = prompt["text"]
     parts = [
         CONTROL.sub(lambda token: _coloured(token.group()), text) if colour else text,
         "" if text.endswith("\n") else "\n",
-        f"\n{found['style']}: {found['characters']:,} characters, {found['bytes']:,} bytes",
+        f"\n{prompt['style']}: {prompt['characters']:,} characters, {prompt['bytes']:,} bytes",
     ]
-    if "tokens" in found:
-        parts += [f", {len(found['tokens']):,} tokens\n", _token_lines(found["tokens"])]
-    if "diff" in found:
-        second = found["diff"]
-        counts = (len(found["tokens"]), second["tokens"]) if "tokens" in found else None
-        parts += [
-            "\n\n",
-            difference(text, second["text"], found["style"], second["style"], counts=counts),
-        ]
+    if "tokens" in prompt:
+        parts += [f", {len(prompt['tokens']):,} tokens\n", _token_lines(prompt["tokens"])]
+    if "diff" in prompt:
+        other = prompt["diff"]
+        counts = (len(prompt["tokens"]), other["tokens"]) if "tokens" in prompt else None
+        compared = difference(text, other["text"], prompt["style"], other["style"], counts=counts)
+        parts += ["\n\n", compared]
     return "".join(parts)
 
 
 def _coloured(token: str) -> str:
-    start = next((code for mark, code in _COLOURS.items() if token.startswith(mark)), "\033[35m")
-    return f"{start}{token}{_PLAIN}"
+    colour = next((code for start, code in _COLOURS.items() if token.startswith(start)), None)
+    return f"{colour or _OTHER_COLOUR}{token}{_PLAIN}"
 
 
-def _token_lines(found: Sequence[dict[str, Any]], width: int = 110) -> str:
-    """Ids and pieces in lines of at most `width` characters, each with the number of its first token."""
+def _token_lines(tokens: Sequence[Token], width: int = 110) -> str:
+    """Lines of ids and pieces, at most `width` long, each behind its first token's number."""
     lines, line, first = [], "", 0
-    for index, token in enumerate(found):
+    for index, token in enumerate(tokens):
         entry = f" {token['id']}:{token['piece']!r}"
         if line and len(line) + len(entry) > width:
             lines.append(f"{first:>6} {line}")
@@ -176,26 +218,29 @@ def _token_lines(found: Sequence[dict[str, Any]], width: int = 110) -> str:
 def record_of(
     text: str, row: int | None, data: str | Path, tools: list[dict], *, format: str = "auto"
 ) -> Record:
-    """The request to show: a text of one's own, or a row of a file.
+    """Choose the request to show: a typed text, or a row of a file.
 
     Args:
-        text: what the user says; "" where a row is asked for.
-        row: line of the file, from 1; None where a text is given. Of a conversation's answers the last one is taken.
-        data: rows.
-        tools: declarations of rows without their own.
-        format: of the rows, as for `records.read_records`.
+        text: what the user says; "" if a row is wanted.
+        row: line of the file, counted from 1; None if a text is given. Of a conversation with
+            several answers the last one is taken.
+        data: the file.
+        tools: declarations for rows that bring none.
+        format: format of the rows, as for `read_records`.
     Raises:
-        FgkitError: not exactly one of text and row; DataError: the file is wrong or has no such row.
+        FgkitError: both or neither of text and row are given.
+        DataError: the file is wrong or has no such row.
     """
     if bool(text) == (row is not None):
         raise FgkitError("give a text, or --row N for a row of --data, and not both.")
     if row is None:
         return request(1, text)
-    found = read_records(data, tools, format=format)
-    of_line = [record for record in found if record.line == row]
+    records = read_records(data, tools, format=format)
+    of_line = [record for record in records if record.line == row]
     if not of_line:
         raise DataError(
-            f"{data}: has no row in line {row}, expected one of its {len(found)} rows, lines "
-            f"{found[0].line} to {found[-1].line}. Exact duplicates of earlier rows are left out."
+            f"{data}: has no row in line {row}, expected one of its {len(records)} rows, lines "
+            f"{records[0].line} to {records[-1].line}. Exact duplicates of earlier rows are left "
+            "out."
         )
     return of_line[-1]

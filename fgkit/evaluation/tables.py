@@ -145,7 +145,8 @@ def mistakes(score: dict) -> str:
 
 def parts(named_scores: dict[str, dict]) -> list[tuple[str, str, int]]:
     """What is shown on its own: (part of a score, name, most rows) of kinds and styles, where several, and of the tools
-    with most rows."""
+    with most rows.
+    """
     sizes: dict[tuple[str, str], int] = {}
     for part in ("per_kind", "per_style", "per_tool"):
         for one in named_scores.values():

@@ -72,5 +72,5 @@ def test_runs_without_scores_are_all_named(runs, tmp_path):
 def test_runs_of_other_rows_are_refused(runs):
     score = summary.read(runs[0])["tuned"]
     summary.update(runs[0], tuned=score | {"rows_sha256": "others"})
-    with pytest.raises(FgkitError, match="held other rows out.*the same --eval file"):
+    with pytest.raises(FgkitError, match="different held-out rows.*the same --eval file"):
         compare.table(runs)

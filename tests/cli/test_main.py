@@ -13,7 +13,7 @@ import pytest
 
 import fgkit
 from fgkit import checks
-from fgkit.cli import commands, main as command_line
+from fgkit.cli import main as command_line, options as cli_options
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.evaluation import score_model, scores as evaluation
 from fgkit.workflow import doctor, run as pipeline, summary
@@ -511,10 +511,44 @@ def test_exit_codes_of_errors(main, capsys, monkeypatch, error, code, message):
         assert text.startswith("Traceback (most recent call last):") and text.endswith(message)
 
 
-def test_a_bug_is_not_dressed_up(monkeypatch):
-    monkeypatch.setattr(pipeline, "run", lambda _: {}["summary"])
-    with pytest.raises(KeyError):
-        command_line.main(["run"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("summary"), "fgkit: this should not happen: KeyError: 'summary' Run the command"),
+        (RecursionError("maximum"), "fgkit: the input is nested too deeply"),
+        (MemoryError(), "fgkit: there is not enough memory"),
+    ],
+)
+def test_a_defect_is_one_message_and_a_traceback_only_with_debug(
+    monkeypatch, capsys, error, message
+):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", fails)
+    assert command_line.main(["run"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(message) and "Traceback" not in text
+    assert command_line.main(["run", "--debug"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("Traceback") and message in text
+
+
+def test_words_of_a_question_may_stand_behind_options(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("fgkit.cli.chat.chat", lambda *given: asked.append(given) or 0)
+    assert command_line.main(["chat", "a.task", "--tools", "t.py", "make", "it", "red"]) == 0
+    assert command_line.main(["chat", "a.task", "make", "--tools", "t.py", "it", "red"]) == 0
+    assert [given[2] for given in asked] == [["make", "it", "red"]] * 2
+    for wrong in (["chat", "a.task", "--toools", "t.py"], ["doctor", "more"]):
+        with pytest.raises(SystemExit) as stop:
+            command_line.main(wrong)
+        assert stop.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_an_empty_parameter_file_name_is_refused(capsys):
+    assert command_line.main(["run", "-f", ""]) == 2
+    assert "Name a parameter file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -533,7 +567,7 @@ def test_a_bug_is_not_dressed_up(monkeypatch):
     ],
 )
 def test_values_as_typed(text, value):
-    found = commands._literal(text)
+    found = cli_options.literal(text)
     assert found == value and type(found) is type(value)
 
 

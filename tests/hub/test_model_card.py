@@ -89,7 +89,7 @@ def test_what_a_reader_needs_is_there(tmp_path) -> None:
         "`<eos>` `<end_function_call>`",
         "fromAsset('assets/my-functions.task')",
         "maxTokens: 512",
-        f"--tools tools.json",
+        "--tools tools.json",
         "litert_lm.Engine",
         f"`<end_function_call>` is a stop token of `{BUNDLE}`",
         "all weights fine-tuned with fgkit on 2 rows",

@@ -8,13 +8,13 @@ from fgkit import files
 from fgkit.dataset import tokenize
 from fgkit.models import base as base_model
 from fgkit.models.vocabulary import augmentation, cut_base
-from tests.models.test_cut_base import TOOLS, base, found_base, needed, run_rows, settings_of  # noqa: F401  (base is a fixture)
+from tests.models.test_cut_base import TOOLS, found_base, needed, run_rows, settings_of
 
 TRAINED = ("make the background red please", "schöne Grüße aus Köln")
 
 
 @pytest.fixture(scope="module")
-def run(base, tmp_path_factory):  # noqa: F811
+def run(base, tmp_path_factory):
     rows, folder = run_rows(*TRAINED), tmp_path_factory.mktemp("run")
     size = needed(folder, base, rows)  # so that little but the rows' pieces is kept
     start = cut_base.cut_vocabulary(settings_of(folder, size), found_base(base), rows)
@@ -58,13 +58,13 @@ def test_a_spelling_that_is_too_long_is_left_out(run) -> None:
     )
 
 
-def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
+def test_a_whole_vocabulary_has_one_spelling(base) -> None:
     assert augmentation.unseen(base, (), [], TOOLS, max_length=4096) == []
 
 
 def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(
     base, tmp_path, monkeypatch
-) -> None:  # noqa: F811
+) -> None:
     rows = run_rows(*TRAINED)
     small = needed(tmp_path / "small", base, rows)
 

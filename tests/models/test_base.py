@@ -209,7 +209,7 @@ def test_refusals_differ(built, token, hub) -> None:
         "broken",
     ):
         status, headers, _ = REFUSALS[case]
-        hub.refuse = lambda path: (status, headers)  # noqa: B023, used before the loop goes on
+        hub.refuse = lambda path: (status, headers)
         messages[case] = refused(OTHER)
     hub.refuse = lambda path: None
     assert len(set(messages.values())) == len(messages) == 6

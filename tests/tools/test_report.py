@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fgkit import files
-from fgkit.cli import lint, main as command_line
+from fgkit.cli import main as command_line, tokenizers
 from fgkit.prompts.declarations import declaration
 from fgkit.tools import lint_tools, load_tools
 
@@ -139,7 +139,7 @@ def test_what_is_no_tool_has_a_row_too() -> None:
 def test_the_command(
     bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lint, "find_tokenizer", lambda base: (None, f"no base {base!r}."))
+    monkeypatch.setattr(tokenizers, "find_tokenizer", lambda base: (None, f"no base {base!r}."))
     out = tmp_path / "out.json"
     assert command_line.main(["tools", str(bad), "--json", str(out), "--base", "offline"]) == 1
     printed = capsys.readouterr().out
@@ -151,7 +151,7 @@ def test_the_command(
         "place": f"{bad}:10",
         "message": lint_tools(bad).errors[0].message,
     }
-    monkeypatch.setattr(lint, "find_tokenizer", lambda base: (words, ""))
+    monkeypatch.setattr(tokenizers, "find_tokenizer", lambda base: (words, ""))
     assert command_line.main(["tools", str(EXAMPLE)]) == 0
     assert lint_tools(EXAMPLE, words).table() + "\n" == capsys.readouterr().out
     (tmp_path / "broken.json").write_text("[")
