@@ -440,7 +440,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "notebooks/README.md",
-    *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")),
+    *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")),
 )
 
 
