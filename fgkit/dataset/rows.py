@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgkit.files import sha256, shipped
+from fgkit.prompts import PromptSetup
+from fgkit.prompts.styles import DEFAULT
 from fgkit.tools import load_tools, tools_hash
 
 from .records import KIND_LABELS, KINDS, Record, canonical
+from .rendered import RenderedRecords, RenderedRows
 from .splits import Data, held_out_data, load_data
 
 if TYPE_CHECKING:
@@ -40,6 +43,26 @@ class Rows:
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
     sources: dict[str, str] = field(default_factory=dict)
+    _rendered: list[RenderedRows] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def setup(
+        self, system_message: str = "", styles: tuple[str, ...] = (DEFAULT,)
+    ) -> PromptSetup:
+        """How a model with these tools is prompted; arguments as for `PromptSetup`."""
+        return PromptSetup(self.tools, system_message, styles)
+
+    def rendered(self, setup: PromptSetup) -> RenderedRows:
+        """The rows' prompts and answers, written once for each setup however often it is asked."""
+        for known in self._rendered:
+            if known.setup.same_texts(setup):
+                return known
+        new = RenderedRows(
+            setup, RenderedRecords(self.train, setup), RenderedRecords(self.held_out, setup)
+        )
+        self._rendered.append(new)
+        return new
 
     def __str__(self) -> str:
         sides = [

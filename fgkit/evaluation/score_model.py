@@ -8,42 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fgkit import progress, prompts
 from fgkit.bundles import create as bundle
 from fgkit.bundles.profiles import BAKED
-from fgkit.dataset import tokenize
+from fgkit.dataset.rendered import RenderedRecords
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
 from fgkit.errors import ConfigError, ModelError
 from fgkit.files import sha256
-from fgkit.models.record import model_facts, require_same_tools
-from fgkit.prompts import styles
+from fgkit.models.record import prompt_setup, require_same_tools
+from fgkit.prompts import PromptSetup, styles
 from fgkit.runtime import conversations
 from fgkit.tools import tools_hash
 from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
 
-if TYPE_CHECKING:
-    pass
-
 
 def score_model(
     folder: Path,
     rows: Rows,
+    setup: PromptSetup,
     *,
-    system_message: str = "",
-    style: Sequence[str] = (styles.DEFAULT,),
     description: str,
 ) -> dict[str, Any]:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
         folder: a model folder.
-        rows: tools and held-out rows.
-        system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
+        rows: the held-out rows.
+        setup: how it is prompted. The score is that of the first style; where there are several,
+            the scores in all of them are under `per_style`.
         description: what the progress bar says.
     """
     from fgkit.training import generation
@@ -51,24 +47,24 @@ def score_model(
     model, tokenizer = load_to_answer(folder)
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
-    def answers(prompt_texts: list[str], name: str) -> list[str]:
+    def answers(texts: list[str], style: str) -> list[str]:
         return generation.generate(
             model,
             tokenizer,
-            prompt_texts,
+            texts,
             max_new_tokens=longest,
-            description=f"{description}, {name}" if len(style) > 1 else description,
+            description=f"{description}, {style}" if len(setup.styles) > 1 else description,
         )
 
-    return _score(rows, system_message, style, answers) | origin(folder / "model.safetensors", rows)
+    score = _score(rows.rendered(setup).held_out, setup.styles, answers)
+    return score | origin(folder / "model.safetensors", rows)
 
 
 def score_bundle(
     path: Path,
     rows: Rows,
+    setup: PromptSetup,
     *,
-    system_message: str = "",
-    style: Sequence[str] = (styles.DEFAULT,),
     tokenizer_folder: Path | None = None,
     try_ways: bool = True,
     constrained: bool = False,
@@ -80,9 +76,8 @@ def score_bundle(
 
     Args:
         path: the bundle.
-        rows: tools and held-out rows.
-        system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles, as for `score_model`.
+        rows: the held-out rows.
+        setup: how it is prompted, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer counts the longest answer; without one characters do.
         try_ways: also see which ways of sending a question to a `.task` work; the score's `ways` tells.
         constrained: have conversations allow only text or calls of the declared tools (`serving.call_grammar`).
@@ -97,11 +92,11 @@ def score_bundle(
         from fgkit.training.generation import longest_answer
 
         longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
-    conversing = path.suffix == ".litertlm" and style[0] in conversations.STYLES
+    conversing = path.suffix == ".litertlm" and styles.get(setup.style).has_conversation
     if constrained and not conversing:
         raise ConfigError(
             f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
-            f"those are held with a .litertlm in style {' or '.join(conversations.STYLES)}. Score "
+            f"those are held with a .litertlm in style {' or '.join(styles.with_conversation())}. Score "
             "the run's .litertlm, or leave --constrained off."
         )
     as_trained: dict[str, int] = {}
@@ -124,9 +119,8 @@ def score_bundle(
         found, as_trained[name] = conversations.ask_all(
             runtime,
             rows.held_out,
-            rows.tools,
+            setup,
             texts,
-            system_message=system_message,
             max_new_tokens=longest,
             constrained=constrained,
         )
@@ -135,14 +129,13 @@ def score_bundle(
     with Runtime(path) as runtime:
         baked = runtime.profile == BAKED
         score = _score(
-            rows,
-            system_message,
-            style[:1] if conversing else style,
+            rows.rendered(setup).held_out,
+            setup.styles[:1] if conversing else setup.styles,
             answers,
             end_tag_cut=runtime.end_tag_cut and not conversing,
         )
     sent = (
-        {"sent": "conversation", "prompts_as_trained": as_trained[style[0]]}
+        {"sent": "conversation", "prompts_as_trained": as_trained[setup.style]}
         if conversing
         else {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
     )
@@ -150,24 +143,34 @@ def score_bundle(
 
 
 def _score(
-    rows: Rows,
-    system_message: str,
-    style: Sequence[str],
+    rendered: RenderedRecords,
+    names: Sequence[str],
     answers: Callable[[list[str], str], list[str]],
     *,
     end_tag_cut: bool = False,
 ) -> dict[str, Any]:
-    """The score under the first style, with its name; in `per_style` the rates under each, where there are several."""
-    texts = {
-        name: tokenize.prompt_texts(rows.held_out, rows.tools, system_message, name)
-        for name in style
-    }
+    """Score the answers in each style.
+
+    Args:
+        rendered: the rows.
+        names: the styles.
+        answers: gives the answers to prompts in a style.
+        end_tag_cut: as for `calls.parse`.
+    Returns:
+        the score in the first style, with its name; where there are several styles, `per_style`
+        holds the rates in each.
+    """
+    # All styles are written before the first answer is generated: a style that cannot express a
+    # row is refused before the minutes of generation, not after them.
+    texts = {name: rendered.prompts(name) for name in names}
     scores = {
-        name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut)
-        for name in style
+        name: evaluation.score(
+            rendered.records, answers(texts[name], name), end_tag_cut=end_tag_cut
+        )
+        for name in names
     }
-    score = scores[style[0]] | {"style": style[0]}
-    if len(style) > 1:
+    score = scores[names[0]] | {"style": names[0]}
+    if len(names) > 1:
         score["per_style"] = {
             name: {key: value for key, value in each.items() if key != "rows"}
             for name, each in scores.items()
@@ -187,14 +190,8 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
 
     check_folder(folder)
     require_same_tools(folder, rows)
-    facts = model_facts(folder)
-    return score_model(
-        folder,
-        rows,
-        system_message=facts.get("system_message", ""),
-        description=folder.name,
-        style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1],
-    )
+    setup = prompt_setup(folder, rows.tools, style).only()
+    return score_model(folder, rows, setup, description=folder.name)
 
 
 def score_file(
@@ -206,14 +203,12 @@ def score_file(
         path, rows: the bundle; tools and held-out rows.
         style, constrained: as for `score_folder` and `score_bundle`.
     """
-    system_message, style = bundle_prompt(path, rows.tools, style)
-    return score_bundle(
-        path, rows, system_message=system_message, style=(style,), constrained=constrained
-    )
+    setup = bundle_setup(path, rows.tools, style)
+    return score_bundle(path, rows, setup, constrained=constrained)
 
 
-def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str, str]:
-    """How a bundle is prompted: developer text and style; checks that tools and style are its own.
+def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+    """How a bundle is prompted, in one style; checks that tools and style are those of its training.
 
     Args:
         path: a `.task` or `.litertlm`, with or without the JSON beside it.
@@ -228,14 +223,14 @@ def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str
             print(
                 f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}."
             )
-        return "", styles.chosen(path, None, style, tools)[0]
-    names = styles.chosen(path, facts.get("style"), style, tools)
+        return PromptSetup(tools, "", styles.resolve(path, None, style, tools)[:1])
+    names = styles.resolve(path, facts.get("style"), style, tools)
     if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
         raise ModelError(
             f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
             "tools file it was trained with (--tools)."
         )
-    return facts.get("system_message") or "", names[0]
+    return PromptSetup(tools, facts.get("system_message") or "", names[:1])
 
 
 def origin(path: Path, rows: Rows) -> dict[str, str]:

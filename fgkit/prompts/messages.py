@@ -28,11 +28,11 @@ ROLES = {
     "tool": "model",
 }
 
-_Message = Mapping[str, Any]
+Message = Mapping[str, Any]
 
 
 def text_of(
-    content: str | Sequence[_Message] | None,
+    content: str | Sequence[Message] | None,
     strip: Callable[[str], str] = str.strip,
     image: str = "<start_of_image>",
 ) -> str:
@@ -44,7 +44,7 @@ def text_of(
     return "".join(image if part["type"] == "image" else strip(part["text"]) for part in content)
 
 
-def responses_of(message: _Message) -> list[tuple[Any, Any]]:
+def responses_of(message: Message) -> list[tuple[Any, Any]]:
     """The (name, response) pairs of a tool message; no content is an answer that says nothing."""
     content = message.get("content")
     if not content:
@@ -186,7 +186,7 @@ def call_problems(name: Any, arguments: Any, where: str, names: re.Pattern[str])
     return problems + value_problems(arguments or {}, f"{where}: arguments", keys=names)
 
 
-def _response_problems(message: _Message, where: str) -> list[str]:
+def _response_problems(message: Message, where: str) -> list[str]:
     content = message.get("content")
     if content is not None and not isinstance(content, (str, Mapping, list, tuple)):
         return [

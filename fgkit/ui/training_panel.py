@@ -18,10 +18,10 @@ from typing import Any
 
 from fgkit import devices, plots as plot_look, progress
 from fgkit.config import FinetuneConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.errors import FgkitError
 from fgkit.models.base import Base, load_tokenizer
+from fgkit.prompts import styles
 from fgkit.training import tuning
 from fgkit.training.monitor import Watch
 from fgkit.workflow import stages
@@ -62,17 +62,11 @@ class Choices:
     @cached_property
     def _token_rows(self) -> list[list[Any]]:
         tokenizer = load_tokenizer(self.base.folder)
+        setup = self.rows.setup(self.settings.system_message, styles.split(self.settings.style))
+        rendered = self.rows.rendered(setup)
         return [
-            tokenize.tokenize_records(
-                part,
-                self.rows.tools,
-                tokenizer,
-                max_length=sys.maxsize,
-                system_message=self.settings.system_message,
-                style=self.settings.style,
-                seed=self.settings.seed,
-            )
-            for part in (self.rows.train, self.rows.held_out)
+            part.tokenized(tokenizer, max_length=sys.maxsize, seed=self.settings.seed)
+            for part in (rendered.train, rendered.held_out)
         ]
 
     def estimate(self, settings: FinetuneConfig) -> Estimate:

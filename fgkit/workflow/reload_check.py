@@ -49,9 +49,8 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
         )
     asked = rows.held_out[:ROWS]
     here = [row["text"] for row in score["rows"][:ROWS]]
-    texts = tokenize.prompt_texts(
-        asked, rows.tools, record.system_message_of(settings.model_folder), score["style"]
-    )
+    setup = record.prompt_setup(settings.model_folder, rows.tools, score["style"])
+    texts = tokenize.prompt_texts(asked, setup)
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
     different = [

@@ -139,18 +139,18 @@ def test_chosen():
         ("template,litert_lm", "", ("template", "litert_lm")),
         ("template,litert_lm", "litert_lm", ("litert_lm",)),
     ):
-        assert styles.chosen("m", stored, asked, TOOLS) == expected
+        assert styles.resolve("m", stored, asked, TOOLS) == expected
     with pytest.raises(
         ModelError, match="m: was trained with prompt style 'gguf', which this fgkit does not know"
     ):
-        styles.chosen("m", "gguf", None, TOOLS)
+        styles.resolve("m", "gguf", None, TOOLS)
     with pytest.raises(ConfigError, match="'gguf' is none of"):
-        styles.chosen("m", "template", "gguf", TOOLS)
+        styles.resolve("m", "template", "gguf", TOOLS)
 
 
 def test_a_mismatch_names_both_and_shows_where_they_part():
     with pytest.raises(ModelError) as caught:
-        styles.chosen("run/model", "template", "flutter_gemma", TOOLS)
+        styles.resolve("run/model", "template", "flutter_gemma", TOOLS)
     assert str(caught.value) == (
         "run/model: was trained with prompt style 'template', but 'flutter_gemma' is asked for. They part at character 103, "
         "after 'g with the following functions': template has '<start_function_declaration>de', flutter_gemma has "

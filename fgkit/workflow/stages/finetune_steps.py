@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit import checksums, devices, progress, prompts
+from fgkit import checksums, devices, progress
 from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
 from fgkit.dataset import tokenize
@@ -68,23 +68,14 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
     """
     from fgkit.training import tuning
 
-    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
-    if "template" in names:
-        compared = tokenize.check_template(
-            tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message
-        )
+    tokenizer = load_tokenizer(base.folder)
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
+    if compared := tokenize.check_template(tokenizer, rows.train + rows.held_out, setup):
         progress.note(f"{compared} prompts equal the text of the model's own chat template.")
-    train_rows, held_out = (
-        tokenize.tokenize_records(
-            part,
-            rows.tools,
-            tokenizer,
-            max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
-            seed=settings.seed,
-        )
-        for part in (rows.train, rows.held_out)
+    rendered = rows.rendered(setup)
+    train, held_out = (
+        part.tokenized(tokenizer, max_length=settings.max_length, seed=settings.seed)
+        for part in (rendered.train, rendered.held_out)
     )
     recipe = settings.recipe(base.offline)
     facts = {
@@ -92,7 +83,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         "base_sha256": sha256(base.folder / "model.safetensors"),
         "rows": len(rows.train),
         "rows_sha256": rows_hash(rows.train),
-        "style": styles.join(names),
+        "style": styles.join(setup.styles),
         "tools_hash": hash_of(rows.tools),
         "settings": asdict(settings) | asdict(recipe),
         "versions": summary.versions(),
@@ -108,12 +99,9 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
     else:
         spelt = augmentation.unseen(
             base.folder,
-            rows.train,
-            train_rows,
-            rows.tools,
+            rendered.train,
+            train,
             max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
             seed=settings.seed,
         )
         if spelt:
@@ -123,7 +111,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         with summary.timed(settings.folder, "training"):
             model, log = tuning.train(
                 base.folder,
-                train_rows + spelt,
+                train + spelt,
                 held_out,
                 recipe=recipe,
                 config=settings,
@@ -139,7 +127,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
             facts
             | {
                 "tools": rows.tools,
-                "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
+                "system_message": setup.developer_text,
                 "vocabulary": described(base.folder),
                 "modifications": _modifications(base, len(rows.train)),
                 "log": log,
