@@ -36,6 +36,7 @@ def main() -> int:
     from fgkit.dataset.records import read_records
     from fgkit.files import shipped
     from fgkit.models import base as base_model
+    from fgkit.prompts import PromptSetup
     from fgkit.tools import load_tools
     from fgkit.training import generation
 
@@ -43,7 +44,8 @@ def main() -> int:
     model = model.float()
     model.set_attn_implementation("sdpa")
     tools = load_tools(shipped("data", "tools.py"))
-    texts = tokenize.prompt_texts(read_records(shipped("data", "eval_data.jsonl"), tools), tools)
+    records = read_records(shipped("data", "eval_data.jsonl"), tools)
+    texts = tokenize.prompt_texts(records, PromptSetup(tools))
 
     def stock(text: str) -> str:
         ids = torch.tensor([tokenize.encode(tokenizer, text)], device=model.device)

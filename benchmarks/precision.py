@@ -119,7 +119,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
     train, held_out = (
-        tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
+        tokenize.tokenize_records(part, rows.setup(), tokenizer, max_length=config.max_length)
         for part in (rows.train, rows.held_out)
     )
     start = time.monotonic()
@@ -135,7 +135,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     target = tuning.save(
         model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"}
     )
-    score = score_model.score_model(target, rows, description=precision)
+    score = score_model.score_model(target, rows, rows.setup(), description=precision)
     return {
         "log": log,
         "seconds": round(seconds, 1),

@@ -167,6 +167,7 @@ def _stock_step(model: Any, rows: Sequence[Any]) -> float:
 
 def _by_tools(tokenizer: Any, model: Any) -> Any:
     from fgkit.dataset import tokenize
+    from fgkit.prompts import PromptSetup
 
     tools, records = _example()
     for count in TOOLS:
@@ -184,16 +185,17 @@ def _by_tools(tokenizer: Any, model: Any) -> Any:
         yield {
             "tools": count,
             "rows_of": tokenize.tokenize_records(
-                records[:32], many, tokenizer, max_length=sys.maxsize
+                records[:32], PromptSetup(many), tokenizer, max_length=sys.maxsize
             ),
         }
 
 
 def _by_rows(tokenizer: Any, model: Any) -> Any:
     from fgkit.dataset import tokenize
+    from fgkit.prompts import PromptSetup
 
     tools, records = _example()
-    rows = tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
+    rows = tokenize.tokenize_records(records, PromptSetup(tools), tokenizer, max_length=1024)
     made = random.Random(1)
     for count in ROWS:
         more = [_reworded(made.choice(rows), made) for _ in range(count - len(rows))]
@@ -202,22 +204,24 @@ def _by_rows(tokenizer: Any, model: Any) -> Any:
 
 def _reworded(row: Any, made: random.Random) -> Any:
     """The row with another question: every token after the shared declarations but the last five of the prompt."""
-    from fgkit.dataset.tokenize import Row
+    from fgkit.dataset.tokenize import TokenizedExample
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
-    return Row((*row.tokens[:start], *words, *row.tokens[max(start, stop) :]), row.prompt_length)
+    return TokenizedExample(
+        (*row.tokens[:start], *words, *row.tokens[max(start, stop) :]), row.prompt_length
+    )
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
-    from fgkit.dataset.tokenize import Row
+    from fgkit.dataset.tokenize import TokenizedExample
 
     made = random.Random(1)
     for share in SHARES:
         common = round(share * LENGTH)
         prefix = [made.randrange(1000, 200_000) for _ in range(common)]
         rows = [
-            Row(
+            TokenizedExample(
                 (*prefix, *(made.randrange(1000, 200_000) for _ in range(LENGTH - common))),
                 LENGTH - ANSWER,
             )

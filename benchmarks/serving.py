@@ -60,9 +60,8 @@ def main() -> int:
 
     settings = TaskConfig(output=str(options.run))
     rows = run_rows.load_rows(settings)
-    texts = tokenize.prompt_texts(
-        rows.held_out, rows.tools, record.system_message_of(settings.model_folder)
-    )
+    setup = rows.setup(record.system_message_of(settings.model_folder))
+    texts = tokenize.prompt_texts(rows.held_out, setup)
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}
     report = {

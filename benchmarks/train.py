@@ -103,6 +103,7 @@ def _measure(name: str) -> dict[str, Any]:
     from fgkit.files import shipped
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe
+    from fgkit.prompts import PromptSetup
     from fgkit.tools import load_tools
     from fgkit.training import trainer, tree_model
 
@@ -110,7 +111,7 @@ def _measure(name: str) -> dict[str, Any]:
     tools = load_tools(shipped("data", "tools.py"))
     records = read_records(shipped("data", "training_data.jsonl"), tools)[:ROWS]
     model, tokenizer = base_model.load(base.folder)
-    rows = tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
+    rows = tokenize.tokenize_records(records, PromptSetup(tools), tokenizer, max_length=1024)
     steps = _Steps()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if name in OURS:

@@ -367,7 +367,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
     tokens = tokenize.tokenize_records(
-        rows.train[: STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024
+        rows.train[: STEP_ROWS * STEPS], rows.setup(), tokenizer, max_length=1024
     )
     recipe = Recipe(
         num_train_epochs=1,
@@ -427,7 +427,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     if not (variants / "quantization.json").is_file():
         raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
     task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]
-    texts = tokenize.prompt_texts(rows.held_out, rows.tools)
+    texts = tokenize.prompt_texts(rows.held_out, rows.setup())
     with Runtime(task) as runtime:
         found: dict[str, Any] = {
             "tokens_a_prompt": round(statistics.mean(map(runtime.count, texts)), 1),
@@ -450,7 +450,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
                 for line, row in enumerate(asked, 1)
             ]
             answers = runtime.generate_all(
-                tokenize.prompt_texts(records, rows.tools), 64, progress=False
+                tokenize.prompt_texts(records, rows.setup()), 64, progress=False
             )
             score = evaluation.score(records, answers, end_tag_cut=runtime.end_tag_cut)
             found["languages"][language] = {

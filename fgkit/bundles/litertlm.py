@@ -134,9 +134,9 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
         metadata.stop_tokens.add().token_ids.ids.append(processor.PieceToId(token))
     metadata.prompt_templates.user.prefix = LITERTLM.prompt_prefix
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
-    metadata.llm_model_type.function_gemma.use_template_for_fc_format = (
-        styles.get(style).template_writes_tools
-    )
+    metadata.llm_model_type.function_gemma.use_template_for_fc_format = styles.get(
+        style
+    ).template_writes_tools
     sampler = (
         metadata.sampler_params
     )  # the greedy answers that are scored are those that an app gets

@@ -59,9 +59,7 @@ class Lengths:
         }
 
 
-def measure(
-    records: Sequence[Record], setup: PromptSetup, tokenizer: Any
-) -> Lengths:
+def measure(records: Sequence[Record], setup: PromptSetup, tokenizer: Any) -> Lengths:
     """Count the tokens of each row as it is trained and served.
 
     Args:

@@ -47,9 +47,7 @@ class Rows:
         default_factory=list, init=False, repr=False, compare=False
     )
 
-    def setup(
-        self, system_message: str = "", styles: tuple[str, ...] = (DEFAULT,)
-    ) -> PromptSetup:
+    def setup(self, system_message: str = "", styles: tuple[str, ...] = (DEFAULT,)) -> PromptSetup:
         """How a model with these tools is prompted; arguments as for `PromptSetup`."""
         return PromptSetup(self.tools, system_message, styles)
 

@@ -183,9 +183,7 @@ def check_template(tokenizer: Any, records: Sequence[Record], setup: PromptSetup
     return len(records)
 
 
-def _written(
-    records: Sequence[Record], style: str, write: Callable[[Record], str]
-) -> list[str]:
+def _written(records: Sequence[Record], style: str, write: Callable[[Record], str]) -> list[str]:
     """Write a text for each record, or refuse all records that the style cannot express."""
     texts, problems = [], []
     for record in records:

@@ -19,7 +19,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 
 from .prefix_tree import common_prefix_length
 
@@ -36,7 +36,7 @@ class Batches:
         seed: of the order, together with the epoch.
     """
 
-    def __init__(self, rows: Sequence[Row], size: int, seed: int):
+    def __init__(self, rows: Sequence[TokenizedExample], size: int, seed: int):
         self.size, self.seed, self.epoch = size, seed, 0
         self.groups = _groups(rows)
 
@@ -60,7 +60,9 @@ class Batches:
         yield from batches[len(whole) :]
 
 
-def packs(rows: Sequence[Row], process: int = 0, processes: int = 1) -> list[list[Row]]:
+def packs(
+    rows: Sequence[TokenizedExample], process: int = 0, processes: int = 1
+) -> list[list[TokenizedExample]]:
     """Cut a batch into trees that fit into memory, neighbours in the tree together.
 
     Args:
@@ -74,7 +76,7 @@ def packs(rows: Sequence[Row], process: int = 0, processes: int = 1) -> list[lis
     limit = max(
         PACK_TOKENS, 2 * max(len(row.tokens) for row in rows)
     )  # a long prefix is to be shared, too
-    found: list[list[Row]] = []
+    found: list[list[TokenizedExample]] = []
     tokens = answers = 0
     for row in rows[len(rows) * process // processes : len(rows) * (process + 1) // processes]:
         answer, length = len(row.tokens) - row.prompt_length, len(row.tokens) - 1
@@ -87,7 +89,7 @@ def packs(rows: Sequence[Row], process: int = 0, processes: int = 1) -> list[lis
     return found
 
 
-def _groups(rows: Sequence[Row]) -> list[list[list[int]]]:
+def _groups(rows: Sequence[TokenizedExample]) -> list[list[list[int]]]:
     """Rows in groups that share half of a prompt or more; a group's rows in units, each row of which continues the first."""
     groups: list[list[list[int]]] = []
     first = before = None  # the unit's first row, and the row before

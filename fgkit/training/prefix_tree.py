@@ -10,7 +10,7 @@ that make each row see exactly what it would see alone, so loss and gradients ar
 A tool prefix of 230 tokens in front of rows of 28 makes 32 rows cost 1,126 tokens and not 8,256.
 Related: Tree Training (arXiv 2511.00413), which does the same for branching agent trajectories.
 
->>> tree = build([Row((2, 10, 11), 1), Row((2, 10, 12), 1)])
+>>> tree = build([TokenizedExample((2, 10, 11), 1), TokenizedExample((2, 10, 12), 1)])
 >>> tree.tokens, tree.positions, tree.predictors, tree.targets
 ((2, 10), (0, 1), (0, 1, 0, 1), (10, 11, 10, 12))
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tree:
     targets: tuple[int, ...]
 
 
-def build(rows: Iterable[Row]) -> Tree:
+def build(rows: Iterable[TokenizedExample]) -> Tree:
     """Merge rows into a tree; the last token of each row predicts nothing and is left out.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fgkit import checksums, devices, progress
 from fgkit.config import FinetuneConfig
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import FgkitError
 from fgkit.models.spec import Recipe
 
@@ -31,8 +31,8 @@ _SAVE_SHARE = 0.05  # most of the time that goes into checkpoints
 def build(
     model: Any,
     tokenizer: Any,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    rows: Sequence[TokenizedExample],
+    held_out: Sequence[TokenizedExample],
     *,
     recipe: Recipe,
     config: FinetuneConfig,
@@ -97,7 +97,7 @@ def build(
                 total += loss.detach()
             return total  # the trainer logs the mean over the processes
 
-        def tree_loss(self, model: Any, tree: Sequence[Row], **options: Any) -> Any:
+        def tree_loss(self, model: Any, tree: Sequence[TokenizedExample], **options: Any) -> Any:
             with self.compute_loss_context_manager():
                 return model(**self._prepare_inputs(collate(tree)), **options)
 
@@ -250,7 +250,7 @@ def build(
         disable_tqdm=True,
     )
 
-    def dataset(rows: Sequence[Row]) -> Any:
+    def dataset(rows: Sequence[TokenizedExample]) -> Any:
         return Dataset.from_dict({"input_ids": [list(row.tokens) for row in rows]})
 
     clock = Clock()
@@ -307,5 +307,5 @@ def logged(entry: dict[str, Any]) -> bool:
     return "loss" in entry or "eval_loss" in entry
 
 
-def _answers(rows: Sequence[Row]) -> int:
+def _answers(rows: Sequence[TokenizedExample]) -> int:
     return sum(len(row.tokens) - row.prompt_length for row in rows)

@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import ModelError
 
 from . import prefix_tree, tree_attention
@@ -50,7 +50,7 @@ def trained_in_trees(model: Any) -> Iterator[None]:
         model.set_attn_implementation(implementation)
 
 
-def collate(rows: Sequence[Row]) -> dict[str, Any]:
+def collate(rows: Sequence[TokenizedExample]) -> dict[str, Any]:
     """Rows as one tree, in the form that a model in a block of `trained_in_trees` takes it."""
     import torch
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from fgkit import checksums, devices, plots as plot_look
 from fgkit.config import FinetuneConfig
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import FgkitError
 from fgkit.files import read_json, replacing, require_space, write_json
 from fgkit.models.spec import Recipe
@@ -29,8 +29,8 @@ from .tree_model import trained_in_trees
 
 def train(
     folder: Path,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    rows: Sequence[TokenizedExample],
+    held_out: Sequence[TokenizedExample],
     *,
     recipe: Recipe,
     config: FinetuneConfig,

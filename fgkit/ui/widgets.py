@@ -35,9 +35,7 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     if interactive():
         from .explorer_panel import Explorer
 
-        _display(
-            Explorer(rows, tokenizer, setup).box
-        )
+        _display(Explorer(rows, tokenizer, setup).box)
         return
     record = rows.train[0]
     (row,) = tokenize.tokenize_records(

@@ -11,6 +11,7 @@ from app_tools import RICH, identifiers, parses, tree
 from fgkit.app import codegen, dart
 from fgkit.calls import Call
 from fgkit.dataset.records import request
+from fgkit.prompts import PromptSetup
 from fgkit.tools import check_tools
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def rich() -> codegen.Source:
     check_tools(RICH, "rich.json")
-    return codegen.Source(
-        "rich.json", RICH, "template", "", (request(1, "ping", [Call("ping", {})]),)
-    )
+    return codegen.Source("rich.json", PromptSetup(RICH), (request(1, "ping", [Call("ping", {})]),))
 
 
 def home() -> codegen.Source:
@@ -132,5 +131,5 @@ def app_of(source: codegen.Source):
     from fgkit.app.golden import prompt_text
     from fgkit.app.source import App
 
-    around = prompt_text(source.tools, "", source.style)
-    return App(source.tools, source.style, "s", around, "x", "flutter_gemma", "functions")
+    around = prompt_text(source.setup)
+    return App(source.setup, around, "x", "flutter_gemma", "functions")

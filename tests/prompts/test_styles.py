@@ -14,7 +14,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.errors import ConfigError, DataError, ModelError
 from fgkit.evaluation import score_model, tables as score_table
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.workflow import stages, summary
 from tests.workflow.test_stages import TOOLS, model, rows
 
@@ -84,11 +84,10 @@ def records(count=40):
 
 
 def test_a_mix_trains_each_row_in_one_style(tokenizer):
-    mixed = tokenize.tokenize_records(
-        records(), TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3
-    )
+    setup = PromptSetup(TOOLS, styles=("template", "flutter_gemma"))
+    mixed = tokenize.tokenize_records(records(), setup, tokenizer, max_length=4096, seed=3)
     pure = {
-        name: tokenize.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style=name)
+        name: tokenize.tokenize_records(records(), setup.only(name), tokenizer, max_length=4096)
         for name in ("template", "flutter_gemma")
     }
     given = [
@@ -97,9 +96,7 @@ def test_a_mix_trains_each_row_in_one_style(tokenizer):
     ]
     assert all(mixed[index] == pure[name][index] for index, name in enumerate(given))
     assert pure["template"] != pure["flutter_gemma"] and 8 < given.count("template") < 32
-    again = tokenize.tokenize_records(
-        records()[::-1], TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3
-    )
+    again = tokenize.tokenize_records(records()[::-1], setup, tokenizer, max_length=4096, seed=3)
     assert again == mixed[::-1]
 
 
@@ -110,9 +107,8 @@ def test_rows_that_a_style_cannot_say_are_named_with_their_lines(tokenizer):
         for row in wrong
     ]
     with pytest.raises(DataError) as caught:
-        tokenize.tokenize_records(
-            wrong, TOOLS, tokenizer, max_length=4096, style="template,litert_lm"
-        )
+        setup = PromptSetup(TOOLS, styles=("template", "litert_lm"))
+        tokenize.tokenize_records(wrong, setup, tokenizer, max_length=4096)
     lines = str(caught.value).splitlines()
     assert (
         lines[0] == "prompt style 'litert_lm' cannot say these rows:"
@@ -124,13 +120,13 @@ def test_rows_that_a_style_cannot_say_are_named_with_their_lines(tokenizer):
     with pytest.raises(
         DataError, match="'flutter_gemma' cannot say these rows:\nline 1: .*always sends"
     ):
-        tokenize.prompt_texts(records(1), TOOLS, "Be brief.", "flutter_gemma")
+        tokenize.prompt_texts(records(1), PromptSetup(TOOLS, "Be brief."), "flutter_gemma")
 
 
 # ---- stored, asked for, refused
 
 
-def test_chosen():
+def test_resolve():
     for stored, asked, expected in (
         (None, None, ("template",)),
         ("", "litert_lm", ("litert_lm",)),
@@ -252,7 +248,8 @@ def test_scores_under_each_style_and_their_table():
         right = [prompts.completion(row.calls) for row in asked.held_out]
         return right if name == "litert_lm" else [*right[:1], *["I am sorry"] * 3]
 
-    score = score_model._score(asked, "", ("template", "litert_lm"), answers)
+    rendered = asked.rendered(asked.setup()).held_out
+    score = score_model._score(rendered, ("template", "litert_lm"), answers)
     assert score["style"] == "template" and score["exact_match"] == 0.25 and len(score["rows"]) == 4
     assert {name: each["exact_match"] for name, each in score["per_style"].items()} == {
         "template": 0.25,
@@ -263,9 +260,9 @@ def test_scores_under_each_style_and_their_table():
     )
     assert (
         seen["litert_lm"]
-        == tokenize.prompt_texts(asked.held_out, asked.tools, "", "litert_lm")
+        == tokenize.prompt_texts(asked.held_out, asked.setup(), "litert_lm")
         != seen["template"]
     )
     table = score_table.compare({"tuned": score})
     assert "| style `litert_lm` (4 rows): exact match" in table and table.count("style `") == 4
-    assert "per_style" not in score_model._score(asked, "", ("litert_lm",), answers)
+    assert "per_style" not in score_model._score(rendered, ("litert_lm",), answers)

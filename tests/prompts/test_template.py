@@ -268,7 +268,7 @@ def test_facts_have_one_home():
     assert prompts.STOP_IDS == (1, 50, 106)
     assert [prompts.CONTROL_TOKENS[token] for token in prompts.STOP_TOKENS] == [1, 50, 106]
     assert sorted(prompts.CONTROL_TOKENS.values()) == [0, 1, 2, 3, *range(46, 53), 105, 106]
-    assert prompts.STYLES == ("template", "flutter_gemma", "litert_lm")
+    assert tuple(prompts.STYLES) == ("template", "flutter_gemma", "litert_lm")
 
 
 # --- refusals: conversations ---
@@ -719,9 +719,9 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True).filter(
     lambda name: name not in ("description", "type", "properties", "required", "nullable")
 )
 # Hypothesis takes constants from the code under test, control tokens too.
-TEXTS = st.text(max_size=10).filter(lambda text: not prompt_format.CONTROL.search(text)) | st.sampled_from(
-    ["", " a ", "{x}", "{{ y }}", "{% z %}", "\n<b>&'\"\n"]
-)
+TEXTS = st.text(max_size=10).filter(
+    lambda text: not prompt_format.CONTROL.search(text)
+) | st.sampled_from(["", " a ", "{x}", "{{ y }}", "{% z %}", "\n<b>&'\"\n"])
 VALUES = st.recursive(
     st.one_of(
         st.none(),

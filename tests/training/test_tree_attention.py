@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.training import prefix_tree, tree_attention
 
 torch = pytest.importorskip("torch")
 trees = st.lists(
-    st.lists(st.integers(0, 2), min_size=2, max_size=14).map(lambda tokens: Row((9, *tokens), 1)),
+    st.lists(st.integers(0, 2), min_size=2, max_size=14).map(
+        lambda tokens: TokenizedExample((9, *tokens), 1)
+    ),
     min_size=1,
     max_size=9,
 ).map(prefix_tree.build)
@@ -98,11 +100,13 @@ def cost(tree: prefix_tree.Tree) -> int:
 
 def test_cost_grows_with_the_tokens_and_not_with_their_square() -> None:
     def rows(count: int, prefix: tuple[int, ...]) -> Any:
-        return prefix_tree.build([Row((2, *prefix, *[1000 + i] * 28), 1) for i in range(count)])
+        return prefix_tree.build(
+            [TokenizedExample((2, *prefix, *[1000 + i] * 28), 1) for i in range(count)]
+        )
 
     shared = tuple(range(100, 330))
     assert cost(rows(64, shared)) < 2.2 * cost(rows(32, shared))
-    unshared = [Row((2, *[1000 + i] * 258), 1) for i in range(16)]
+    unshared = [TokenizedExample((2, *[1000 + i] * 258), 1) for i in range(16)]
     assert (
         cost(prefix_tree.build(unshared)) <= 16 * 258 * 259
     )  # never more than the rows one by one, each with its mask
@@ -110,6 +114,8 @@ def test_cost_grows_with_the_tokens_and_not_with_their_square() -> None:
 
 
 def test_attended_pairs_counts_ancestors() -> None:
-    tree = prefix_tree.build([Row((2, 3, 4, 5), 1), Row((2, 3, 9, 9, 9), 1)])
+    tree = prefix_tree.build(
+        [TokenizedExample((2, 3, 4, 5), 1), TokenizedExample((2, 3, 9, 9, 9), 1)]
+    )
     assert tree_attention.attended_pairs(tree.positions) == 1 + 2 + 3 + 3 + 4
     assert tree_attention.attended_pairs(tree.positions, window=3) == 1 + 2 + 3 + 3 + 3

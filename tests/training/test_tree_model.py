@@ -12,10 +12,11 @@ from separate_rows import ROWS, gradients, relative_error, separate_loss
 
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import read_records
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import ModelError
 from fgkit.files import shipped
 from fgkit.models import base as base_model
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
 from fgkit.training.tree_model import collate, trained_in_trees
 
@@ -52,15 +53,17 @@ def test_loss_and_gradients_equal_separate_rows(model: Any) -> None:
 
 
 @pytest.fixture
-def real() -> tuple[Any, list[Row]]:
+def real() -> tuple[Any, list[TokenizedExample]]:
     """The real network in fp32, and rows of the example."""
     tools = load_tools(shipped("data", "tools.py"))
     model, tokenizer = base_model.load(base_model.find_base("offline").folder)
     records = read_records(shipped("data", "training_data.jsonl"), tools)[:4]
-    return model.float(), tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
+    return model.float(), tokenize.tokenize_records(
+        records, PromptSetup(tools), tokenizer, max_length=1024
+    )
 
 
-def backward_one_by_one(model: Any, rows: list[Row], count: int = 1) -> Any:
+def backward_one_by_one(model: Any, rows: list[TokenizedExample], count: int = 1) -> Any:
     """Summed loss of separate rows over `count`; a backward pass each, because the logits of all would not fit."""
     total = torch.zeros((), dtype=torch.float64)
     for row in rows:
@@ -71,7 +74,9 @@ def backward_one_by_one(model: Any, rows: list[Row], count: int = 1) -> Any:
 
 
 @pytest.mark.slow
-def test_the_real_network_gives_the_gradients_of_separate_rows(real: tuple[Any, list[Row]]) -> None:
+def test_the_real_network_gives_the_gradients_of_separate_rows(
+    real: tuple[Any, list[TokenizedExample]],
+) -> None:
     model, rows = real
     wanted_loss = backward_one_by_one(model, rows)
     wanted = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
@@ -87,7 +92,7 @@ def test_the_real_network_gives_the_gradients_of_separate_rows(real: tuple[Any, 
 
 @pytest.mark.slow
 def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(
-    real: tuple[Any, list[Row]],
+    real: tuple[Any, list[TokenizedExample]],
 ) -> None:
     model, rows = real
     rows, start = rows[:2], {name: value.clone() for name, value in model.state_dict().items()}
@@ -119,13 +124,15 @@ def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(
 @given(
     st.lists(
         st.lists(st.integers(109, 112), min_size=2, max_size=40).flatmap(
-            lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row((2, *tokens), n))
+            lambda tokens: st.integers(1, len(tokens) - 1).map(
+                lambda n: TokenizedExample((2, *tokens), n)
+            )
         ),
         min_size=1,
         max_size=6,
     )
 )
-def test_any_tree_equals_separate_rows(model: Any, rows: list[Row]) -> None:
+def test_any_tree_equals_separate_rows(model: Any, rows: list[TokenizedExample]) -> None:
     wanted_loss = separate_loss(model, rows)
     wanted = gradients(model, wanted_loss)["model.embed_tokens.weight"]
     with trained_in_trees(model):

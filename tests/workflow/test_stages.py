@@ -31,7 +31,7 @@ from fgkit.errors import (
 from fgkit.evaluation import prompting_modes, score_model as scoring, scores as evaluation
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.models import base as base_model, model_checks, record
-from fgkit.prompts import completion
+from fgkit.prompts import PromptSetup, completion
 from fgkit.runtime import conversations, session as runtime, speed
 from fgkit.tools import load_tools, tools_hash
 from fgkit.training import generation, tuning
@@ -69,8 +69,9 @@ def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
-    def score_model(folder, asked, *, system_message="", style=("template",), description):
-        done.append((folder, system_message, *style))
+    def score_model(folder, asked, setup, *, description):
+        style = setup.styles
+        done.append((folder, setup.system_message, *style))
         score = (
             fake_score(asked)
             | scoring.origin(folder / "model.safetensors", asked)
@@ -270,29 +271,28 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
         sidecar = None
 
     monkeypatch.setattr(scoring.bundle, "read_bundle", lambda path: Info)
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
+    assert scoring.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(TOOLS, "", ("template",))
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"
         in capsys.readouterr().out
     )
-    assert (
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma")
-        and capsys.readouterr().out == ""
-    )
+    asked = scoring.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
+    assert asked == PromptSetup(TOOLS, "", ("flutter_gemma",)) and capsys.readouterr().out == ""
     Info.sidecar = {
         "style": "litert_lm,template",
         "tools_hash": tools_hash(TOOLS),
         "system_message": "Do it.",
     }
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == ("Do it.", "template")
+    for style, expected in ((None, "litert_lm"), ("template", "template")):
+        found = scoring.bundle_setup(tmp_path / "x.task", TOOLS, style)
+        assert found == PromptSetup(TOOLS, "Do it.", (expected,))
     with pytest.raises(
         ModelError,
         match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked",
     ):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        scoring.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+        scoring.bundle_setup(tmp_path / "x.task", TOOLS[:1])
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -837,8 +837,8 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
     monkeypatch.setattr(
         scoring,
-        "bundle_prompt",
-        lambda path, tools, style: ("Act.", "litert_lm" if style is None else style),
+        "bundle_setup",
+        lambda path, tools, style=None: PromptSetup(tools, "Act.", (style or "litert_lm",)),
     )
     return FakeRuntime
 
@@ -869,7 +869,7 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(
 def test_conversations_are_constrained_when_asked_and_the_score_says_so(
     tmp_path, fake_runtime, monkeypatch, constrained
 ):
-    def ask_all(runtime, asked, tools, texts, **options):
+    def ask_all(runtime, asked, setup, texts, **options):
         assert options["constrained"] is constrained
         return [completion([RED])] * len(asked), len(asked)
 

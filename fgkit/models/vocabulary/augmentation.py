@@ -50,9 +50,7 @@ def unseen(
     )
     if not gone:
         return []
-    spelt = rendered.tokenized(
-        tokenizer_without(folder, gone), max_length=sys.maxsize, seed=seed
-    )
+    spelt = rendered.tokenized(tokenizer_without(folder, gone), max_length=sys.maxsize, seed=seed)
     return [
         other
         for row, other in zip(examples, spelt, strict=True)
