@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgkit import progress, prompts
 from fgkit.bundles import create as bundle
@@ -24,6 +24,9 @@ from fgkit.tools import tools_hash
 from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
+
+if TYPE_CHECKING:
+    from fgkit.runtime.session import Runtime
 
 
 def score_model(
@@ -69,54 +72,62 @@ def score_bundle(
     try_ways: bool = True,
     constrained: bool = False,
 ) -> dict[str, Any]:
-    """Score a bundle in LiteRT-LM as an app uses it: a `.task` is sent whole prompts, a `.litertlm` holds conversations.
+    """Score a bundle in LiteRT-LM as an app uses it.
 
-    A `.litertlm` whose style is no conversation's is sent whole prompts, too. The score's `sent` says which it was, and
-    `prompts_as_trained` how many of the prompts that LiteRT-LM wrote were the trained ones.
+    A `.task` is sent whole prompts; a `.litertlm` holds conversations, unless its style is one that
+    conversations cannot write. The score's `sent` names the mode, and `prompts_as_trained` counts
+    the prompts of LiteRT-LM that are the trained ones.
 
     Args:
         path: the bundle.
         rows: the held-out rows.
         setup: how it is prompted, as for `score_model`.
-        tokenizer_folder: a model folder whose tokenizer counts the longest answer; without one characters do.
-        try_ways: also see which ways of sending a question to a `.task` work; the score's `ways` tells.
-        constrained: have conversations allow only text or calls of the declared tools (`serving.call_grammar`).
+        tokenizer_folder: a model folder whose tokenizer measures the longest answer; left out,
+            characters are counted.
+        try_ways: also try the prompting modes of a `.task`; the score's `ways` holds the results.
+        constrained: have conversations allow only text or calls of the declared tools (see
+            `fgkit.runtime.grammar`).
     Raises:
         ConfigError: `constrained` where no conversation is held.
     """
     from fgkit.runtime.session import Runtime
 
-    longest = max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
-    if tokenizer_folder:
-        from fgkit.models.base import load_tokenizer
-        from fgkit.training.generation import longest_answer
-
-        longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
     conversing = path.suffix == ".litertlm" and styles.get(setup.style).has_conversation
     if constrained and not conversing:
         raise ConfigError(
-            f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
-            f"those are held with a .litertlm in style {' or '.join(styles.with_conversation())}. Score "
-            "the run's .litertlm, or leave --constrained off."
+            f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in "
+            "conversations only, and those are held with a .litertlm in style "
+            f"{' or '.join(styles.with_conversation())}. Score the run's .litertlm, or leave "
+            "--constrained off."
         )
-    as_trained: dict[str, int] = {}
-    ways: dict[str, Any] = {}
+    longest = _longest_answer(rows, tokenizer_folder)
+    with Runtime(path) as runtime:
+        if conversing:
+            score, sent = _converse(runtime, rows, setup, longest, constrained)
+        else:
+            score, sent = _send(runtime, rows, setup, longest, try_ways)
+    return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
 
-    def answers(texts: list[str], name: str) -> list[str]:
-        if try_ways and path.suffix == ".task" and not ways:
-            ways.update(
-                prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
-            )
-        if runtime.profile == BAKED:
-            return [
-                prompting_modes.answer(
-                    runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
-                )
-                for row, text in zip(progress.bar(rows.held_out, desc=path.name, unit="row"), texts)
-            ]
-        if not conversing:
-            return runtime.generate_all(texts, longest)
-        found, as_trained[name] = conversations.ask_all(
+
+def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
+    """Room for the longest right answer, in tokens, or in characters where nothing counts tokens."""
+    if tokenizer_folder is None:
+        return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
+    from fgkit.models.base import load_tokenizer
+    from fgkit.training.generation import longest_answer
+
+    return longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
+
+
+def _converse(
+    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, constrained: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score a bundle in conversations, which write the prompts; also what was sent to it."""
+    as_trained = 0
+
+    def answers(texts: list[str], style: str) -> list[str]:
+        nonlocal as_trained
+        written, as_trained = conversations.ask_all(
             runtime,
             rows.held_out,
             setup,
@@ -124,22 +135,40 @@ def score_bundle(
             max_new_tokens=longest,
             constrained=constrained,
         )
-        return found
+        return written
 
-    with Runtime(path) as runtime:
-        baked = runtime.profile == BAKED
-        score = _score(
-            rows.rendered(setup).held_out,
-            setup.styles[:1] if conversing else setup.styles,
-            answers,
-            end_tag_cut=runtime.end_tag_cut and not conversing,
-        )
-    sent = (
-        {"sent": "conversation", "prompts_as_trained": as_trained[setup.style]}
-        if conversing
-        else {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
+    # A conversation writes one text whatever the styles of the training are: the first one's.
+    score = _score(rows.rendered(setup).held_out, setup.styles[:1], answers)
+    return score, {"sent": "conversation", "prompts_as_trained": as_trained}
+
+
+def _send(
+    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, try_ways: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score a bundle that is sent texts; also what was sent to it."""
+    ways: dict[str, Any] = {}
+    baked = runtime.profile == BAKED
+
+    def answers(texts: list[str], style: str) -> list[str]:
+        if try_ways and runtime.path.suffix == ".task" and not ways:
+            ways.update(
+                prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
+            )
+        if not baked:
+            return runtime.generate_all(texts, longest)
+        return [
+            prompting_modes.answer(
+                runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
+            )
+            for row, text in zip(
+                progress.bar(rows.held_out, desc=runtime.path.name, unit="row"), texts
+            )
+        ]
+
+    score = _score(
+        rows.rendered(setup).held_out, setup.styles, answers, end_tag_cut=runtime.end_tag_cut
     )
-    return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
+    return score, {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
 
 
 def _score(
@@ -208,12 +237,13 @@ def score_file(
 
 
 def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
-    """How a bundle is prompted, in one style; checks that tools and style are those of its training.
+    """Give how a bundle is prompted, in one style, after checks that it was trained so.
 
     Args:
         path: a `.task` or `.litertlm`, with or without the JSON beside it.
         tools: what the prompts declare.
-        style: one of the styles it was trained in; None for the first, or for the assumed one, which is said then.
+        style: one of the styles that it was trained in; None for the first. Where nothing is
+            recorded, None means the default style, which is printed.
     Raises:
         ModelError: it was trained with other tools or in another style.
     """

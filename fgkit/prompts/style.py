@@ -1,4 +1,4 @@
-"""What a prompt style is: one runtime's way of writing prompts, and everything that follows from it.
+"""What a prompt style is: how one runtime writes prompts, and everything that depends on it.
 
 In: messages, tools and calls. Out: the text of that runtime, or every problem in one error.
 
@@ -75,7 +75,7 @@ class PromptStyle:
     def render(
         self, messages: Sequence[Message], tools: Tools | None, add_generation_prompt: bool = False
     ) -> str:
-        """Write a conversation as this runtime does; arguments and errors as for `prompts.render`."""
+        """Write a conversation; arguments and errors as for `prompts.render`."""
         tools = [] if tools is None else tools
         in_messages = conversation_problems(
             messages, add_generation_prompt
@@ -90,7 +90,8 @@ class PromptStyle:
         calls, problems = list(calls), []
         if not calls:
             problems.append(
-                "calls: is empty, expected at least one call. Train plain answers as assistant text."
+                "calls: is empty, expected at least one call. Train plain answers as assistant "
+                "text."
             )
         for index, call in enumerate(calls):
             where = f"calls[{index}]"

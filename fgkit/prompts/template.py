@@ -78,10 +78,9 @@ def layout(
     for message in messages[1:] if has_developer else messages:
         if message["role"] == "tool":
             out += [
-                "<start_function_response>"
-                f"response:{name.strip()}{response(content)}"
+                f"<start_function_response>response:{name.strip()}{response(answer)}"
                 "<end_function_response>"
-                for name, content in responses_of(message)
+                for name, answer in responses_of(message)
             ]
             continue
         if not in_model_turn:

@@ -107,7 +107,10 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     files.write_json(run / "model" / "fgkit.json", {"tools": TOOLS[:1], "tools_hash": "another"})
     with pytest.raises(FgkitError, match="does not tell its tools. Give the file they are in"):
         codegen.read_source(run / "app.task")
-    assert codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
+    assert (
+        codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).setup.tools
+        == TOOLS
+    )
     with pytest.raises(ModelError, match="was trained with other tools than"):
         codegen.read_source(run / "app.task", tools=str(DATA / "tools.py"))
     monkeypatch.setattr(
