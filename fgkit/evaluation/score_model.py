@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit import progress, prompts
-from fgkit.bundles import create as bundle
+from fgkit.bundles import prompting
 from fgkit.bundles.profiles import BAKED
 from fgkit.dataset.rendered import RenderedRecords
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
-from fgkit.errors import ConfigError, ModelError
+from fgkit.errors import ConfigError
 from fgkit.files import sha256
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.prompts import PromptSetup, styles
 from fgkit.runtime import conversations
-from fgkit.tools import tools_hash
 from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
@@ -232,35 +231,8 @@ def score_file(
         path, rows: the bundle; tools and held-out rows.
         style, constrained: as for `score_folder` and `score_bundle`.
     """
-    setup = bundle_setup(path, rows.tools, style)
+    setup = prompting.bundle_setup(path, rows.tools, style)
     return score_bundle(path, rows, setup, constrained=constrained)
-
-
-def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
-    """Give how a bundle is prompted, in one style, after checks that it was trained so.
-
-    Args:
-        path: a `.task` or `.litertlm`, with or without the JSON beside it.
-        tools: what the prompts declare.
-        style: one of the styles that it was trained in; None for the first. Where nothing is
-            recorded, None means the default style, which is printed.
-    Raises:
-        ModelError: it was trained with other tools or in another style.
-    """
-    facts = bundle.read_bundle(path).sidecar
-    if facts is None:
-        if style is None:
-            print(
-                f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}."
-            )
-        return PromptSetup(tools, "", styles.resolve(path, None, style, tools)[:1])
-    names = styles.resolve(path, facts.get("style"), style, tools)
-    if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
-        raise ModelError(
-            f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
-            "tools file it was trained with (--tools)."
-        )
-    return PromptSetup(tools, facts.get("system_message") or "", names[:1])
 
 
 def origin(path: Path, rows: Rows) -> dict[str, str]:

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import calls
+from fgkit.bundles import prompting
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import CallSyntaxError
-from fgkit.evaluation import score_model
 from fgkit.models import record
 from fgkit.training import generation
 
@@ -64,7 +64,7 @@ class AskBundle:
     def __init__(self, path: Path, tools: list[dict]):
         from . import session as runtime
 
-        self._setup = score_model.bundle_setup(path, tools)
+        self._setup = prompting.bundle_setup(path, tools)
         self._runtime = runtime.Runtime(path)
 
     def __enter__(self) -> AskBundle:

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from fgkit import checks, checksums, files, prompts, subprocesses
-from fgkit.bundles import create as bundle
+from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -270,13 +270,15 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(scoring.bundle, "read_bundle", lambda path: Info)
-    assert scoring.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(TOOLS, "", ("template",))
+    monkeypatch.setattr(prompting.bundle, "read_bundle", lambda path: Info)
+    assert prompting.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(
+        TOOLS, "", ("template",)
+    )
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"
         in capsys.readouterr().out
     )
-    asked = scoring.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
+    asked = prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
     assert asked == PromptSetup(TOOLS, "", ("flutter_gemma",)) and capsys.readouterr().out == ""
     Info.sidecar = {
         "style": "litert_lm,template",
@@ -284,15 +286,15 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
         "system_message": "Do it.",
     }
     for style, expected in ((None, "litert_lm"), ("template", "template")):
-        found = scoring.bundle_setup(tmp_path / "x.task", TOOLS, style)
+        found = prompting.bundle_setup(tmp_path / "x.task", TOOLS, style)
         assert found == PromptSetup(TOOLS, "Do it.", (expected,))
     with pytest.raises(
         ModelError,
         match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked",
     ):
-        scoring.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
-        scoring.bundle_setup(tmp_path / "x.task", TOOLS[:1])
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS[:1])
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -836,7 +838,7 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(FakeRuntime, "asked", [])
     monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
     monkeypatch.setattr(
-        scoring,
+        prompting,
         "bundle_setup",
         lambda path, tools, style=None: PromptSetup(tools, "Act.", (style or "litert_lm",)),
     )
