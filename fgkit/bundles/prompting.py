@@ -30,13 +30,14 @@ def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> Pro
     if facts is None:
         if style is None:
             print(
-                f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}."
+                f"{path.name}.json is not there: the prompt style is assumed to be "
+                f"{styles.DEFAULT!r}."
             )
         return PromptSetup(tools, "", styles.resolve(path, None, style, tools)[:1])
     names = styles.resolve(path, facts.get("style"), style, tools)
     if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
         raise ModelError(
-            f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
-            "tools file it was trained with (--tools)."
+            f"{path}: was trained with other tools than these, so the scores would mean nothing. "
+            "Give the tools file it was trained with (--tools)."
         )
     return PromptSetup(tools, facts.get("system_message") or "", names[:1])

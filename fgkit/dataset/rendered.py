@@ -3,7 +3,6 @@
 In: rows and how the model is prompted. Out: texts by style, tokenized examples.
 
 Example:
-
     rendered = rows.rendered(rows.setup(system_message, ("template",)))
     rendered.held_out.prompts()             # the text that each held-out row puts before the model
     rendered.train.tokenized(tokenizer, max_length=1024, seed=42)

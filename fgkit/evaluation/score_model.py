@@ -1,7 +1,8 @@
-"""Any model folder or finished bundle, scored on the held-out rows with the prompts it was trained with.
+"""Any model folder or finished bundle, scored on held-out rows with the prompts of its training.
 
->>> rows = run_rows.load_rows(settings)
->>> score_folder(Path("run/model"), rows)["exact_match"]
+Example:
+    rows = run_rows.load_rows(settings)
+    score_folder(Path("run/model"), rows)["exact_match"]
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def score_bundle(
 
 
 def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
-    """Room for the longest right answer, in tokens, or in characters where nothing counts tokens."""
+    """Tokens of the longest right answer, or its characters where no tokenizer is at hand."""
     if tokenizer_folder is None:
         return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
     from fgkit.models.base import load_tokenizer

@@ -4,7 +4,6 @@ In: messages as `apply_chat_template` takes them and tools as JSON schemas, both
 Out: the prompt, `<bos>` included.
 
 Example:
-
     print(layout(conversation("make it red"), [], True))
     <bos><start_of_turn>developer
     You are a model that can do function calling with the following functions<end_of_turn>

@@ -87,7 +87,7 @@ def test_the_tool_list_is_what_the_model_was_trained_with(functions):
     tools = re.sub(r"const functionTools = <Tool>|;\s*$", "", tools).replace("Tool(", "dict(")
     tools = re.sub(r"\b(name|description|parameters): ", r"\1=", tools).replace(r"\$", "$")
     read = eval(tools, {"true": True, "false": False})
-    assert read == [tool["function"] for tool in home().tools]
+    assert read == [tool["function"] for tool in home().setup.tools]
 
 
 def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):

@@ -9,13 +9,20 @@ from fgkit.dataset.rendered import RenderedRecords
 from fgkit.models import base as base_model
 from fgkit.models.vocabulary import augmentation, cut_base
 from fgkit.prompts import PromptSetup
-from tests.models.test_cut_base import TOOLS, found_base, needed, run_rows, settings_of
+from tests.models.test_cut_base import (
+    TOOLS,
+    base,  # noqa: F401  (a fixture)
+    found_base,
+    needed,
+    run_rows,
+    settings_of,
+)
 
 TRAINED = ("make the background red please", "schöne Grüße aus Köln")
 
 
 @pytest.fixture(scope="module")
-def run(base, tmp_path_factory):
+def run(base, tmp_path_factory):  # noqa: F811
     rows, folder = run_rows(*TRAINED), tmp_path_factory.mktemp("run")
     size = needed(folder, base, rows)  # so that little but the rows' pieces is kept
     start = cut_base.cut_vocabulary(settings_of(folder, size), found_base(base), rows)
@@ -59,7 +66,7 @@ def test_a_spelling_that_is_too_long_is_left_out(run) -> None:
     )
 
 
-def test_a_whole_vocabulary_has_one_spelling(base) -> None:
+def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
     assert (
         augmentation.unseen(base, RenderedRecords((), PromptSetup(TOOLS)), [], max_length=4096)
         == []
@@ -67,7 +74,9 @@ def test_a_whole_vocabulary_has_one_spelling(base) -> None:
 
 
 def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(
-    base, tmp_path, monkeypatch
+    base,
+    tmp_path,
+    monkeypatch,  # noqa: F811
 ) -> None:
     rows = run_rows(*TRAINED)
     small = needed(tmp_path / "small", base, rows)

@@ -16,7 +16,7 @@ from fgkit.errors import ConfigError, DataError, ModelError
 from fgkit.evaluation import score_model, tables as score_table
 from fgkit.prompts import PromptSetup, styles
 from fgkit.workflow import stages, summary
-from tests.workflow.test_stages import TOOLS, model, rows
+from tests.workflow.test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
 # ---- the setting
 
@@ -220,7 +220,7 @@ def test_the_plugins_profile_warns_of_another_style(tmp_path, bundled, capsys, s
 # ---- scored under each
 
 
-def test_a_mixed_model_is_scored_under_each_style(tmp_path, scored):
+def test_a_mixed_model_is_scored_under_each_style(tmp_path, scored):  # noqa: F811
     folder = model(tmp_path / "model", style="template,flutter_gemma")
     first = stages.score_tuned(TaskConfig(output=str(tmp_path)), rows())
     assert scored == [(folder, "", "template", "flutter_gemma")] and set(first["per_style"]) == {

@@ -617,7 +617,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
-    def broken(folder, asked, **_):
+    def broken(folder, asked, setup, **_):
         return evaluation.score(asked.held_out, ["<pad><pad>"] * 4) | {"path": "elsewhere"}
 
     monkeypatch.setattr(score_steps, "score_model", broken)
@@ -634,7 +634,7 @@ def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatc
         Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3)
     )
 
-    def score_model(folder, asked, **_):
+    def score_model(folder, asked, setup, **_):
         texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
         return evaluation.score(asked.held_out, texts)
 
