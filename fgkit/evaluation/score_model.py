@@ -236,7 +236,7 @@ def score_file(
     return score_bundle(path, rows, setup, constrained=constrained)
 
 
-def origin(path: Path, rows: Rows) -> dict[str, str]:
+def origin(path: Path, rows: Rows) -> dict[str, str | None]:
     """What a score belongs to: the hashed file, the rows and the tools."""
     return {
         "path": str(path),

@@ -74,9 +74,9 @@ def test_a_whole_vocabulary_has_one_spelling(base) -> None:  # noqa: F811
 
 
 def test_a_larger_vocabulary_has_the_second_spelling_of_a_smaller_one(
-    base,
+    base,  # noqa: F811
     tmp_path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ) -> None:
     rows = run_rows(*TRAINED)
     small = needed(tmp_path / "small", base, rows)
