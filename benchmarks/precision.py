@@ -114,6 +114,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
     from fgkit.training import tuning
+    from fgkit.training.options import TrainingOptions
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
     base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
@@ -127,8 +128,12 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
         base.folder,
         train,
         held_out,
-        recipe=config.recipe(offline=True),
-        config=config,
+        TrainingOptions(
+            recipe=config.recipe(offline=True),
+            lr_scheduler_type=config.lr_scheduler_type,
+            warmup_ratio=config.warmup_ratio,
+            seed=config.seed,
+        ),
         checkpoints=folder / f"checkpoints_{precision}",
     )
     seconds, memory = time.monotonic() - start, subprocesses.peak_memory_gb()

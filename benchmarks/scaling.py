@@ -53,7 +53,7 @@ def main() -> int:
         results[name] = []
         for case in _CASES[name](tokenizer, model):
             rows, stock = case.pop("rows_of"), case.pop("stock", False)
-            with tree_model.trained_in_trees(model):
+            with tree_model.tree_training(model):
                 _step(model, rows[:2])  # allocates
                 case |= _step(model, rows)
             if stock:

@@ -97,7 +97,6 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 def _measure(name: str) -> dict[str, Any]:
     from fgkit import subprocesses
-    from fgkit.config import FinetuneConfig
     from fgkit.dataset import tokenize
     from fgkit.dataset.records import read_records
     from fgkit.files import shipped
@@ -105,6 +104,7 @@ def _measure(name: str) -> dict[str, Any]:
     from fgkit.models.spec import Recipe
     from fgkit.tools import load_tools
     from fgkit.training import trainer, tree_model
+    from fgkit.training.options import TrainingOptions
 
     base = base_model.find_base("offline")
     tools = load_tools(shipped("data", "tools.py"))
@@ -116,7 +116,7 @@ def _measure(name: str) -> dict[str, Any]:
         if name in OURS:
             if OURS[name] != "bf16_weights":
                 model = model.float()
-            stack.enter_context(tree_model.trained_in_trees(model))
+            stack.enter_context(tree_model.tree_training(model))
             recipe = Recipe(
                 num_train_epochs=6,
                 learning_rate=1e-5,
@@ -129,8 +129,9 @@ def _measure(name: str) -> dict[str, Any]:
                 tokenizer,
                 rows,
                 rows[:1],
-                recipe=recipe,
-                config=FinetuneConfig(base="offline", output=folder),
+                TrainingOptions(
+                    recipe=recipe, lr_scheduler_type="cosine", warmup_ratio=0.1, seed=42
+                ),
                 checkpoints=Path(folder),
             )
             run.args.eval_strategy = "no"

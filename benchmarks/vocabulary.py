@@ -363,6 +363,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe
     from fgkit.training import tuning
+    from fgkit.training.options import TrainingOptions
 
     settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
@@ -392,8 +393,12 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
             base.folder,
             tokens,
             tokens[:1],
-            recipe=recipe,
-            config=settings,
+            TrainingOptions(
+                recipe=recipe,
+                lr_scheduler_type=settings.lr_scheduler_type,
+                warmup_ratio=settings.warmup_ratio,
+                seed=settings.seed,
+            ),
             checkpoints=Path(checkpoints),
         )
     seconds = [later - earlier for earlier, later in zip(ends, ends[1:])]

@@ -21,7 +21,6 @@ from fgkit.models.record import model_facts, require_same_tools
 from fgkit.prompts import styles
 from fgkit.runtime import conversations
 from fgkit.tools import tools_hash
-from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
 
@@ -48,7 +47,7 @@ def score_model(
     """
     from fgkit.training import generation
 
-    model, tokenizer = load_to_answer(folder)
+    model, tokenizer = generation.load_for_generation(folder)
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
     def answers(prompt_texts: list[str], name: str) -> list[str]:

@@ -21,7 +21,6 @@ from fgkit.errors import CallSyntaxError
 from fgkit.evaluation import score_model
 from fgkit.models import record
 from fgkit.prompts import styles
-from fgkit.training import generation
 
 LONGEST_ANSWER = 256  # tokens
 
@@ -97,10 +96,12 @@ class AskModel:
     """
 
     def __init__(self, folder: Path, tools: list[dict]):
+        from fgkit.training import generation
+
         facts = record.model_facts(folder)
         self._tools, self._message = tools, record.system_message_of(folder)
         self._style = styles.chosen(folder, facts.get("style"), None, tools)[0]
-        self._model, self._tokenizer = generation.load_to_answer(folder)
+        self._model, self._tokenizer = generation.load_for_generation(folder)
 
     def ask(self, record: Record) -> Answer:
         """Ask one request or the prompt of a row."""

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
 from fgkit.dataset.tokenize import Row
 from fgkit.training import prefix_tree, tree_attention
 
-torch = pytest.importorskip("torch")
 trees = st.lists(
     st.lists(st.integers(0, 2), min_size=2, max_size=14).map(lambda tokens: Row((9, *tokens), 1)),
     min_size=1,
@@ -26,7 +26,10 @@ def seen(tree: prefix_tree.Tree, window: int, kind: str) -> list[set[int]]:
         keys = (
             block.keys.tolist()
             if block.keys is not None
-            else [*range(block.first, block.last), *range(block.start, block.stop)]
+            else [
+                *range(block.ancestors_start, block.ancestors_stop),
+                *range(block.start, block.stop),
+            ]
         )
         assert block.bias.shape == (block.stop - block.start, len(keys))
         found += [
@@ -42,8 +45,8 @@ def test_blocks_allow_exactly_the_ancestors_within_the_window(
     tree: prefix_tree.Tree, window: int, call: int, chain: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:  # few and many blocks
-        patch.setattr(tree_attention, "_CALL", call)
-        patch.setattr(tree_attention, "_CHAIN", chain)
+        patch.setattr(tree_attention, "_BLOCK_COST", call)
+        patch.setattr(tree_attention, "_UNBRANCHED", chain)
         full, near = (seen(tree, window, kind) for kind in ("full_attention", "sliding_attention"))
     ancestors = [
         {other for other in range(place + 1) if place <= tree.last_descendants[other]}
@@ -72,7 +75,7 @@ def test_attention_and_its_gradients_equal_one_mask_over_everything(
         query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), attn_mask=mask, scale=0.3
     ).transpose(1, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_attention, "_CALL", 4)
+        patch.setattr(tree_attention, "_BLOCK_COST", 4)
         cut = tree_attention.blocks(tree.positions, tree.last_descendants, 10_000)["full_attention"]
     got, _ = tree_attention.attend(
         SimpleNamespace(num_key_value_groups=2), query, key, value, cut, scaling=0.3
