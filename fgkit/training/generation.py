@@ -85,7 +85,7 @@ def generate(
                 for index, answer in zip(batch, batch_answers, strict=True):
                     answers[index] = answer
                 bar.update(len(batch))
-    return [tokenizer.decode(answer, skip_special_tokens=False) for answer in answers]
+    return [str(tokenizer.decode(answer, skip_special_tokens=False)) for answer in answers]
 
 
 def longest_answer(
@@ -99,12 +99,12 @@ def longest_answer(
 
 def first_logits(
     model: Gemma3ForCausalLM, tokenizer: PreTrainedTokenizerBase, text: str
-) -> numpy.ndarray[Any, numpy.dtype[numpy.float32]]:
+) -> numpy.ndarray[Any, Any]:
     """Logits of the first answer token, in fp32, of shape (vocabulary,)."""
     with torch.inference_mode():
         ids = torch.tensor([encode(tokenizer, text)], device=model.device)
-        logits = model(input_ids=ids, logits_to_keep=1).logits[0, -1].float().cpu()
-    return logits.numpy()
+        logits: torch.Tensor = model(input_ids=ids, logits_to_keep=1).logits[0, -1]
+    return logits.float().cpu().numpy()
 
 
 def _developer_turn(ids: list[int]) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.autograd.function import FunctionCtx
 
@@ -36,8 +38,8 @@ def answer_loss(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tenso
     Returns:
         a scalar in fp32, in nats. Multiplications use autocast's precision within autocast, else that of `weight`.
     """
-    loss: torch.Tensor = _AnswerLoss.apply(hidden, weight, answers, _compute_dtype(hidden, weight))
-    return loss
+    apply: Callable[..., torch.Tensor] = _AnswerLoss.apply
+    return apply(hidden, weight, answers, _compute_dtype(hidden, weight))
 
 
 def answer_loss_and_hits(

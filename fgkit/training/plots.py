@@ -27,6 +27,7 @@ def loss_figure(log: Sequence[LogEntry]) -> Figure:
         log: what `tuning.train` returned, or the first part of it.
     """
     right = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
+    figure: Figure
     figure, axes = plots.new(
         7,
         4.6 if right else 3.4,

@@ -131,6 +131,7 @@ class BatchCache:
         )
         distance = positions[:, :, None] - seen[:, None, :]
         allowed = (distance >= 0) & (seen >= 0)[:, None, :]
+        near = allowed & (distance < self.window) if self.window else allowed
         # The lowest finite number and not minus infinity: padding attends to nothing, and the softmax of a row of
         # minus infinities is not a number.
         lowest = torch.finfo(self.dtype).min
@@ -143,7 +144,7 @@ class BatchCache:
             )
             for layer_type, mask in (
                 ("full_attention", allowed),
-                ("sliding_attention", allowed & (distance < self.window)),
+                ("sliding_attention", near),
             )
         }
 

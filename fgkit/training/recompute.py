@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +37,10 @@ def recomputing(model: Gemma3ForCausalLM) -> Iterator[None]:
         model: a Gemma 3 causal language model; after the block its modules are as they were.
     """
     norm, feed_forward = type(model.model.norm), type(model.model.layers[0].mlp)
-    forwards = {norm: _norm_forward, feed_forward: _feed_forward_forward}
+    forwards: dict[type, Callable[..., torch.Tensor]] = {
+        norm: _norm_forward,
+        feed_forward: _feed_forward_forward,
+    }
     modules = [module for module in model.modules() if type(module) in forwards]
     # A `forward` of the instance hides the one of the class; removing it afterwards restores the module.
     for module in modules:
@@ -68,8 +71,8 @@ def _feed_forward_forward(self: Gemma3MLP, states: torch.Tensor) -> torch.Tensor
 
 
 def _norm_forward(self: Gemma3RMSNorm, states: torch.Tensor) -> torch.Tensor:
-    result: torch.Tensor = _RMSNorm.apply(states, self.weight, self.eps)
-    return result
+    apply: Callable[..., torch.Tensor] = _RMSNorm.apply
+    return apply(states, self.weight, self.eps)
 
 
 class _RMSNorm(torch.autograd.Function):

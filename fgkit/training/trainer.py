@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from datasets import Dataset
@@ -101,8 +101,10 @@ class PrefixTreeTrainer(SFTTrainer):
         in the tree should stay in one process.
         """
         sampler = batches.Batches(self.rows, self.args.per_device_train_batch_size, self.args.seed)
+        # PyTorch takes anything that has a length and items for a dataset, but its types do not say so.
+        dataset = cast("torch.utils.data.Dataset[Row]", self.rows)
         return _EpochDataLoader(
-            self.rows, batch_sampler=sampler, collate_fn=lambda rows: {"rows": rows}
+            dataset, batch_sampler=sampler, collate_fn=lambda rows: {"rows": rows}
         )
 
     def create_model_card(self, *_: object, **__: object) -> None:

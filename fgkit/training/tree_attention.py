@@ -24,7 +24,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +66,7 @@ class Block:
 def blocks(
     positions: Sequence[int],
     last_descendants: Sequence[int],
-    window: int,
+    window: int | None,
     *,
     device: torch.device | str = "cpu",
 ) -> dict[str, list[Block]]:
@@ -75,7 +75,8 @@ def blocks(
     Args:
         positions: depth of each token, see `prefix_tree.Tree`.
         last_descendants: last descendant of each token, see there.
-        window: size of the sliding window in positions; a token sees itself and `window - 1` positions before it.
+        window: size of the sliding window in positions; a token sees itself and `window - 1` positions before it;
+            None for full attention in all layers.
         device: device of the model.
     Returns:
         the blocks of `full_attention` and of `sliding_attention` layers, in the order of the tree. The keys are the
@@ -89,7 +90,7 @@ def blocks(
         own = torch.arange(start, stop)
         for layer_type, reach in (
             ("full_attention", len(positions)),
-            ("sliding_attention", window),
+            ("sliding_attention", window or len(positions)),
         ):
             # The window counts positions in the row, not indexes in the tree. A block may contain branches that begin
             # further up, so its least deep token is the one that reaches back furthest.
@@ -139,8 +140,8 @@ def attend(
     """
     # Within autocast the rotary embedding leaves queries and keys in fp32.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    out: torch.Tensor = _TreeAttention.apply(query, key, value, attention_mask, scaling)
-    return out.transpose(1, 2), None
+    apply: Callable[..., torch.Tensor] = _TreeAttention.apply
+    return apply(query, key, value, attention_mask, scaling).transpose(1, 2), None
 
 
 def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:
@@ -217,7 +218,8 @@ def _weights(
 ) -> torch.Tensor:
     """Softmax in fp32, shape (1, key-value heads, query heads of each * tokens of the block, keys)."""
     scores = (queries @ keys.transpose(-1, -2)).float().mul_(scaling)
-    scores.unflatten(2, (-1, len(block.bias))).add_(block.bias)
+    # Every head gets the same bias.
+    scores.view(*scores.shape[:2], -1, *block.bias.shape).add_(block.bias)
     return scores.softmax(-1)
 
 

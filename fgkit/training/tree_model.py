@@ -53,7 +53,7 @@ def tree_training(model: Gemma3ForCausalLM) -> Iterator[None]:
     implementation = model.config._attn_implementation
     model.set_attn_implementation(tree_attention.IMPLEMENTATION)
     # A `forward` of the instance hides the one of the class.
-    model.forward = types.MethodType(tree_loss, model)  # type: ignore[method-assign]
+    model.forward = types.MethodType(tree_loss, model)
     try:
         with _freed_memory_kept(), recomputing(model):
             yield
@@ -107,7 +107,7 @@ def tree_loss(
     )
     # The model passes each layer the entry of `attention_mask` for its layer type.
     states = model.model(
-        inputs_embeds=_embed(model.get_input_embeddings(), input_ids),
+        inputs_embeds=_embed(model.model.embed_tokens, input_ids),
         position_ids=position_ids,
         attention_mask=blocks,
         use_cache=False,
@@ -117,7 +117,7 @@ def tree_loss(
     if not answer_lengths:
         return answer_loss(states[predictors], model.lm_head.weight, labels[0])
     loss, hits = answer_loss_and_hits(states[predictors], model.lm_head.weight, labels[0])
-    right = [row.all().float() for row in hits.split(list(answer_lengths))]
+    right = [row.all().float() for row in torch.split(hits, list(answer_lengths))]
     return torch.stack([loss, torch.stack(right).sum()])
 
 
