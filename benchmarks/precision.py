@@ -1,10 +1,11 @@
-"""What the precision of training costs: loss curve, held-out scores, seconds and memory of each, on the same rows.
+"""Compare the precisions of training: loss curve, held-out scores, seconds and memory.
 
-    python benchmarks/precision.py                          # about 40 minutes on 2 cores; goes on where it was cut off
+    python benchmarks/precision.py                      # about 40 minutes on 2 cores, resumable
     python benchmarks/precision.py --plot docs/precision.png --json
 
-Each precision trains the offline base on the example's 284 rows with its recipe and seed, alone in a process of its own,
-and its model answers the 156 held-out rows. One seed: differences of a row or two are noise.
+Each precision trains the offline base on the example's 284 rows with its recipe and seed, alone in
+a process of its own, and its model answers the 156 held-out rows. One seed: differences of a row or
+two are noise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fgkit.plots import OKABE_ITO, new, save
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +72,8 @@ def main() -> int:
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = [
-        "| precision | loss of the last 10 steps | loss of held-out rows | tool accuracy | exact match | training | peak memory |",
+        "| precision | loss of the last 10 steps | loss of held-out rows "
+        "| tool accuracy | exact match | training | peak memory |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, one in results.items():

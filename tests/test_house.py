@@ -54,6 +54,7 @@ HEAVY = (
 # Modules that import torch, transformers and trl at their top, because they cannot work without: networks, autograd
 # functions and trainer callbacks are classes of those packages. Nothing else may import them at its top.
 HEAVY_MODULES = {
+    "training.attention_blocks",
     "training.callbacks",
     "training.generation",
     "training.loss",

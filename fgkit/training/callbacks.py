@@ -1,4 +1,4 @@
-"""What happens between the steps of a training: checkpoints by the clock, the progress bar, and the monitor."""
+"""What happens between training steps: checkpoints by the clock, progress bar and monitor."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class CheckpointTimer(TrainerCallback):
     """Requests a checkpoint when enough time has passed.
 
-    Counting time rather than steps bounds what an interruption costs, whatever a step takes on this machine. After a
-    checkpoint the timer waits for `SAVE_SECONDS`, or longer if writing it took more than its `SAVE_SHARE` of the time.
+    Counting time rather than steps bounds what an interruption costs, whatever a step takes on this
+    machine. After a checkpoint the timer waits for `SAVE_SECONDS`, or longer if writing it took
+    more than its `SAVE_SHARE` of the time.
     """
 
     def __init__(self) -> None:
@@ -48,8 +49,8 @@ class CheckpointTimer(TrainerCallback):
         **_: object,
     ) -> None:
         """Request a checkpoint within an epoch."""
-        # The checkpoint of an epoch's last step waits for the evaluation of the held-out rows, or a training that
-        # resumes from it would lack their loss.
+        # The checkpoint of an epoch's last step waits for the evaluation of the held-out rows, or a
+        # training that resumes from it would lack their loss.
         if train_dataloader is not None and state.global_step % len(train_dataloader):
             control.should_save = self._is_due(state)
 
@@ -62,20 +63,21 @@ class CheckpointTimer(TrainerCallback):
         **_: object,
     ) -> None:
         """Request a checkpoint after an epoch that is complete."""
-        # transformers also calls this when the user stops the training within an epoch, and evaluates then. The
-        # resumed training must not have this evaluation in its log, because an uninterrupted one would not have it.
+        # transformers also calls this when the user stops the training within an epoch, and
+        # evaluates then. The resumed training must not have this evaluation in its log, because an
+        # uninterrupted one would not have it.
         if train_dataloader is not None and state.global_step % len(train_dataloader) == 0:
             control.should_save = self._is_due(state)
 
     def _is_due(self, state: TrainerState) -> bool:
-        # All processes have to save together, so the main one's clock decides. After the last step the model itself
-        # is written.
+        # All processes have to save together, so the main one's clock decides. After the last step
+        # the model itself is written.
         due: bool = devices.from_main(time.monotonic() >= self.due)
         return due and state.global_step < state.max_steps
 
 
 class ProgressBar(TrainerCallback):
-    """Shows a single bar for the training, as fgkit shows all its bars; transformers' own is turned off."""
+    """Shows one progress bar for the training, in place of those of transformers."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -156,5 +158,5 @@ class MonitorCallback(TrainerCallback):
 
 
 def is_curve_point(entry: Mapping[str, float]) -> bool:
-    """Whether an entry of the trainer's history is a point of the training curve, and not its closing summary."""
+    """Whether an entry of the trainer's history is a point of the curve and no closing summary."""
     return "loss" in entry or "eval_loss" in entry

@@ -1,10 +1,10 @@
-"""Answers of a PyTorch model to many prompts at once, with the part that the prompts share computed once.
+"""Answers of a PyTorch model to many prompts at once; what the prompts share is computed once.
 
-In: prompt texts that begin alike (the developer turn with its tools). Out: for each the text that greedy decoding gives,
-control tokens kept; in fp32 token for token what `model.generate` gives for one prompt at a time.
+In: prompt texts that begin alike (the developer turn with its tools). Out: for each the text that
+greedy decoding gives, control tokens kept; in fp32 token for token what `model.generate` gives for
+one prompt at a time.
 
 Example:
-
     model, tokenizer = load_for_generation(folder)
     texts = generate(model, tokenizer, prompts, max_new_tokens=48)
 """
@@ -36,7 +36,8 @@ BATCH_SIZE = 32
 def load_for_generation(folder: Path) -> tuple[Gemma3ForCausalLM, PreTrainedTokenizerBase]:
     """Load a model folder and its tokenizer, ready to generate; on a CPU in fp32."""
     model, tokenizer = base_model.load(folder)
-    # The weights are the same bfloat16 numbers, multiplied in fp32: as exact, and faster without a GPU.
+    # The weights are the same bfloat16 numbers, multiplied in fp32: as exact, and faster without a
+    # GPU.
     if model.device.type == "cpu":
         model = model.float()
         model.set_attn_implementation("sdpa")
@@ -66,8 +67,8 @@ def generate(
     """
     ids = [encode(tokenizer, text) for text in texts]
     answers: list[list[int]] = [[] for _ in ids]
-    # Prompts with other tools share nothing worth caching. Within a group, prompts of similar length come together, so
-    # that little padding is needed.
+    # Prompts with other tools share nothing worth caching. Within a group, prompts of similar
+    # length come together, so that little padding is needed.
     groups: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(range(len(ids)), key=lambda index: len(ids[index])):
         groups.setdefault(_developer_turn(ids[index]), []).append(index)
@@ -114,7 +115,7 @@ def _developer_turn(ids: list[int]) -> tuple[int, ...]:
 
 
 def _shared_prefix(ids: list[list[int]]) -> list[int]:
-    """Tokens that all prompts begin with; never the last token of one, because its logits start the answer."""
+    """Tokens that all prompts begin with, but never a last token: its logits start the answer."""
     length = min(common_prefix_length(ids[0], other[:-1]) for other in ids)
     return ids[0][: min(length, len(ids[0]) - 1)]
 
@@ -127,8 +128,8 @@ def _answer_batch(
     width = max(map(len, batch)) - shared
     padding = [width + shared - len(row) for row in batch]
     with torch.inference_mode():
-        # Padding on the left, so that the newest token of every row is in the last column. Its position is -1, which
-        # `BatchCache` hides from every query.
+        # Padding on the left, so that the newest token of every row is in the last column. Its
+        # position is -1, which `BatchCache` hides from every query.
         tokens = torch.tensor(
             [[0] * pad + row[shared:] for pad, row in zip(padding, batch)], device=device
         )
@@ -149,7 +150,8 @@ def _answer_batch(
                 attention_mask=cache.extend(positions),
             ).logits[:, -1]
             tokens = logits.argmax(-1, keepdim=True)
-            # Finished rows are computed on, because the batch keeps its shape; -1 marks what they say.
+            # Finished rows are computed on, because the batch keeps its shape; -1 marks what they
+            # say.
             steps.append(tokens[:, 0].masked_fill(done, -1))
             done |= torch.isin(tokens[:, 0], stop_ids)
             if done.all() or len(steps) == max_new_tokens:

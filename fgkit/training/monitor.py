@@ -1,10 +1,9 @@
 """Progress reporting and early stopping of a training run.
 
-The trainer writes into a `TrainingMonitor` and asks it after each step whether to stop; a panel or a script reads from
-it and sets `stop`. Neither knows the other.
+The trainer writes into a `TrainingMonitor` and asks it after each step whether to stop; a panel or
+a script reads from it and sets `stop`. Neither knows the other.
 
 Example:
-
     monitor = TrainingMonitor(show=lambda monitor: print(monitor.step, monitor.steps))
     train(folder, rows, held_out, options, checkpoints=checkpoints, monitor=monitor)
     monitor.stopped_after        # None: the training ran to its end
@@ -20,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-# One point of the training curve: `step`, `epoch`, and either `loss` or `eval_loss` with `eval_exact`. The trainer adds
-# other numbers, such as the learning rate.
+# One point of the training curve: `step`, `epoch`, and either `loss` or `eval_loss` with
+# `eval_exact`. The trainer adds other numbers, such as the learning rate.
 LogEntry = dict[str, float]
 
 
@@ -30,14 +29,17 @@ class TrainingMonitor:
     """The state of one training run, as seen from outside.
 
     Args:
-        show: called with this object at the start, and after each step and each evaluation of the held-out rows.
+        show: called with this object at the start, and after each step and each evaluation of the
+            held-out rows.
         stop: set it to end the training after the current step; what has been learned is kept.
-        stopped_after: the step after which the training was stopped; None while it runs, and if it ran to its end.
+        stopped_after: the step after which the training was stopped; None while it runs, and if it
+            ran to its end.
         step: number of steps done.
         steps: number of steps in all.
         log: the entries so far, see `tuning.train`.
         started: `time.monotonic()` when the trainer began.
-        first_step: the number of steps that were already done then; above 0 if training resumed from a checkpoint.
+        first_step: the number of steps that were already done then; above 0 if training resumed
+            from a checkpoint.
     """
 
     show: Callable[[TrainingMonitor], None]
@@ -82,9 +84,10 @@ class TrainingMonitor:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Turn the first interrupt within the block (Jupyter's ■, Ctrl-C) into `stop`; a second one interrupts as usual.
+        """Turn the first interrupt within the block (Jupyter's ■, Ctrl-C) into `stop`.
 
-        Python delivers signals to the main thread only; in any other thread the block changes nothing.
+        A second one interrupts as usual. Python delivers signals to the main thread only; in any
+        other thread the block changes nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -21,10 +21,11 @@ def plot_loss(log: Sequence[LogEntry], path: Path) -> Path:
 
 
 def loss_figure(log: Sequence[LogEntry]) -> Figure:
-    """Draw the loss of training and held-out rows and, if the log has it, the share of held-out answers that are right.
+    """Draw the loss of training and held-out rows and the share of held-out answers that are right.
 
     Args:
-        log: what `tuning.train` returned, or the first part of it.
+        log: what `tuning.train` returned, or the first part of it. The share is left out while the
+            log does not have it.
     """
     right = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
     figure: Figure

@@ -1,11 +1,11 @@
 """Keys and values of the prefix that all prompts share, held once for all rows of a batch.
 
-In: a model and the ids of the shared prefix. Out: the cache that decoding attends to, which holds the prefix once and
-what each row has seen behind it. A cache of complete rows, as transformers has it, would hold a prefix of 750 tokens in
-32 copies and concatenate these 900 MB again for every new token.
+In: a model and the ids of the shared prefix. Out: the cache that decoding attends to, which holds
+the prefix once and what each row has seen behind it. A cache of complete rows, as transformers has
+it, would hold a prefix of 750 tokens in 32 copies and concatenate these 900 MB again for every new
+token.
 
 Example:
-
     with decoding(model), torch.inference_mode():
         cache = PrefixCache(model, ids).batch(rows=32, width=120)
         masks = cache.extend(positions)
@@ -34,7 +34,7 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]
 
 @contextlib.contextmanager
 def decoding(model: Gemma3ForCausalLM) -> Iterator[None]:
-    """Have a Gemma 3 model attend to a `BatchCache` while the block runs; after it the model attends as before."""
+    """Have a Gemma 3 model attend to a `BatchCache` while the block runs."""
     AttentionInterface.register(IMPLEMENTATION, _attend)
     before = model.config._attn_implementation
     model.set_attn_implementation(IMPLEMENTATION)
@@ -56,7 +56,8 @@ class PrefixCache:
         self.model, self.length = model, len(ids)
         self.layers: list[KeysValues] = []
         if ids:
-            # The prefix is computed as a batch of one row behind nothing; what that row has seen is the prefix.
+            # The prefix is computed as a batch of one row behind nothing; what that row has seen is
+            # the prefix.
             positions = torch.arange(len(ids), device=model.device)[None]
             cache = BatchCache(model, [], 0, rows=1, width=len(ids))
             with torch.inference_mode():
@@ -105,7 +106,8 @@ class BatchCache:
         # Position -1 marks padding and tokens that have not come yet.
         self.positions = torch.full((rows, width), -1, device=model.device)
         shape = (rows, config.num_key_value_heads, width, config.head_dim)
-        # Room for the complete answer from the start: a tensor that grows would be copied for every new token.
+        # Room for the complete answer from the start: a tensor that grows would be copied for every
+        # new token.
         self.layers: list[KeysValues] = [
             (
                 torch.zeros(shape, dtype=model.dtype, device=model.device),
@@ -119,9 +121,11 @@ class BatchCache:
         """Announce the next tokens and return what the model takes as their attention mask.
 
         Args:
-            positions: shape (rows, tokens), the new tokens' positions in their rows; -1 for padding.
+            positions: shape (rows, tokens), the new tokens' positions in their rows; -1 for
+                padding.
         Returns:
-            for each type of layer this cache and a bias of shape (rows, tokens, prefix and filled columns).
+            for each type of layer this cache and a bias of shape (rows, tokens, prefix and filled
+            columns).
         """
         new = positions.shape[1]
         self.positions[:, self.filled : self.filled + new] = positions
@@ -132,8 +136,8 @@ class BatchCache:
         distance = positions[:, :, None] - seen[:, None, :]
         allowed = (distance >= 0) & (seen >= 0)[:, None, :]
         near = allowed & (distance < self.window) if self.window else allowed
-        # The lowest finite number and not minus infinity: padding attends to nothing, and the softmax of a row of
-        # minus infinities is not a number.
+        # The lowest finite number and not minus infinity: padding attends to nothing, and the
+        # softmax of a row of minus infinities is not a number.
         lowest = torch.finfo(self.dtype).min
         return {
             layer_type: (
@@ -159,14 +163,15 @@ def _attend(
     scaling: float,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of new tokens to the prefix and to their own rows, in the form of a transformers implementation.
+    """Attention of new tokens to the prefix and to their own rows, as transformers calls it.
 
     Args:
         module: the attention layer.
         query: shape (rows, heads, new tokens, head size).
         key: shape (rows, key-value heads, new tokens, head size); stored in the cache.
         value: as `key`.
-        attention_mask: the cache and the bias that `BatchCache.extend` gives for this type of layer.
+        attention_mask: the cache and the bias that `BatchCache.extend` gives for this type of
+            layer.
         scaling: factor of the scores.
     Returns:
         (shape (rows, new tokens, heads, head size), None: attention weights are not returned).
@@ -181,8 +186,9 @@ def _attend(
     # Query heads that share a key-value head are neighbours, so they can be the rows of one matrix.
     query = (query * scaling).reshape(rows, groups, -1, size)
     scores = query @ own_key.transpose(2, 3)
-    # The prefix is the same for all rows, so the queries of all rows are one matrix that is multiplied with its single
-    # copy: one large multiplication, which reads the prefix once, in place of one small one for each row.
+    # The prefix is the same for all rows, so the queries of all rows are one matrix that is
+    # multiplied with its single copy: one large multiplication, which reads the prefix once, in
+    # place of one small one for each row.
     if prefix_length:
         prefix_key, prefix_value = cache.prefix[module.layer_idx]
         all_queries = query.transpose(0, 1).reshape(groups, -1, size)
@@ -192,7 +198,8 @@ def _attend(
             .transpose(0, 1)
         )
         scores = torch.cat([prefix_scores, scores], -1)
-    # One softmax over prefix and row together: no partial results have to be rescaled, as Hydragen does.
+    # One softmax over prefix and row together: no partial results have to be rescaled, as Hydragen
+    # does.
     scores = scores.view(rows, heads, new, -1) + bias[:, None]
     weights = (
         torch.softmax(scores, -1, dtype=torch.float32)

@@ -1,7 +1,8 @@
-"""TRL's trainer with batches that share prefixes, the loss of a token tree, and checkpoints by the clock.
+"""TRL's trainer with the loss of token trees and checkpoints by the clock.
 
-In: a model, rows and options. Out: a trainer whose steps have the loss and the gradients of stock TRL: the mean over the
-answer tokens of the step's rows, however these are cut into trees and however many processes share them.
+In: a model, rows and options. Out: a trainer whose steps have the loss and the gradients of stock
+TRL: the mean over the answer tokens of the step's rows, however these are cut into trees and
+however many processes share them.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def build(
         held_out: rows whose loss is logged after each epoch.
         options: hyperparameters. The rows of a step are those of all processes together.
         checkpoints: folder for checkpoints.
-        monitor: is told of every step and may stop the training; with several processes leave it out.
+        monitor: is told of every step and may stop the training; with several processes leave it
+            out.
     """
     trainer = PrefixTreeTrainer(
         rows,
@@ -63,7 +65,7 @@ def build(
         model=model,
         args=_arguments(options, checkpoints),
         processing_class=tokenizer,
-        # The trainer counts these; the rows themselves come from `get_train_dataloader` and `evaluate`.
+        # transformers only counts these: batches come from `get_train_dataloader`.
         train_dataset=_dataset(rows),
         eval_dataset=_dataset(held_out),
         callbacks=[ProgressBar(), *([MonitorCallback(monitor)] if monitor else [])],
@@ -76,8 +78,8 @@ def build(
 class PrefixTreeTrainer(SFTTrainer):
     """A trainer in which every process sees all rows of a step and takes its share of the trees.
 
-    TRL's `compute_loss` shifts labels by one token and so knows one next token for each position. In a tree a shared
-    token has several, so the loss is computed here.
+    TRL's `compute_loss` shifts labels by one token and so knows one next token for each position.
+    In a tree a shared token has several, so the loss is computed here.
 
     Args:
         rows: rows to train on.
@@ -97,11 +99,11 @@ class PrefixTreeTrainer(SFTTrainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows, in the same order in every process.
 
-        transformers would split the batches among the processes. Here each one gets them undivided, because neighbours
-        in the tree should stay in one process.
+        transformers would split the batches among the processes. Here each one gets them undivided,
+        because neighbours in the tree should stay in one process.
         """
         sampler = batches.Batches(self.rows, self.args.per_device_train_batch_size, self.args.seed)
-        # PyTorch takes anything that has a length and items for a dataset, but its types do not say so.
+        # Anything that has a length and items will do; PyTorch's types do not say so.
         dataset = cast("torch.utils.data.Dataset[Row]", self.rows)
         return _EpochDataLoader(
             dataset, batch_sampler=sampler, collate_fn=lambda rows: {"rows": rows}
@@ -111,7 +113,7 @@ class PrefixTreeTrainer(SFTTrainer):
         """Write none: a checkpoint is read by the next start only."""
 
     def floating_point_ops(self, inputs: object) -> int:
-        """Return 0: transformers counts the tokens of `input_ids`, which a batch of rows does not have."""
+        """Return 0: transformers counts tokens of `input_ids`, which a batch of rows lacks."""
         return 0
 
     def training_step(
@@ -122,13 +124,14 @@ class PrefixTreeTrainer(SFTTrainer):
     ) -> torch.Tensor:
         """Compute the loss and the gradients of this process's share of a step, tree by tree.
 
-        The gradients of the trees add up, so memory is bounded by one tree and not by the rows of a step.
+        The gradients of the trees add up, so memory is bounded by one tree and not by the rows of a
+        step.
         """
         model.train()
         total = torch.zeros((), device=self.args.device)
         trees = batches.packs(inputs["rows"], self.args.process_index, self.args.world_size)
-        # The sum over all answer tokens of the step becomes their mean. PyTorch averages gradients over the
-        # processes, where their sum is wanted, hence the factor `world_size`.
+        # The sum over all answer tokens of the step becomes their mean. PyTorch averages gradients
+        # over the processes, where their sum is wanted, hence the factor `world_size`.
         weight = self.args.world_size / _answer_tokens(inputs["rows"])
         # A process without rows has to take part in the averaging: it contributes zeros.
         if not trees:
@@ -140,11 +143,15 @@ class PrefixTreeTrainer(SFTTrainer):
                 loss = self._tree_loss(model, tree) * weight
                 self.accelerator.backward(loss)
             total += loss.detach()
-        # The trainer logs the mean over the processes, which the factor `world_size` makes the loss of the step.
+        # The trainer logs the mean over the processes: with `world_size`, the loss of the step.
         return total
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
-        """Log the loss of the held-out rows and the share of them that greedy decoding would answer word for word."""
+        """Log the loss of the held-out rows and the share of them that are answered word for word.
+
+        Greedy decoding gives an answer word for word exactly if each of its tokens is the most
+        likely one after those before it, so one forward pass is enough and nothing is generated.
+        """
         self.model.eval()
         # Summed loss of all answer tokens, and the number of rows whose answer is right.
         total = torch.zeros(2, device=self.args.device)
@@ -168,7 +175,7 @@ class PrefixTreeTrainer(SFTTrainer):
         return loss
 
     def _save_checkpoint(self, *arguments: Any) -> None:
-        """Write a checkpoint, replace the one before, and carry on with the training if that fails."""
+        """Write a checkpoint in place of the one before; if that fails, go on training."""
         start = time.monotonic()
         newest = self.checkpoints / f"checkpoint-{self.state.global_step}"
         # All processes write or none does.
@@ -181,8 +188,8 @@ class PrefixTreeTrainer(SFTTrainer):
                 super()._save_checkpoint(*arguments)
             except (OSError, RuntimeError, SafetensorError) as error:
                 problem = error
-        # Each process writes its own part. Checksums come last, so that they mark a complete checkpoint, and the one
-        # before is removed only then.
+        # Each process writes its own part. Checksums come last, so that they mark a complete
+        # checkpoint, and the one before is removed only then.
         self.accelerator.wait_for_everyone()
         if self.args.should_save and not problem:
             try:
@@ -204,9 +211,10 @@ class PrefixTreeTrainer(SFTTrainer):
 
 
 class _EpochDataLoader(DataLoader[Any]):
-    """Passes the number of the epoch, which the trainer announces to its data loader, on to the batch sampler.
+    """Passes the number of the epoch on to the batch sampler.
 
-    That makes the order of a resumed epoch the order it had before the interruption.
+    The trainer announces it to its data loader. That makes the order of a resumed epoch the order
+    it had before the interruption.
     """
 
     def set_epoch(self, epoch: int) -> None:
@@ -234,7 +242,8 @@ def _arguments(options: TrainingOptions, checkpoints: Path) -> SFTConfig:
         # `training_step` accumulates by itself, so the rows of a step are one batch.
         per_device_train_batch_size=options.rows_per_step,
         optim="adamw_torch_fused",
-        # Autocast for bfloat16 arithmetic; with bfloat16 weights it changes nothing. Never fp16, which overflows.
+        # Autocast for bfloat16 arithmetic; with bfloat16 weights it changes nothing. Never fp16,
+        # which overflows.
         bf16=recipe.precision != "fp32",
         fp16=False,
         use_cpu=not torch.cuda.is_available(),
