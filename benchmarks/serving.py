@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import record
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fgkit.models import record
 
 GUIDE = (256,)
 NEW_TOKENS = 64

@@ -2,7 +2,7 @@
 
 Each size is tuned, converted, bundled and scored.
 
-    python benchmarks/vocabulary.py --only pieces                 # what held-out texts pay: a minute
+    python benchmarks/vocabulary.py --only pieces                # what held-out texts pay: a minute
     python benchmarks/vocabulary.py --only step --sizes 32768 0   # a training step: 2 minutes
     python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1     # 30 minutes
     python benchmarks/vocabulary.py                               # all, for one seed: 80 minutes
