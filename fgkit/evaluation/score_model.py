@@ -21,7 +21,6 @@ from fgkit.files import sha256
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.prompts import PromptSetup, styles
 from fgkit.runtime import conversations
-from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
 
@@ -47,7 +46,7 @@ def score_model(
     """
     from fgkit.training import generation
 
-    model, tokenizer = load_to_answer(folder)
+    model, tokenizer = generation.load_for_generation(folder)
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
     def answers(texts: list[str], style: str) -> list[str]:

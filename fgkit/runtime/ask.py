@@ -20,7 +20,6 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import CallSyntaxError
 from fgkit.models import record
-from fgkit.training import generation
 
 LONGEST_ANSWER = 256  # tokens
 
@@ -95,8 +94,10 @@ class AskModel:
     """
 
     def __init__(self, folder: Path, tools: list[dict]):
+        from fgkit.training import generation
+
         self._setup = record.prompt_setup(folder, tools)
-        self._model, self._tokenizer = generation.load_to_answer(folder)
+        self._model, self._tokenizer = generation.load_for_generation(folder)
 
     def ask(self, record: Record) -> Answer:
         """Ask one request or the prompt of a row."""

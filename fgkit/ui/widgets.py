@@ -57,7 +57,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
         base: where training starts.
         rows: training and held-out rows.
     Returns:
-        the panel: `settled()` gives the settings as they are now, `watch` is for `stages.finetune`.
+        the panel: `settled()` gives the settings as they are now, `monitor` is for `stages.finetune`.
     """
     from .training_panel import Choices, TrainingPanel
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from separate_rows import ROWS, gradients, relative_error, separate_loss
 
@@ -18,9 +19,7 @@ from fgkit.files import shipped
 from fgkit.models import base as base_model
 from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
-from fgkit.training.tree_model import collate, trained_in_trees
-
-torch = pytest.importorskip("torch")
+from fgkit.training.tree_model import collate, tree_training
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def model(folder: Path) -> Any:
 def test_loss_and_gradients_equal_separate_rows(model: Any) -> None:
     wanted_loss = separate_loss(model, ROWS)  # eager, as the model is loaded
     wanted = gradients(model, wanted_loss)
-    with trained_in_trees(model):
+    with tree_training(model):
         loss = model(**collate(ROWS))
         got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
@@ -80,7 +79,7 @@ def test_the_real_network_gives_the_gradients_of_separate_rows(
     model, rows = real
     wanted_loss = backward_one_by_one(model, rows)
     wanted = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-    with trained_in_trees(model):
+    with tree_training(model):
         loss = model(**collate(rows))
         got = gradients(model, loss)
     assert relative_error(loss.detach(), wanted_loss) < 1e-4
@@ -109,7 +108,7 @@ def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(
         return {name: value.clone() for name, value in model.state_dict().items()}
 
     wanted = three_steps(lambda: backward_one_by_one(model, rows, answers))
-    with trained_in_trees(model):
+    with tree_training(model):
         got = three_steps(lambda: (model(**collate(rows)) / answers).backward())
     assert max(relative_error(wanted[name], start[name]) for name in wanted) > 1e-3
     assert len(got) >= 236
@@ -135,7 +134,7 @@ def test_the_real_network_moves_in_three_steps_as_separate_rows_move_it(
 def test_any_tree_equals_separate_rows(model: Any, rows: list[TokenizedExample]) -> None:
     wanted_loss = separate_loss(model, rows)
     wanted = gradients(model, wanted_loss)["model.embed_tokens.weight"]
-    with trained_in_trees(model):
+    with tree_training(model):
         loss = model(**collate(rows))
         assert relative_error(loss.detach(), wanted_loss.detach()) < 1e-5
         assert relative_error(gradients(model, loss)["model.embed_tokens.weight"], wanted) < 1e-4
@@ -155,7 +154,7 @@ def test_a_wrong_mask_or_position_is_noticed(
         )
     else:
         batch["position_ids"] = torch.arange(batch["position_ids"].shape[1])[None]
-    with trained_in_trees(model):
+    with tree_training(model):
         got = gradients(model, model(**batch))
     errors = {name: relative_error(got[name], wanted[name]) for name in wanted if "proj" in name}
     assert (
@@ -165,7 +164,7 @@ def test_a_wrong_mask_or_position_is_noticed(
 
 def test_a_model_is_afterwards_as_it_was(model: Any) -> None:
     before = model(input_ids=torch.tensor([ROWS[0].tokens])).logits
-    with pytest.raises(KeyboardInterrupt), trained_in_trees(model):
+    with pytest.raises(KeyboardInterrupt), tree_training(model):
         assert model(**collate(ROWS)).ndim == 0
         raise KeyboardInterrupt
     assert model.config._attn_implementation == "eager"
@@ -176,5 +175,5 @@ def test_a_model_that_caps_its_logits_is_refused(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0)
-    with pytest.raises(ModelError, match="caps its logits"), trained_in_trees(model):
+    with pytest.raises(ModelError, match="caps its logits"), tree_training(model):
         pass

@@ -34,7 +34,7 @@ from fgkit.models import base as base_model, model_checks, record
 from fgkit.prompts import PromptSetup, completion
 from fgkit.runtime import conversations, session as runtime, speed
 from fgkit.tools import load_tools, tools_hash
-from fgkit.training import generation, tuning
+from fgkit.training import checkpoints, generation, tuning
 from fgkit.workflow import stages, summary
 from fgkit.workflow.stages import finetune_steps, score_steps, to_task_steps
 
@@ -447,14 +447,14 @@ def test_seconds_of_a_step_are_added(tmp_path):
 
 def test_checkpoints_belong_to_exactly_one_training(tmp_path):
     facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
-    mine = tuning.checkpoint_folder(tmp_path, facts)
+    mine = checkpoints.checkpoint_folder(tmp_path, facts)
     assert mine.parent == tmp_path / "checkpoints"
     (mine / "checkpoint-1").mkdir(parents=True)
     assert (
-        tuning.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
+        checkpoints.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
     )  # the order of the facts is none
     assert (mine / "checkpoint-1").is_dir()
-    other = tuning.checkpoint_folder(
+    other = checkpoints.checkpoint_folder(
         tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}}
     )
     assert other != mine and not mine.exists()
@@ -465,8 +465,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     folder = tiny.model_folder(tmp_path / "base")
     seen = {}
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=recipe)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=options.recipe)
         (checkpoints / "checkpoint-1").mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 2.5}]
 
@@ -533,8 +533,8 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
 def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     folder, trainings = tiny.model_folder(tmp_path / "base"), []
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        trainings.append(config.seed)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        trainings.append(options.seed)
         checkpoints.mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}]
 

@@ -21,7 +21,10 @@ from fgkit.models.vocabulary import augmentation
 from fgkit.models.vocabulary.cut_base import described, hand_on, modification
 from fgkit.prompts import styles
 from fgkit.tools import lint_tools, load_tools
-from fgkit.training.monitor import Watch
+from fgkit.training.checkpoints import checkpoint_folder
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.options import TrainingOptions
+from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
 
@@ -55,7 +58,9 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 
 
 @step
-def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | None = None) -> Path:
+def finetune(
+    settings: FinetuneConfig, base: Base, rows: Rows, monitor: TrainingMonitor | None = None
+) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
     A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
@@ -63,8 +68,8 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 
     Args:
         settings, base, rows: what to train.
-        watch: who looks on. Where they stop it, the model is kept as it is then, and so is the newest checkpoint: the same
-            call again goes on.
+        monitor: is told of every step and may stop the training. The model is then kept as it is, and so is the newest
+            checkpoint: the same call again goes on.
     """
     from fgkit.training import tuning
 
@@ -113,10 +118,14 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
                 base.folder,
                 train + spelt,
                 held_out,
-                recipe=recipe,
-                config=settings,
-                checkpoints=tuning.checkpoint_folder(settings.folder, facts),
-                watch=watch,
+                TrainingOptions(
+                    recipe=recipe,
+                    lr_scheduler_type=settings.lr_scheduler_type,
+                    warmup_ratio=settings.warmup_ratio,
+                    seed=settings.seed,
+                ),
+                checkpoints=checkpoint_folder(settings.folder, facts),
+                monitor=monitor,
             )
         if not devices.main_process():
             return target
@@ -131,11 +140,11 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
                 "vocabulary": described(base.folder),
                 "modifications": _modifications(base, len(rows.train)),
                 "log": log,
-                "stopped_after": watch and watch.stopped_after,
+                "stopped_after": monitor and monitor.stopped_after,
             },
         )
     hand_on(base.folder, target)
-    tuning.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
+    plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
         progress.note(
             f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."
