@@ -61,7 +61,8 @@ def coerce(call: Call, tools: list[dict], *, strict: bool = False) -> Call:
 
 
 def _coerced(value: Any, schema: Any) -> Any:
-    """The value in the declared type where the table has a line for it, the value as it is otherwise."""
+    """The value in the declared type where the table has a line for it, the value as it is "
+    "otherwise."""
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     if kind == "object" and isinstance(value, dict):
         return _coerced_members(value, schema)

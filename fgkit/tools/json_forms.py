@@ -55,7 +55,8 @@ _MAX_NODES = 2_000
 
 
 def tools_in(value: Any) -> list[Any] | None:
-    """The tools of a parsed JSON file, as they are written there; None where there is no list of tools."""
+    """The tools of a parsed JSON file, as they are written there; None where there is no list of "
+    "tools."""
     if isinstance(value, Mapping):
         value = value["result"] if isinstance(value.get("result"), Mapping) else value
         value = _listed(value)
@@ -154,7 +155,8 @@ class _Reader:
 
 
 def _merged(schema: dict) -> dict:
-    """`anyOf`, `oneOf` and `allOf` that come to one schema, or one and null, written as that schema."""
+    """`anyOf`, `oneOf` and `allOf` that come to one schema, or one and null, written as that "
+    "schema."""
     for key in COMPOSED:
         options = schema.get(key)
         if not isinstance(options, list):
@@ -193,7 +195,8 @@ def _nullable(schema: dict) -> dict:
 
 
 def _string_enum(schema: dict) -> dict:
-    """A constant string as an enum of one, null among enum values as `nullable`, an enum of strings with its type."""
+    """A constant string as an enum of one, null among enum values as `nullable`, an enum of "
+    "strings with its type."""
     if isinstance(schema.get("const"), str) and "enum" not in schema:
         schema = {
             "enum" if key == "const" else key: [item] if key == "const" else item
@@ -211,7 +214,8 @@ def _string_enum(schema: dict) -> dict:
 
 
 def _open_object(schema: dict) -> dict:
-    """An object with keywords but no `properties`, with empty ones: the template would show its keywords as such."""
+    """An object with keywords but no `properties`, with empty ones: the template would show its "
+    "keywords as such."""
     keywords = [key for key in schema if key not in RESERVED_NAMES]
     if (
         schema.get("type") != "object"

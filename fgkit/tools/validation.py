@@ -51,8 +51,8 @@ class Checker:
         for key in arguments:
             if key not in self.properties:
                 yield (
-                    f"unknown argument {shown(key)}, expected: {takes}{nearest(key, self.properties)} "
-                    "Rename or remove it."
+                    f"unknown argument {shown(key)}, expected: "
+                    f"{takes}{nearest(key, self.properties)} Rename or remove it."
                 )
         for key in self.schema.get("required", []):
             if key not in arguments:
@@ -161,7 +161,8 @@ def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
 
 
 def _strict(schema: Any) -> Any:
-    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed."""
+    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list "
+    "names closed."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -177,7 +178,8 @@ def _strict(schema: Any) -> Any:
 
 
 def _quick_test(schema: Any) -> Callable[[Any], bool] | None:
-    """A test that accepts only what jsonschema and the format accept, or None where a keyword is beyond it."""
+    """A test that accepts only what jsonschema and the format accept, or None where a keyword is "
+    "beyond it."""
     if not isinstance(schema, dict):
         return None
     kinds = schema.get("type")
