@@ -120,7 +120,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit.training.options import TrainingOptions
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
-    base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
+    base, rows = base_model.find_base("offline"), stages.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
     train, held_out = (
         tokenize.tokenize_records(part, rows.setup(), tokenizer, max_length=config.max_length)

@@ -61,7 +61,7 @@ def main() -> int:
     from fgkit.dataset import rows as run_rows, tokenize
 
     settings = TaskConfig(output=str(options.run))
-    rows = run_rows.load_rows(settings)
+    rows = stages.load_rows(settings)
     setup = rows.setup(record.system_message_of(settings.model_folder))
     texts = tokenize.prompt_texts(rows.held_out, setup)
     step = max(1, len(texts) // options.rows)

@@ -22,7 +22,7 @@ from fgkit.ui.training_panel import Choices, TrainingPanel
 from fgkit.workflow import stages, summary
 
 
-def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Rows]:
+def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.RunData]:
     """Settings, a tiny base and some of the shipped rows."""
     tiny.model_folder(folder / "base")
     for name, step in (("training_data", 24), ("eval_data", 52)):
@@ -42,10 +42,10 @@ def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Ro
         num_train_epochs=2,
         learning_rate=1e-3,
     )
-    return settings, base_model.find_base(settings.base), run_rows.load_rows(settings)
+    return settings, base_model.find_base(settings.base), stages.load_rows(settings)
 
 
-def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
+def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.RunData) -> None:
     panel = Explorer(rows, base_model.load_tokenizer(base.folder), rows.setup())
     assert f"{len(rows.train)} of {len(rows.train)} rows" in panel.count.value
     panel.tool.value = "change_app_title"
@@ -73,7 +73,7 @@ def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     assert "No row passes" in panel.view.value
 
 
-def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
+def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.RunData) -> None:
     choices = Choices(settings, base, rows)
     assert choices.settled() is settings and "expected: 2 steps of" in choices.text()
     panel = TrainingPanel(choices)
@@ -110,7 +110,7 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     assert "Trained: " in panel.state.value
 
 
-def results(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
+def results(settings: FinetuneConfig, rows: run_rows.RunData) -> None:
     assert "Nothing is scored yet" in Results(settings.folder / "nowhere").tabs.children[0].value
     stages.score_tuned(settings, rows)
     found = summary.read(settings.folder)["tuned"]
@@ -133,7 +133,7 @@ def results(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
     summary.update(settings.folder, task=None)
 
 
-def playground(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
+def playground(settings: FinetuneConfig, rows: run_rows.RunData) -> None:
     panel = Playground(settings, rows)
     panel.row.value = 1
     assert panel.question.value == rows.held_out[1].user_content

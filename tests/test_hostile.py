@@ -17,7 +17,7 @@ import pytest
 from fgkit import tools
 from fgkit.bundles import create as bundle, task
 from fgkit.cli.main import main
-from fgkit.dataset import records
+from fgkit.dataset import reading
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
 from fgkit.models import model_checks
@@ -266,8 +266,8 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
     with open(path, "ab") as file:
         file.write(b'"}\n' + ROW.encode() + b"\n")
     code = (
-        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import records\nfrom fgkit.files import shipped\n"
-        "found = records.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
+        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import reading\nfrom fgkit.files import shipped\n"
+        "found = reading.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
         "print(len(found.records), found.problems[0].line, "
         "re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\nprint(found.problems[0])"
     )
@@ -300,21 +300,21 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
 )
 def test_a_line_made_by_an_enemy_is_one_problem(tmp_path: Path, line: str, says: str) -> None:
     (tmp_path / "rows.jsonl").write_text(f"{ROW}\n{line}\n", encoding="utf-8")
-    found = records.inspect_records(tmp_path / "rows.jsonl", TOOLS)
+    found = reading.inspect_records(tmp_path / "rows.jsonl", TOOLS)
     assert [problem.line for problem in found.problems] == [2] * len(
         found.problems
     ) and found.problems
     text = str(found.problems[0])
     assert any(word in text for word in says.split("|")) and len(text) < 1500, text
     with pytest.raises(DataError):
-        records.read_records(tmp_path / "rows.jsonl", TOOLS)
+        reading.read_records(tmp_path / "rows.jsonl", TOOLS)
 
 
 def test_marks_and_line_ends_of_other_systems_are_fine(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + ROW.encode() + b"\r\n\r\n")
-    assert len(records.read_records(tmp_path / "rows.jsonl", TOOLS)) == 1
+    assert len(reading.read_records(tmp_path / "rows.jsonl", TOOLS)) == 1
     (tmp_path / "bad.jsonl").write_bytes(
         ROW.replace("red", "caf\u00e9", 1).encode("latin-1") + b"\n"
     )
     with pytest.raises(DataError, match=r"bad\.jsonl:1: byte \d+ is 0xe9, expected UTF-8"):
-        records.read_records(tmp_path / "bad.jsonl", TOOLS)
+        reading.read_records(tmp_path / "bad.jsonl", TOOLS)

@@ -198,7 +198,7 @@ def notes(source: Source) -> list[str]:
     )
 
 
-def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
+def make_for_run(settings: TaskConfig, rows: run_rows.RunData) -> str:
     """Write the code of a run's app into `app/` of its folder.
 
     Args:

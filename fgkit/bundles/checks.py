@@ -46,7 +46,7 @@ def check_bundle(
     *,
     model: str | Path | None = None,
     texts: Sequence[str] | None = None,
-    untold: str = "no rows were given.",
+    skip_reason: str = "no rows were given.",
 ) -> list[Check]:
     """Check a `.task` or `.litertlm`: bytes, record, network, tokenizer, stop tokens, prompt texts, length, licence.
 
@@ -54,7 +54,7 @@ def check_bundle(
         path: the bundle.
         model: the model folder that it was made from; its tokenizer must be the one inside, id by id.
         texts: prompts with their answers; the longest must fit the KV cache.
-        untold: why there are no `texts`.
+        skip_reason: why there are no `texts`.
     Returns:
         ten checks in the order above; those that a damaged file leaves unanswered are "skipped".
     """
@@ -78,7 +78,7 @@ def check_bundle(
         ("prompt texts", found.prompt_texts, "Bundle it again with one of fgkit's profiles."),
         (
             "prompts fit",
-            lambda: found.fit(texts, untold),
+            lambda: found.fit(texts, skip_reason),
             "Shorten tools or rows, or convert with a larger kv_cache_max_len.",
         ),
         (
@@ -127,7 +127,7 @@ def check_file(
             if told is None
             else ("it was trained with other tools than these: give --tools and --data")
         )
-        return check_bundle(path, model=model, untold=f"{why}.")
+        return check_bundle(path, model=model, skip_reason=f"{why}.")
     setup = rows.setup(
         told.get("system_message") or "", styles.split(told.get("style") or styles.DEFAULT)
     )
@@ -280,10 +280,10 @@ class _Answers:
             + "."
         )
 
-    def fit(self, texts: Sequence[str] | None, untold: str) -> str:
+    def fit(self, texts: Sequence[str] | None, skip_reason: str) -> str:
         given = self._processor()
         if not texts:
-            raise _Skipped(untold)
+            raise _Skipped(skip_reason)
         if not self.context:
             raise _Skipped("the network does not tell its KV cache.")
         longest = max(len(given.Encode(text.removeprefix("<bos>"))) + 1 for text in texts)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import Record, request
 from fgkit.errors import DataError, FgkitError
 from fgkit.prompts import PromptSetup, styles
 from fgkit.prompts.format import CONTROL

@@ -21,7 +21,7 @@ from fgkit.progress import bar, note
 from . import scores as evaluation
 
 if TYPE_CHECKING:
-    from fgkit.dataset.rows import Rows
+    from fgkit.dataset.rows import RunData
     from fgkit.runtime.session import Runtime
 
 ENOUGH = 24  # rows: it is told whether a way works, not how well
@@ -122,7 +122,7 @@ def lines(found: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
-def profile_for(settings: TaskConfig, rows: Rows) -> str:
+def profile_for(settings: TaskConfig, rows: RunData) -> str:
     """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
     name = settings.profile
     if not name:

@@ -1,7 +1,7 @@
 """Any model folder or finished bundle, scored on held-out rows with the prompts of its training.
 
 Example:
-    rows = run_rows.load_rows(settings)
+    rows = stages.load_rows(settings)
     score_folder(Path("run/model"), rows)["exact_match"]
 """
 
@@ -15,7 +15,7 @@ from fgkit import progress, prompts
 from fgkit.bundles import prompting
 from fgkit.bundles.profiles import BAKED
 from fgkit.dataset.rendered import RenderedRecords
-from fgkit.dataset.rows import Rows, hash_of, rows_hash
+from fgkit.dataset.rows import RunData, hash_of, rows_hash
 from fgkit.errors import ConfigError
 from fgkit.files import sha256
 from fgkit.models.record import prompt_setup, require_same_tools
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def score_model(
     folder: Path,
-    rows: Rows,
+    rows: RunData,
     setup: PromptSetup,
     *,
     description: str,
@@ -64,7 +64,7 @@ def score_model(
 
 def score_bundle(
     path: Path,
-    rows: Rows,
+    rows: RunData,
     setup: PromptSetup,
     *,
     tokenizer_folder: Path | None = None,
@@ -108,7 +108,7 @@ def score_bundle(
     return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
 
 
-def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
+def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
     """Tokens of the longest right answer, or its characters where no tokenizer is at hand."""
     if tokenizer_folder is None:
         return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
@@ -119,7 +119,7 @@ def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
 
 
 def _converse(
-    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, constrained: bool
+    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, constrained: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score a bundle in conversations, which write the prompts; also what was sent to it."""
     as_trained = 0
@@ -142,7 +142,7 @@ def _converse(
 
 
 def _send(
-    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, try_ways: bool
+    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, try_ways: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score a bundle that is sent texts; also what was sent to it."""
     ways: dict[str, Any] = {}
@@ -206,7 +206,7 @@ def _score(
     return score
 
 
-def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[str, Any]:
+def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> dict[str, Any]:
     """Score any whole model folder, with the developer text and the prompt style stored in it.
 
     Args:
@@ -223,7 +223,7 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
 
 
 def score_file(
-    path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False
+    path: Path, rows: RunData, *, style: str | None = None, constrained: bool = False
 ) -> dict[str, Any]:
     """Score any finished bundle, with what the JSON beside it says about its prompts.
 
@@ -235,7 +235,7 @@ def score_file(
     return score_bundle(path, rows, setup, constrained=constrained)
 
 
-def origin(path: Path, rows: Rows) -> dict[str, str | None]:
+def origin(path: Path, rows: RunData) -> dict[str, str | None]:
     """What a score belongs to: the hashed file, the rows and the tools."""
     return {
         "path": str(path),

@@ -10,14 +10,14 @@ import sys
 
 from fgkit import checks
 from fgkit.config import TfliteConfig
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.models.base import load_tokenizer
 from fgkit.models.record import prompt_setup
 
 from . import conversion
 
 
-def longest(settings: TfliteConfig, rows: Rows) -> int:
+def longest(settings: TfliteConfig, rows: RunData) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
     tokenizer = load_tokenizer(settings.model_folder)
     setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
@@ -30,7 +30,7 @@ def longest(settings: TfliteConfig, rows: Rows) -> int:
     )
 
 
-def check(settings: TfliteConfig, rows: Rows) -> checks.Check:
+def check(settings: TfliteConfig, rows: RunData) -> checks.Check:
     """Check that the longest prompt and its answer fit the KV cache, or the next that `convert` may take."""
     tokens, asked = longest(settings, rows), settings.kv_cache_max_len
     context = conversion.fitting_context(tokens, asked)

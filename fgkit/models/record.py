@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ModelError
 from fgkit.files import read_json
 from fgkit.prompts import PromptSetup, styles
@@ -40,7 +40,7 @@ def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> P
     )
 
 
-def require_same_tools(folder: Path, rows: Rows) -> None:
+def require_same_tools(folder: Path, rows: RunData) -> None:
     """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):

@@ -11,7 +11,7 @@ from typing import Any
 from fgkit.dataset import tokenize
 from fgkit.dataset.formats.messages import content_text
 from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL, Record
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError
 from fgkit.prompts import PromptSetup
 
@@ -30,7 +30,7 @@ class Explorer:
         setup: how the rows are prompted; the first of its styles is shown first.
     """
 
-    def __init__(self, rows: Rows, tokenizer: Any, setup: PromptSetup):
+    def __init__(self, rows: RunData, tokenizer: Any, setup: PromptSetup):
         import ipywidgets as w
 
         self._rows, self._tokenizer, self._setup = rows, tokenizer, setup

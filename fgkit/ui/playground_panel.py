@@ -12,7 +12,7 @@ from typing import Any
 from fgkit import progress
 from fgkit.config import FinetuneConfig, TaskConfig
 from fgkit.dataset.records import Record, request
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError
 from fgkit.runtime import ask
 
@@ -30,7 +30,7 @@ class Playground:
         rows: its tools are declared; its held-out rows are offered as questions.
     """
 
-    def __init__(self, settings: FinetuneConfig | TaskConfig, rows: Rows):
+    def __init__(self, settings: FinetuneConfig | TaskConfig, rows: RunData):
         import ipywidgets as w
 
         self._rows = rows

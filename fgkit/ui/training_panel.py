@@ -18,7 +18,7 @@ from typing import Any
 
 from fgkit import devices, plots as plot_look, progress
 from fgkit.config import FinetuneConfig
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.prompts import styles
@@ -52,7 +52,7 @@ class Choices:
 
     monitor: TrainingMonitor | None = None
 
-    def __init__(self, settings: FinetuneConfig, base: Base, rows: Rows):
+    def __init__(self, settings: FinetuneConfig, base: Base, rows: RunData):
         self.settings, self.base, self.rows = settings, base, rows
 
     def settled(self) -> FinetuneConfig:

@@ -16,13 +16,13 @@ from typing import Any
 
 from fgkit.config import FinetuneConfig, TaskConfig
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.display import interactive, show_text
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.prompts import styles
 
 
-def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
+def explore(settings: FinetuneConfig, base: Base, rows: RunData) -> None:
     """Look at the rows: filtered, and each as conversation, as the prompt that is trained, and as tokens.
 
     Args:
@@ -49,7 +49,7 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     )
 
 
-def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
+def choose(settings: FinetuneConfig, base: Base, rows: RunData) -> Any:
     """Hyperparameters to change, what training will take with them, Start and Stop.
 
     Args:
@@ -78,7 +78,7 @@ def results(settings: FinetuneConfig | TaskConfig) -> None:
         _display(Results(settings.folder).box)
 
 
-def playground(settings: FinetuneConfig | TaskConfig, rows: Rows) -> None:
+def playground(settings: FinetuneConfig | TaskConfig, rows: RunData) -> None:
     """Ask the tuned model and, where it is made, the finished bundle: raw text, parsed call and time side by side.
 
     Args:

@@ -72,7 +72,7 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
             (
                 value
                 for value in (*arguments, *options.values())
-                if isinstance(value, run_rows.Rows)
+                if isinstance(value, run_rows.RunData)
             ),
             None,
         )
@@ -89,7 +89,7 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def recorded(
-    settings: Any, name: str, rows: run_rows.Rows | None = None
+    settings: Any, name: str, rows: run_rows.RunData | None = None
 ) -> Iterator[dict[str, bool]]:
     """Write down that a step runs and, at the end of the block, how it ended and what it left.
 
@@ -232,7 +232,10 @@ def fingerprint(stage: str, settings: Any, inputs: dict[str, str]) -> str:
 
 def _inputs(settings: Any) -> dict[str, str]:
     """The files a stage reads and their SHA-256: data and tools, the model it starts from, what it bundles."""
-    found, stage = run_rows.sources(settings), stage_of(settings)
+    found, stage = (
+        run_rows.sources(settings.data, settings.eval_data, settings.tools),
+        stage_of(settings),
+    )
     folder = Path(settings.base).expanduser() if stage == "finetune" and settings.base else None
     if stage != "finetune":
         folder = settings.model_folder

@@ -18,7 +18,7 @@ from typing import Any
 from fgkit import progress, tables
 from fgkit.bundles import create as bundle
 from fgkit.config import TaskConfig, TfliteConfig
-from fgkit.dataset.rows import Rows, rows_hash
+from fgkit.dataset.rows import RunData, rows_hash
 from fgkit.errors import ConfigError
 from fgkit.evaluation import paired, tables as score_table
 from fgkit.evaluation.gate import Verdict, gate
@@ -40,7 +40,7 @@ MENU = ("none", *(name for name, recipe in QUANTIZATIONS.items() if recipe.rules
 
 
 def study(
-    settings: TaskConfig, rows: Rows, names: Sequence[str] = MENU
+    settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU
 ) -> dict[str, dict[str, Any]]:
     """Make, run, score and measure a `.task` for each quantization.
 
@@ -232,7 +232,7 @@ def _float_file(settings: TaskConfig, folder: Path, model_sha256: str) -> Path:
 
 
 def _measured(
-    settings: TaskConfig, rows: Rows, folder: Path, name: str, source: Path, tuned: dict
+    settings: TaskConfig, rows: RunData, folder: Path, name: str, source: Path, tuned: dict
 ) -> dict[str, Any]:
     suffix = QUANTIZATIONS[name].suffix
     network, output = (

@@ -18,7 +18,7 @@ from typing import Any
 
 from fgkit.config import FinetuneConfig
 from fgkit.dataset import rows as run_rows, tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.models import record
 from fgkit.models.base import load_tokenizer
@@ -29,7 +29,7 @@ from . import summary
 ROWS = 8
 
 
-def load_test(settings: FinetuneConfig, rows: Rows) -> str:
+def load_test(settings: FinetuneConfig, rows: RunData) -> str:
     """Ask a fresh process the first held-out rows and compare with what the tuned model answered here.
 
     Args:

@@ -246,14 +246,14 @@ def test_packages_are_names(tmp_path, wrong):
 
 def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
     settings = config.TaskConfig(output=str(run))
-    rows = run_rows.Rows(TOOLS, (), codegen.read_source(run).rows)
+    rows = run_rows.RunData(TOOLS, (), codegen.read_source(run).rows)
     assert codegen.make_for_run(settings, rows) == str(run / "app")
     assert json.loads((run / "app/golden.json").read_text())["style"] == "flutter_gemma"
     (run / "app" / FUNCTIONS).write_text("changed by hand")
     assert codegen.make_for_run(settings, rows).startswith(
         f"not written: {run / 'app' / FUNCTIONS}: is not as"
     )
-    assert codegen.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith(
+    assert codegen.make_for_run(settings, run_rows.RunData([], (), rows.held_out)).startswith(
         "not written: every row brings"
     )
 

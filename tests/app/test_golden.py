@@ -12,7 +12,8 @@ from fgkit import calls, prompts
 from fgkit.app import golden
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import Record, request
 from fgkit.errors import ArgumentError
 from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools

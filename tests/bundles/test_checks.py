@@ -360,11 +360,11 @@ def test_the_command_prints_writes_and_fails(tmp_path, capsys):
 
 
 def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
-    from fgkit.dataset.rows import Rows
+    from fgkit.dataset.rows import RunData
     from fgkit.workflow import stages
 
     path = make(tmp_path, ".task")
-    rows = Rows(
+    rows = RunData(
         [],
         (request(1, "make it red", (Call("paint", {}),)),),
         (request(2, "hello", (Call("paint", {}),)),),

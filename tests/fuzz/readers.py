@@ -44,7 +44,7 @@ def instrumented() -> contextlib.AbstractContextManager:
 with instrumented():
     from fgkit import checksums, files, tools
     from fgkit.bundles import create as bundle, task as task_archive
-    from fgkit.dataset import records
+    from fgkit.dataset import reading
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
     from fgkit.models import model_checks
@@ -69,7 +69,7 @@ def written(name: str, data: bytes) -> Path:
 def rows(data: bytes) -> None:
     """A data file: whatever its ending, its records can be written down again."""
     for name in ("rows.jsonl", "rows.csv"):
-        found = records.inspect_records(written(name, data), TOOLS)
+        found = reading.inspect_records(written(name, data), TOOLS)
         assert found.records or found.problems or found.warnings or not data.strip(), (
             "nothing read, nothing said"
         )

@@ -17,7 +17,7 @@ from fgkit.cli.main import main
 from fgkit.config import FinetuneConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, DataError, FgkitError, ModelError, PromptError
 from fgkit.prompts import PromptSetup, PromptStyle, styles, template
 from tests.workflow.test_stages import TOOLS
@@ -149,7 +149,7 @@ def test_a_setup():
 
 def test_rows_are_rendered_once_for_each_setup(monkeypatch, tokenizer):
     calls = tuple(request(line, f"red {line}", (Call("ping", {}),)) for line in range(1, 4))
-    rows = Rows(TOOLS, calls[:2], calls[2:])
+    rows = RunData(TOOLS, calls[:2], calls[2:])
     written = []
     layout = template.layout
     monkeypatch.setitem(
@@ -172,6 +172,6 @@ def test_rows_are_rendered_once_for_each_setup(monkeypatch, tokenizer):
     assert examples == tokenize.tokenize_records(rows.train, setup, tokenizer, max_length=4096)
     assert rows.rendered(rows.setup("Act.")) is not rendered
     both = rows.rendered(rows.setup(styles=("template", "flutter_gemma")))
-    assert len(both.held_out.texts()) == 2 and rows == Rows(TOOLS, calls[:2], calls[2:])
+    assert len(both.held_out.texts()) == 2 and rows == RunData(TOOLS, calls[:2], calls[2:])
     with pytest.raises(FgkitError, match="2 rows are longer than max_length"):
         rendered.train.tokenized(tokenizer, max_length=10)

@@ -167,7 +167,9 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
     data = tmp_path / "rows.jsonl"
     data.write_text("1")
     settings = replace(settings, data=str(data))
-    rows = run_rows.Rows([], (), (), run_rows.sources(settings))
+    rows = run_rows.RunData(
+        [], (), (), run_rows.sources(settings.data, settings.eval_data, settings.tools)
+    )
     with manifest.recorded(settings, "validate", rows):
         pass
     data.write_text("2")

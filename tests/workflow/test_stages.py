@@ -43,14 +43,14 @@ RED = Call("change_background_color", {"color": "red"})
 BLUE = Call("change_background_color", {"color": "blue"})
 
 
-def rows(count: int = 4, start: int = 1) -> stages.Rows:
+def rows(count: int = 4, start: int = 1) -> stages.RunData:
     records = tuple(
         request(line, f"make it red {line}", (RED,)) for line in range(start, start + count)
     )
-    return stages.Rows(TOOLS, records, records)
+    return stages.RunData(TOOLS, records, records)
 
 
-def fake_score(asked: stages.Rows, wrong: int = 0) -> dict:
+def fake_score(asked: stages.RunData, wrong: int = 0) -> dict:
     texts = [completion([BLUE])] * wrong + [completion([RED])] * (len(asked.held_out) - wrong)
     return evaluation.score(asked.held_out, texts)
 
@@ -189,7 +189,7 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
 
 def test_rows_count_kinds_where_there_are_several():
     plain = Record(9, request(9, "hi").messages, (), "Hello.")
-    asked = stages.Rows(
+    asked = stages.RunData(
         TOOLS, (*rows(3).train, request(4, "both", (RED, BLUE)), plain), rows(2).held_out
     )
     table = [re.split("  +", line) for line in str(asked).splitlines()]
@@ -201,7 +201,9 @@ def test_rows_count_kinds_where_there_are_several():
         ["rows", "5", "2"],
     ]
     assert "one call" not in str(rows()) and asked.parallel and not rows().parallel
-    many = stages.Rows([], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ())
+    many = stages.RunData(
+        [], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ()
+    )
     assert "... and 10 more tools" in str(many) and len(str(many).splitlines()) == 43
 
 
@@ -423,11 +425,11 @@ def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     first = scoring.origin(path, rows())
     assert first == scoring.origin(path, rows())
     assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
-    other = stages.Rows(
+    other = stages.RunData(
         TOOLS, (), tuple(request(row.line, row.user_content, (BLUE,)) for row in rows().held_out)
     )
     assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
-    fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
+    fewer = stages.RunData(TOOLS[:2], (), rows().held_out)
     assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
 
 
@@ -482,7 +484,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
         max_length=2048,
         style="template, litert_lm",
     )
-    asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
+    asked = stages.RunData(TOOLS, rows(6).train, rows(2).held_out)
     target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
     assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
     assert seen["base"] == folder and seen["counts"] == (6, 2)
@@ -587,7 +589,7 @@ def tokenizer_folder(folder: Path) -> Path:
 def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
-    asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
+    asked = stages.RunData(TOOLS, (*rows().train, long), rows().held_out)
     check = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
     longest = int(check.reason.split()[2])
     context = 2048 if longest <= 2048 else 4096
@@ -640,9 +642,9 @@ def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatc
 
     monkeypatch.setattr(score_steps, "score_model", score_model)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
-    assert len(stages.validate(settings, stages.Rows(TOOLS, (), rows(2).held_out + plain))) == 6
+    assert len(stages.validate(settings, stages.RunData(TOOLS, (), rows(2).held_out + plain))) == 6
     (tmp_path / summary.NAME).unlink()
-    assert len(stages.validate(settings, stages.Rows(TOOLS, (), plain))) == 2  # files and budget
+    assert len(stages.validate(settings, stages.RunData(TOOLS, (), plain))) == 2  # files and budget
 
 
 @pytest.mark.parametrize(
@@ -793,7 +795,7 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(
     tmp_path, capsys, asked, parallel, found
 ):
     settings = TaskConfig(output=str(tmp_path), profile=asked)
-    data = stages.Rows(
+    data = stages.RunData(
         TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),)
     )
     if found is None:
@@ -948,7 +950,7 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     ):
         scoring.score_folder(folder, rows(), style="litert_lm")
     with pytest.raises(ModelError, match="other tools"):
-        scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
+        scoring.score_folder(folder, stages.RunData(TOOLS[:1], (), rows().held_out))
     assert len(scored) == 1
 
 
@@ -972,7 +974,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(
     for step in (
         lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out")), rows()),
         lambda: stages.bundle_task(
-            TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ())
+            TaskConfig(output=str(tmp_path / "out")), stages.RunData([], (), ())
         ),
     ):
         with pytest.raises(ModelError, match=f"{name}: has other bytes than were written"):
@@ -993,7 +995,7 @@ def test_a_flipped_bit_in_the_network_is_named_before_it_is_bundled_or_compared(
     network.write_text("netwerk")
     for step in (
         lambda: stages.bundle_task(
-            TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ())
+            TaskConfig(output=str(tmp_path / "out")), stages.RunData([], (), ())
         ),
         lambda: stages.compare_first_token(
             TfliteConfig(output=str(tmp_path / "out")), rows(), network

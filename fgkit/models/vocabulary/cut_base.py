@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit import checksums, progress
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, ModelError
 from fgkit.files import (
     read_json,
@@ -47,7 +47,7 @@ SPELT_AS = 32_768  # pieces of the second spelling at most: that of a larger voc
 _TABLES = ("embed_tokens.weight", "lm_head.weight")  # one row a piece; a tied head is not stored
 
 
-def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
+def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: RunData) -> Base:
     """Give the base to train from: with `vocab_size` pieces, or as it is where `vocab_size` is 0.
 
     The pieces of the training rows are all kept. Those of the held-out rows are not looked at, so that they stand for
@@ -181,7 +181,7 @@ def hand_on(folder: Path, model: Path) -> None:
             shutil.copyfile(folder / FILE, part)
 
 
-def _texts(settings: FinetuneConfig, rows: Rows, shared: bool = False) -> list[str]:
+def _texts(settings: FinetuneConfig, rows: RunData, shared: bool = False) -> list[str]:
     """The training rows as they are trained and served, in each style of the run; or only what stands before the users."""
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     train, texts = rows.rendered(setup).train, []
@@ -368,7 +368,7 @@ def _check(
         )
 
 
-def _announcement(whole: Path, folder: Path, rows: Rows) -> str:
+def _announcement(whole: Path, folder: Path, rows: RunData) -> str:
     """One line: how much smaller, and what users' sentences pay for it."""
     texts = [row.user_content for row in rows.held_out]
     before, after = (

@@ -11,7 +11,7 @@ from fgkit import checksums, devices, progress
 from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
+from fgkit.dataset.rows import RunData, data_files, hash_of, rows_hash
 from fgkit.display import show_table, show_text
 from fgkit.files import sha256
 from fgkit.models import model_checks
@@ -59,7 +59,7 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 
 @step
 def finetune(
-    settings: FinetuneConfig, base: Base, rows: Rows, monitor: TrainingMonitor | None = None
+    settings: FinetuneConfig, base: Base, rows: RunData, monitor: TrainingMonitor | None = None
 ) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.display import show_picture, show_table
 from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
 from fgkit.evaluation.score_model import origin, score_model
@@ -18,7 +18,7 @@ from fgkit.workflow.manifest import step
 
 
 @step
-def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
+def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
@@ -28,7 +28,9 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 
 
 @step
-def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
+def score_tuned(
+    settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: RunData
+) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
     folder = settings.model_folder
     setup = prompt_setup(folder, rows.tools, settings.style)

@@ -9,7 +9,7 @@ from typing import Any
 from fgkit import checks, checksums
 from fgkit.bundles import checks as bundle_checks, create as bundle, profiles
 from fgkit.config import TaskConfig
-from fgkit.dataset.rows import Rows, hash_of
+from fgkit.dataset.rows import RunData, hash_of
 from fgkit.errors import FgkitError, ModelError
 from fgkit.evaluation import prompting_modes
 from fgkit.evaluation.gate import Verdict, gate, together
@@ -29,7 +29,7 @@ from .score_steps import score_tuned
 
 
 @step
-def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
+def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
@@ -65,7 +65,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
 
 
 @step
-def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
+def bundle_litertlm(settings: TaskConfig, rows: RunData) -> Path:
     """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
     require_same_tools(settings.model_folder, rows)
     path = bundle.create_litertlm(
@@ -80,7 +80,7 @@ def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
 
 
 @step
-def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
+def check_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> None:
     """Look into finished bundles before they are run: ten numbered checks each, printed.
 
     Raises:
@@ -104,7 +104,7 @@ def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
 
 
 @step
-def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, dict[str, Any]]:
+def score_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> dict[str, dict[str, Any]]:
     """Run finished bundles in LiteRT-LM on the held-out rows, each asked as its apps ask it, and measure their speed.
 
     Returns:
@@ -126,7 +126,7 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
 
 
 @step
-def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
+def judge(settings: TaskConfig, rows: RunData, *paths: Path) -> Verdict:
     """Hold bundles against the model they were made from, on the same rows; each verdict goes beside its bundle."""
     scores = summary.read(settings.folder)
     tuned, verdicts = score_tuned(settings, rows), {}
@@ -157,7 +157,7 @@ def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
     return whole
 
 
-def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
+def sidecar(settings: TaskConfig, rows: RunData) -> dict[str, Any]:
     """What the JSON beside a bundle says of its model."""
     folder = settings.model_folder
     facts = model_facts(folder)

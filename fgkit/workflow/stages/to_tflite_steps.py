@@ -9,7 +9,7 @@ from typing import Any
 from fgkit import checks, checksums, progress
 from fgkit.config import TfliteConfig
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.files import read_json
@@ -24,7 +24,7 @@ SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 w
 
 
 @step
-def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
+def validate(settings: TfliteConfig, rows: RunData) -> list[checks.Check]:
     """Check the model folder, the guide's four answer checks and the prompt budget; nothing broken gets converted.
 
     Raises:
@@ -44,7 +44,7 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 
 
 @step
-def convert(settings: TfliteConfig, rows: Rows) -> Path:
+def convert(settings: TfliteConfig, rows: RunData) -> Path:
     """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
     longest = kv_cache_fit.longest(settings, rows)
@@ -80,7 +80,7 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
 
 
 @step
-def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[str, Any]:
+def compare_first_token(settings: TfliteConfig, rows: RunData, path: Path) -> dict[str, Any]:
     """Compare the converted network with PyTorch on the first answer token of the first held-out row.
 
     Raises:
