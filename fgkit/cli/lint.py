@@ -109,7 +109,9 @@ def lint_files(
         expanduser(eval_data),
         tokenizer=tokenizer,
         without_lengths=without_lengths,
-        limits=data_report.TokenLimits(max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len),
+        limits=data_report.TokenLimits(
+            max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+        ),
         seed=FinetuneConfig.seed,
         format=format,
         tool_report=tool_report,

@@ -33,9 +33,13 @@ _TURN = "<start_of_turn>"
 class BaseTokenizer(Protocol):
     """The part of a transformers tokenizer that the report uses."""
 
-    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any: ...
+    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any:
+        """Tokenize a text, or each text of a list; the result has `input_ids`."""
+        ...
 
-    def get_vocab(self) -> dict[str, int]: ...
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of each piece."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -230,4 +230,7 @@ def with_progress(records: Sequence[Record], what: str) -> Iterable[Record]:
         records: to iterate over.
         what: the label of the bar.
     """
-    return progress.bar(records, desc=what, unit="row", disable=len(records) < _BAR_FROM)
+    bar: Iterable[Record] = progress.bar(
+        records, desc=what, unit="row", disable=len(records) < _BAR_FROM
+    )
+    return bar

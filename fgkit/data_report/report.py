@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL
+from fgkit.dataset.records import KIND_LABELS, NO_CALL
 from fgkit.errors import DataError
 from fgkit.files import write_json
 from fgkit.lint_rules import SEVERITIES, Severity
@@ -162,7 +162,9 @@ def _facts(side: Side) -> dict[str, int]:
     counts = side.counts
     facts: dict[str, int] = {
         "rows": counts["rows"],
-        **{f"rows: {KIND_LABELS[kind]}": counts[kind] for kind in KINDS},
+        f"rows: {KIND_LABELS['call']}": counts["call"],
+        f"rows: {KIND_LABELS['parallel']}": counts["parallel"],
+        f"rows: {KIND_LABELS['no_call']}": counts["no_call"],
         "phrasings": len(set(side.groups)),
         "exact duplicates left out": side.duplicates,
     }

@@ -131,8 +131,8 @@ def _warnings(inspection: Inspection) -> tuple[str, ...]:
     copies = [warning.line for warning in inspection.warnings if warning.rule_id == "D102"]
     counted = (
         [
-            f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line {copies[0]}. Delete them "
-            "to silence this."
+            f"{inspection.path}: {len(copies)} exact duplicates are left out, the first on line "
+            f"{copies[0]}. Delete them to silence this."
         ]
         if copies
         else []
@@ -146,13 +146,14 @@ def split(
     """Divide records into training and held-out rows without dividing a group of paraphrases.
 
     The order of groups depends only on their names and the seed, so adding rows moves few others.
-    Groups are held out in that order as long as they fit, so the held-out share is the requested one
-    or, if groups are large, a little less.
+    Groups are held out in that order as long as they fit, so the held-out share is the requested
+    one or, if groups are large, a little less.
 
     Args:
         records: of at least two groups, see `group_of`.
         seed: another seed gives another split.
-        eval_fraction: the share that is held out, above 0 and below 1; each side gets at least one group.
+        eval_fraction: the share that is held out, above 0 and below 1; each side gets at least one
+            group.
     Returns:
         (training, held out), each in file order.
     Raises:
@@ -173,9 +174,9 @@ def split(
             else "found no rows"
         )
         raise DataError(
-            f"{what}, expected at least 2 to split into training and held-out rows: texts that differ "
-            "only in their values, case or spacing belong together. Add other sentences, or give an "
-            "eval file."
+            f"{what}, expected at least 2 to split into training and held-out rows: texts that "
+            "differ only in their values, case or spacing belong together. Add other sentences, "
+            "or give an eval file."
         )
     order = sorted(
         sizes,

@@ -27,8 +27,8 @@ _SHOWN = {
 }
 # Keywords that have rules of their own, or that do not matter to a model.
 _UNREPORTED = (*REFERENCES, *DEFINITIONS, *COMPOSED, "enum", "nullable")
-# A composition is a union if one of its options has such a keyword. Other compositions only restrict,
-# such as `anyOf: [{required: ...}, ...]`.
+# A composition is a union if one of its options has such a keyword. Other compositions only
+# restrict, such as `anyOf: [{required: ...}, ...]`.
 _TYPING = ("type", "properties", "items", "enum", "const", *REFERENCES, *COMPOSED)
 
 

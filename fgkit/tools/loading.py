@@ -37,9 +37,9 @@ def load_tools(path: str | Path) -> list[ToolDeclaration]:
 
     Args:
         path: a `.py` file: its list `TOOLS` (functions or schemas) if there is one, else its public
-            functions in source order; or a `.json` file: a list of tools, or an object that holds one
-            under `tools`. A Python file is run; nothing is written beside it, and `sys.path` stays as
-            it is.
+            functions in source order; or a `.json` file: a list of tools, or an object that holds
+            one under `tools`. A Python file is run; nothing is written beside it, and `sys.path`
+            stays as it is.
     Returns:
         the tools in file order as {"type": "function", "function": {"name", "description",
         "parameters"}}, types in lower case.

@@ -60,8 +60,8 @@ def read_python_tools(source: bytes, path: Path) -> PythonTools:
     module = types.ModuleType(f"_fgkit_tools_{digest[:16]}")
     module.__file__ = str(path)
     # An import would leave __pycache__ beside the user's file and could use an outdated copy of it.
-    # Dataclasses and hints in quotes look their module up by name, so it stays in `sys.modules` until
-    # every function has been read.
+    # Dataclasses and hints in quotes look their module up by name, so it stays in `sys.modules`
+    # until every function has been read.
     sys.modules[module.__name__] = module
     try:
         _run(code, module, path)

@@ -23,7 +23,9 @@ from fgkit.text import shown
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that counts tokens."""
 
-    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any: ...
+    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any:
+        """Tokenize a text, or each text of a list; the result has `input_ids`."""
+        ...
 
 
 @dataclass(frozen=True)

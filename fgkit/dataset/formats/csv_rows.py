@@ -33,24 +33,25 @@ def csv_rows(lines: Iterator[Line]) -> Iterator[Row]:
             yield text
 
     source = texts()
-    header, skipped = "", 0
-    for skipped, header in enumerate(source):
+    header, blank_lines = "", 0
+    for header in source:
         if header.strip():
             break
+        blank_lines += 1
     delimiter = max(",;\t", key=header.count)
     try:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     except csv.Error as error:  # a carriage return alone
         reason = str(error).split(" - ")[0]
         fault = f"is no CSV header: {reason}. Save the file with Unix or Windows line ends."
-        yield skipped + 1, None, [fault]
+        yield blank_lines + 1, None, [fault]
         return
     if header.strip() and (faults := _header_faults(names)):
-        yield skipped + 1, None, faults
+        yield blank_lines + 1, None, faults
         return
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     while True:
-        start = skipped + reader.line_num + 2
+        start = blank_lines + reader.line_num + 2
         try:
             cells = next(reader, None)
         except csv.Error as error:
