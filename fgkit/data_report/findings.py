@@ -2,10 +2,10 @@
 
 Example:
     findings = Findings()
-    findings.add("D252", "rows.jsonl", 7, "arguments.title is ' Hello'")
+    findings.add("D252", "rows.jsonl", 7, "arguments.title is ' Hi'")
     print(findings.kept[0])
-    # rows.jsonl:7: D252 warning: spaces around an argument value: found arguments.title is '
-    Hello', # expected a value without them. Delete them, or the model learns to write them.
+    # rows.jsonl:7: D252 warning: spaces around an argument value: found arguments.title is ' Hi',
+    # expected a value without them. Delete them, or the model learns to write them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 In the guide's format one line is one request and the call that answers it; `tool_arguments` is a
 JSON text:
 
-    {"user_content": "make it red", "tool_name": "set_color", "tool_arguments": "{\\"color\\":
-    \\"red\\"}"}
+    {"user_content": "make it red", "tool_name": "set_color",
+     "tool_arguments": "{\\"color\\": \\"red\\"}"}
 """
 
 from __future__ import annotations

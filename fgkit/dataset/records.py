@@ -6,7 +6,7 @@ Example:
     read_records("data/training_data.jsonl", tools)[0]
     # Record(line=1, messages=({'role': 'user', 'content': 'make it red'},),
     #        calls=(Call(name='set_color', arguments={'color': 'red'}),), text='', tools=None,
-    group='')
+    #        group='')
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def instrumented() -> contextlib.AbstractContextManager:
 with instrumented():
     from fgkit import checksums, files, tools
     from fgkit.bundles import create as bundle, task as task_archive
-    from fgkit.dataset import reading
+    from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
     from fgkit.models import model_checks

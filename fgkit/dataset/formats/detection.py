@@ -1,9 +1,10 @@
 """Reads one row of any format as a conversation for `prompts.render`; no value is changed.
 
     guide           {"user_content": ..., "tool_name": ..., "tool_arguments": JSON text}, or
-    "answer" for plain text messages        {"messages": [...], "tools": [...]} as OpenAI and
-    Hugging Face write it mobile-actions  google/mobile-actions: the same with "metadata", whose
-    rows marked "eval" are held out
+                    "answer" for plain text
+    messages        {"messages": [...], "tools": [...]} as OpenAI and Hugging Face write it
+    mobile-actions  google/mobile-actions: the same with "metadata", whose rows marked "eval" are
+                    held out
     xlam            Salesforce xLAM: {"query": ..., "answers": JSON text, "tools": JSON text}
     csv             the columns prompt, tool and arguments, or answer for plain text
 
