@@ -174,10 +174,10 @@ class _Reader:
                 is_required = get_origin(hints[name]) is Required
             if is_required:
                 required.append(name)
-        schema: JsonSchema = {"type": "object", "properties": properties}
+        result: JsonSchema = {"type": "object", "properties": properties}
         if required:
-            schema["required"] = required
-        return schema
+            result["required"] = required
+        return result
 
     def schema(self, hint: Any, where: str) -> JsonSchema:
         """Return the schema of one hint; `where` is the parameter for messages."""
