@@ -113,11 +113,12 @@ def plot(results: dict[str, Any], path: Path) -> None:
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit import subprocesses
     from fgkit.config import FinetuneConfig
-    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.dataset import tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
     from fgkit.training import tuning
     from fgkit.training.options import TrainingOptions
+    from fgkit.workflow import stages
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
     base, rows = base_model.find_base("offline"), stages.load_rows(config)

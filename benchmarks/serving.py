@@ -58,7 +58,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     from fgkit.config import TaskConfig
-    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.dataset import tokenize
+    from fgkit.workflow import stages
 
     settings = TaskConfig(output=str(options.run))
     rows = stages.load_rows(settings)

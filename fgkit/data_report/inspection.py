@@ -13,14 +13,13 @@ grow with the number of rows: 100,000 take 12 seconds and 0.3 GB (docs/data-repo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit.chat_types import ToolDeclaration
-from fgkit.dataset import tokenize
 from fgkit.dataset.reading import Inspection, inspect_records, split_by_marker
 from fgkit.dataset.records import Record
+from fgkit.prompts import PromptSetup
 from fgkit.tools.report import ToolReport
 
 from . import balance, lengths
@@ -31,9 +30,6 @@ from .overlap import Side, check_leaks, check_twins, side_of, with_progress
 from .report import Report
 from .similarity import leaves
 
-# Renders the prompts of records; a caller that has rendered them already can return what it kept.
-Render = Callable[[Sequence[Record]], Sequence[str]]
-
 
 def inspect(
     data: str | Path,
@@ -43,7 +39,7 @@ def inspect(
     limits: TokenLimits,
     tokenizer: BaseTokenizer | None = None,
     without_lengths: str = "no tokenizer was given.",
-    render: Render | None = None,
+    setup: PromptSetup | None = None,
     seed: int = 0,
     format: str = "auto",
     tool_report: ToolReport | None = None,
@@ -57,8 +53,8 @@ def inspect(
         limits: the longest rows and prompts allowed, in tokens; they count only with a tokenizer.
         tokenizer: the base model's. Left out, rows are not counted in tokens.
         without_lengths: why there is no tokenizer.
-        render: returns the prompts of records, to be counted. Left out, they are rendered in the
-            model's own template with the official system message.
+        setup: how the model is prompted. Left out, in its own template with the official system
+            message.
         seed: of the hash functions that find near-duplicates; the same seed finds the same.
         format: of both files, one of `formats.FORMATS`.
         tool_report: from `lint_tools`, to be shown with the rest.
@@ -71,8 +67,8 @@ def inspect(
     for side in sides:
         _check_side(findings, side, tools)
         if tokenizer is not None and side.records:
-            render = render or partial(tokenize.prompt_texts, tools=tools)
-            side.lengths = lengths.measure(side.records, render, tokenizer)
+            setup = setup or PromptSetup(tools)
+            side.lengths = lengths.measure(side.records, setup, tokenizer)
             lengths.check(findings, side.path, side.records, side.lengths, limits)
             lengths.check_bytes(findings, side.path, side.records, tokenizer)
     train = sides[0]

@@ -3,7 +3,7 @@
 Also finds texts that are mostly written in bytes because the vocabulary has no piece for them.
 
 Example:
-    lengths = measure(records, render, tokenizer)
+    lengths = measure(records, setup, tokenizer)
     lengths.prompt[:3], lengths.answer[:3]
     # (array([241, 245, 242]), array([15, 24, 17]))
 """
@@ -11,12 +11,14 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fgkit import progress, prompts
+from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
+from fgkit.prompts import PromptSetup
 
 from .findings import Findings, quoted
 
@@ -81,17 +83,13 @@ class Lengths:
         }
 
 
-def measure(
-    records: Sequence[Record],
-    render: Callable[[Sequence[Record]], Sequence[str]],
-    tokenizer: BaseTokenizer,
-) -> Lengths:
+def measure(records: Sequence[Record], setup: PromptSetup, tokenizer: BaseTokenizer) -> Lengths:
     """Count the tokens of each row as it is trained and served.
 
     Args:
         records: at least one row.
-        render: returns the prompts of some of these records. It is called with up to 2,000 of them
-            at a time, so that not all prompts are in memory.
+        setup: how the model is prompted; the prompts of its first style are counted. They are
+            rendered in chunks, so that not all of them are in memory.
         tokenizer: the base model's.
     """
     import numpy as np
@@ -104,7 +102,7 @@ def measure(
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
             answers = [prompts.answer(record.calls, record.text) for record in chunk]
-            prompt_lengths += _token_counts(tokenizer, render(chunk))
+            prompt_lengths += _token_counts(tokenizer, tokenize.prompt_texts(chunk, setup))
             answer_lengths += _token_counts(tokenizer, answers)
             bar.update(len(chunk))
     return Lengths(

@@ -17,9 +17,12 @@ from pathlib import Path
 
 from fgkit.chat_types import ToolDeclaration
 from fgkit.files import sha256, shipped
+from fgkit.prompts import PromptSetup
+from fgkit.prompts.styles import DEFAULT
 from fgkit.tools import load_tools, tools_hash
 
 from .records import KIND_LABELS, KINDS, Record, canonical
+from .rendered import RenderedRecords, RenderedRows
 from .splits import DataSplit, held_out_data, load_data
 
 SHOWN_TOOLS = 40
@@ -40,6 +43,28 @@ class RunData:
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
     sources: dict[str, str] = field(default_factory=dict)
+    _rendered: list[RenderedRows] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def setup(self, system_message: str = "", styles: tuple[str, ...] = (DEFAULT,)) -> PromptSetup:
+        """Return how a model with these tools is prompted; arguments as for `PromptSetup`."""
+        return PromptSetup(self.tools, system_message, styles)
+
+    def rendered(self, setup: PromptSetup) -> RenderedRows:
+        """Return the rows' prompts and answers, which are rendered only once for each setup.
+
+        Args:
+            setup: how the model is prompted.
+        """
+        for known in self._rendered:
+            if known.setup.same_texts(setup):
+                return known
+        rendered = RenderedRows(
+            setup, RenderedRecords(self.train, setup), RenderedRecords(self.held_out, setup)
+        )
+        self._rendered.append(rendered)
+        return rendered
 
     def __str__(self) -> str:
         """Return a table of the rows that each tool has."""

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit import checksums, devices, progress
-from fgkit.config import FinetuneConfig
-from fgkit.data_report import report
+from fgkit import checksums, data_report, devices, progress
+from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.data_report import TokenLimits
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import RunData, data_files, hash_of, rows_hash
 from fgkit.display import show_table, show_text
@@ -19,7 +19,7 @@ from fgkit.models.base import Base, load_tokenizer
 from fgkit.models.record import model_facts
 from fgkit.models.vocabulary import augmentation
 from fgkit.models.vocabulary.cut_base import described, hand_on, modification
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import lint_tools, load_tools
 from fgkit.training.checkpoints import checkpoint_folder
 from fgkit.training.monitor import TrainingMonitor
@@ -37,23 +37,25 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
         DataError: something would spoil the training or the score; every error in one message.
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    tools = load_tools(tools_file)
     tokenizer = load_tokenizer(base.folder)
-    found = report.inspect(
+    report = data_report.inspect(
         data,
-        load_tools(tools_file),
+        tools,
         eval_data,
         tokenizer=tokenizer,
-        max_length=settings.max_length,
-        system_message=settings.system_message,
-        style=styles.split(settings.style)[0],
+        limits=TokenLimits(
+            settings.max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+        ),
+        setup=PromptSetup(tools, settings.system_message, styles.split(settings.style)),
         seed=settings.seed,
         format=settings.data_format,
         tool_report=lint_tools(tools_file, tokenizer),
     )
-    show_text(found.lines())
-    show_table(found.table())
-    picture = report.save(found, settings.folder)
-    found.raise_errors()
+    show_text(report.lines())
+    show_table(report.table())
+    picture = data_report.save(report, settings.folder)
+    report.raise_errors()
     return picture
 
 
