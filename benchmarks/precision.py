@@ -113,6 +113,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit.dataset import rows as run_rows, tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
+    from fgkit.models.spec import base_named
     from fgkit.training import tuning
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
@@ -127,7 +128,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
         base.folder,
         train,
         held_out,
-        recipe=config.recipe(offline=True),
+        recipe=config.recipe(base_named("offline").recipe),
         config=config,
         checkpoints=folder / f"checkpoints_{precision}",
     )

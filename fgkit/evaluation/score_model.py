@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgkit import progress, prompts
 from fgkit.bundles import create as bundle
-from fgkit.bundles.profiles import BAKED
+from fgkit.bundles.profiles import embeds_declarations
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
 from fgkit.errors import ConfigError, ModelError
@@ -112,7 +112,7 @@ def score_bundle(
             ways.update(
                 prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
             )
-        if runtime.profile == BAKED:
+        if embeds_declarations(runtime.profile):
             return [
                 prompting_modes.answer(
                     runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
@@ -133,7 +133,7 @@ def score_bundle(
         return found
 
     with Runtime(path) as runtime:
-        baked = runtime.profile == BAKED
+        baked = embeds_declarations(runtime.profile)
         score = _score(
             rows,
             system_message,

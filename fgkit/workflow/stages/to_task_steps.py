@@ -35,12 +35,16 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
-    names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings, rows)
-    if profile == "flutter_gemma" and profile not in names:
+    names = prompt_styles(settings, rows)
+    profile = prompting_modes.profile_for(settings.profile, rows)
+    plugin_style = profiles.PROFILES[profile].plugin_style
+    if plugin_style and plugin_style not in names:
+        difference = styles.difference(names[0], plugin_style, rows.tools)
         print(
-            f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
-            f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
-            f"bundle as the app will prompt it, or train with style {profile!r}."
+            f"warning: profile {profile!r} is for the plugin, which sends prompts of style "
+            f"{plugin_style!r}, but the model was trained in style {styles.join(names)!r}. "
+            f"{difference} Score the bundle as the app will prompt it, or train with style "
+            f"{plugin_style!r}."
         )
     network = _tflite_of(settings)
     for part in (folder, network):
@@ -52,7 +56,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
         profile=profile,
         sidecar=sidecar(settings, rows),
         developer_turn=""
-        if profile != profiles.BAKED
+        if not profiles.PROFILES[profile].embeds_declarations
         else prompting_modes.developer_turn(
             tokenize.prompt_texts(
                 rows.held_out[:1], rows.tools, system_message_of(folder), names[0]
