@@ -108,8 +108,6 @@ def convert(
         "extra_prefill_seq_lens": [*extra_prefill_seq_lens],
         "kv_cache_max_len": kv_cache_max_len,
         "quantize": quantize,
-        "kvcache_layout": "transposed",
-        "mask_as_input": True,
     }
     _write_record(output, parameters, outcome, weights)
     return output
@@ -138,7 +136,7 @@ def _write_record(
     files.write_json(
         f"{output}.json",
         {
-            "parameters": parameters,
+            "parameters": parameters | {"kvcache_layout": "transposed", "mask_as_input": True},
             **outcome,
             "bytes": output.stat().st_size,
             "sha256": files.sha256(output),
