@@ -19,10 +19,9 @@ from pathlib import Path
 
 from fgkit import licence
 from fgkit.checks import Check
-from fgkit.dataset import rows as run_rows, tokenize
-from fgkit.dataset.records import Record
+from fgkit.dataset import rows as run_rows
 from fgkit.errors import FgkitError
-from fgkit.prompts import styles as prompt_styles
+from fgkit.prompts import styles
 
 from . import create as bundle
 from .inspection import Failed, Inspection, Skipped
@@ -114,31 +113,6 @@ def check_bundle(
     return [_asked(number, check, inspection) for number, check in enumerate(BUNDLE_CHECKS, 1)]
 
 
-def texts_of(
-    records: Sequence[Record],
-    tools: list[dict],
-    *,
-    system_message: str = "",
-    styles: Sequence[str] = (prompt_styles.DEFAULT,),
-) -> list[str]:
-    """Prompts with their answers in each style, as `check_bundle` takes them.
-
-    Args:
-        records: rows.
-        tools, system_message: as for `tokenize.prompt_texts`.
-        styles: prompt styles.
-    """
-    return [
-        prompt + answer
-        for style in styles
-        for prompt, answer in zip(
-            tokenize.prompt_texts(records, tools, system_message, style),
-            tokenize.answer_texts(records, style),
-            strict=True,
-        )
-    ]
-
-
 def check_file(
     path: str | Path,
     *,
@@ -173,13 +147,9 @@ def check_file(
     if rows.tools and record.get("tools_hash") not in (None, run_rows.hash_of(rows.tools)):
         reason = "it was trained with other tools than these: give --tools and --data."
         return check_bundle(path, model=model, skip_reason=reason)
-    texts = texts_of(
-        rows.held_out,
-        rows.tools,
-        system_message=record.get("system_message") or "",
-        styles=prompt_styles.split(record.get("style") or prompt_styles.DEFAULT),
-    )
-    return check_bundle(path, model=model, texts=texts)
+    names = styles.split(record.get("style") or styles.DEFAULT)
+    setup = rows.setup(record.get("system_message") or "", names)
+    return check_bundle(path, model=model, texts=rows.rendered(setup).held_out.texts())
 
 
 def _asked(number: int, check: BundleCheck, inspection: Inspection) -> Check:

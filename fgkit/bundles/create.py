@@ -24,6 +24,7 @@ from fgkit.export.tflite import signatures
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import sentencepiece_model
 from fgkit.models.sentencepiece_model import check_tokens
+from fgkit.prompts import styles
 
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
 from .profiles import LITERTLM, PROFILES, Profile
@@ -133,6 +134,7 @@ def create_litertlm(
     """
     tflite, tokenizer = Path(tflite), Path(tokenizer)
     context = context_of(_network(tflite))
+    template_writes_tools = styles.get(style).template_writes_tools
 
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
@@ -140,7 +142,7 @@ def create_litertlm(
         wanted = {
             "model_type": litertlm_archive.MODEL_TYPE,
             "context": context,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
             "template": prompts.chat_template(),
         }
         _refuse(
@@ -161,7 +163,7 @@ def create_litertlm(
         {
             **sidecar,
             "model_type": litertlm_archive.MODEL_TYPE,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
         },
     )
 

@@ -221,7 +221,7 @@ class Inspection:
             )
         recorded = (self.sidecar or {}).get("style") or prompt_styles.DEFAULT
         style = prompt_styles.split(recorded)[0]
-        if contents.template_writes_tools == (style == "litert_lm"):
+        if contents.template_writes_tools != prompt_styles.get(style).template_writes_tools:
             writer = "the template" if contents.template_writes_tools else "LiteRT-LM"
             problems.append(
                 f"tools are written by {writer}, but the model was trained in style {style!r}"

@@ -27,6 +27,7 @@ from fgkit import prompts
 from fgkit.errors import BundleError
 from fgkit.files import sha256
 from fgkit.models import sentencepiece_model
+from fgkit.prompts import styles
 
 from .profiles import LITERTLM, Profile
 
@@ -72,7 +73,8 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
         path: the file to write.
         tflite: the network.
         tokenizer: the SentencePiece model.
-        style: the prompt style that the model was trained in; `litert_lm` leaves the tools to the runtime.
+        style: the prompt style that the model was trained in, which decides
+            whether the template or LiteRT-LM writes the tools.
         context: length of the network's KV cache in tokens.
     Raises:
         BundleError: LiteRT-LM's builder failed.
@@ -147,7 +149,8 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
         metadata.stop_tokens.add().token_ids.ids.append(processor.PieceToId(token))
     metadata.prompt_templates.user.prefix = LITERTLM.prompt_prefix
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
-    metadata.llm_model_type.function_gemma.use_template_for_fc_format = style != "litert_lm"
+    writes_tools = styles.get(style).template_writes_tools
+    metadata.llm_model_type.function_gemma.use_template_for_fc_format = writes_tools
     # Greedy, so that the answers that are scored are those that an app gets.
     sampler = metadata.sampler_params
     sampler.type, sampler.k = sampler_params_pb2.SamplerParameters.TOP_P, 1

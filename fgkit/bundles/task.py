@@ -118,9 +118,13 @@ def _parse_metadata(data: bytes, path: Path) -> Profile:
             if number in (5, 6) and isinstance(value, bytes)
         ]
         user = [value for number, value in fields if number == 17]
-        turn = [value for message in user for number, value in _protobuf(_bytes(message)) if number == 1]
+        turn = [
+            value for message in user for number, value in _protobuf(_bytes(message)) if number == 1
+        ]
         around = {
-            number: _bytes(value).decode() for message in turn for number, value in _protobuf(_bytes(message))
+            number: _bytes(value).decode()
+            for message in turn
+            for number, value in _protobuf(_bytes(message))
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise BundleError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from fgkit import devices
 from fgkit.models.spec import Recipe, batch_values, max_context, max_vocabulary, recipe_values
 from fgkit.prompts import STYLES, styles
-from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 
 from .checks import choice_problems, range_problems
 from .data import DataConfig, setting
@@ -85,14 +84,14 @@ class FinetuneConfig(DataConfig):
             yield from range_problems(name, getattr(self, name), low, high)
         if wrong := styles.problems(self.style):
             yield from wrong
-        elif "flutter_gemma" in styles.split(self.style) and self.system_message not in (
-            "",
-            DEFAULT_SYSTEM_MSG,
-        ):
-            yield (
-                "system_message is set, but style flutter_gemma always sends the official trigger "
-                "sentence; leave it empty, or choose another style"
-            )
+        else:
+            for style in map(styles.get, styles.split(self.style)):
+                fixed = style.fixed_system_message
+                if fixed and self.system_message not in ("", fixed):
+                    yield (
+                        f"system_message is set, but style {style.name} always sends the official "
+                        "trigger sentence; leave it empty, or choose another style"
+                    )
         yield from choice_problems("lr_scheduler_type", self.lr_scheduler_type, SCHEDULERS)
         if self.precision in ("fp16", "float16"):
             yield (

@@ -2,45 +2,38 @@
 
 Example:
 
-    tokens = longest(Path("run/model"), rows, ["template"])    # 403
+    tokens = longest(Path("run/model"), rows, setup)    # 403
     check(tokens, 1024).status                                 # 'pass'
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from fgkit import checks
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.models.base import load_tokenizer
-from fgkit.models.record import system_message_of
+from fgkit.prompts import PromptSetup
 
 from . import conversion
 
 
-def longest(folder: Path, rows: Rows, names: Sequence[str]) -> int:
+def longest(folder: Path, rows: Rows, setup: PromptSetup) -> int:
     """Tokens of the longest prompt with its answer.
 
     Args:
-        folder: the model's, with its tokenizer and its record.
+        folder: the model's, with its tokenizer.
         rows: training and held-out rows.
-        names: the prompt styles of the model.
+        setup: how the model is prompted; each of its styles counts.
     """
     tokenizer = load_tokenizer(folder)
+    rendered = rows.rendered(setup)
     return max(
-        len(row.tokens)
-        for name in names
-        for row in tokenize.tokenize_records(
-            rows.train + rows.held_out,
-            rows.tools,
-            tokenizer,
-            max_length=sys.maxsize,
-            style=name,
-            system_message=system_message_of(folder),
-        )
+        len(example.tokens)
+        for name in setup.styles
+        for part in (rendered.train, rendered.held_out)
+        for example in part.tokenized(tokenizer, max_length=sys.maxsize, styles=(name,))
     )
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import prompts, tables
-from fgkit.bundles.profiles import PROFILES
 from fgkit.calls import Call
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
@@ -295,24 +294,24 @@ def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
 def _flutter_note(found: Publication, task: str) -> str:
     """Whether the plugin sends the text that was trained."""
     trained_in, profile = _styles(found), found.bundles[task].get("profile")
-    # The plugin adds nothing of its own to the text only with the profile that is made for it.
-    own = profile in PROFILES and PROFILES[profile].plugin_style == "flutter_gemma"
-    if "flutter_gemma" in trained_in:
+    plugin = styles.of_app("dart")
+    if plugin.name in trained_in:
         return (
-            f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
+            f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
+            f"and `{task}` "
             + (
                 "takes them as they are."
-                if own
+                if profile == plugin.profile
                 else f"takes them with profile `{profile}`."
             )
         )
     text = (
-        f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
-        "which is not the same text. Measure it in your app before you rely on it, or train with "
-        "`-p style flutter_gemma`."
+        f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
+        f"{_code(styles.join(trained_in))}, which is not the same text. Measure it in your app "
+        f"before you rely on it, or train with `-p style {plugin.name}`."
     )
     if found.facts.get("tools"):
-        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', found.facts['tools']))}"
+        text += f" {_text(styles.difference(trained_in[0], plugin.name, found.facts['tools']))}"
     return text
 
 

@@ -19,6 +19,7 @@ from fgkit.errors import ConfigError, ModelError
 from fgkit.models import base as base_model, model_checks, offline_base, weights
 from fgkit.models.spec import base_named
 from fgkit.models.vocabulary import cut_base, pieces as vocabulary, record as vocabulary_record
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
 from fgkit.workflow import stages
 from tests.models.test_offline_base import CORE, PIECES, Pair
@@ -309,7 +310,9 @@ def test_the_real_base_is_cut(tmp_path) -> None:
         and model_checks.shape_problems(start.folder) == []
     )
     for text in {
-        part for row in tokenize.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])
+        part
+        for row in tokenize.prompt_texts(trained, PromptSetup(TOOLS))
+        for part in vocabulary.segments([row])
     }:
         assert [ids[index] for index in pair.agree(text)] == before.agree(text)
 
@@ -420,7 +423,7 @@ def test_every_style_of_the_run_keeps_its_pieces(tmp_path, base, monkeypatch) ->
     )
     for style in ("template", "litert_lm"):
         (text,), (answer,) = (
-            tokenize.prompt_texts(rows.train, TOOLS, style=style),
+            tokenize.prompt_texts(rows.train, PromptSetup(TOOLS), style),
             tokenize.answer_texts(rows.train, style),
         )
         parts = vocabulary.segments([text, answer])

@@ -16,7 +16,7 @@ import fgkit.export.conversion_worker
 import fgkit.export.first_token
 import fgkit.models.answer_checks
 import fgkit.models.spec
-import fgkit.training.trainer
+import fgkit.training.checkpoints
 import fgkit.workflow.manifest
 
 fgkit.models.spec.register(
@@ -28,7 +28,8 @@ fgkit.models.spec.register(
 fgkit.models.answer_checks.check_answers = lambda texts: [
     fgkit.models.answer_checks.Check(1, "not looked at", "pass")
 ]
-fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
+fgkit.training.checkpoints.SAVE_SECONDS = 0.0
+fgkit.training.checkpoints.SAVE_SHARE = float("inf")
 _build, _compare, _usage = (
     fgkit.export.conversion_worker.build,
     fgkit.export.first_token.compare,

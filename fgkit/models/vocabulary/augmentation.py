@@ -10,7 +10,7 @@ the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json` 
 
 Example:
 
-    rows += unseen_spellings(base.folder, records, rows, tools, max_length=1024)
+    examples += unseen_spellings(base.folder, rendered.train, examples, max_length=1024)
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.rendered import RenderedRecords
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.files import read_json
 from fgkit.models.base import load_tokenizer
 
@@ -33,34 +32,33 @@ from .record import FILE
 
 def unseen_spellings(
     folder: Path,
-    records: Sequence[Record],
-    rows: Sequence[Row],
-    tools: list[dict],
+    rendered: RenderedRecords,
+    examples: Sequence[TokenizedExample],
     *,
     max_length: int,
-    **more: Any,
-) -> list[Row]:
+    seed: int = 0,
+) -> list[TokenizedExample]:
     """Training rows in the split of a text for which the vocabulary was not chosen.
 
     Args:
         folder: the base that is trained.
-        records: the training rows.
-        rows: the same rows as `tokenize.tokenize_records` gives them.
-        tools, more: as for `tokenize.tokenize_records`.
+        rendered: the training rows.
+        examples: the same rows, tokenized as the base does.
         max_length: longest row in tokens; a split that is longer is left out.
+        seed: the run's, for the choice of styles; the one that `examples` were made with.
     Returns:
-        the rows that are split differently from `rows`.
+        The rows that are split differently from `examples`.
     """
     record = read_json(folder / FILE) if (folder / FILE).is_file() else {}
     removed = record.get("not_in_second_spelling")
     if not removed:
         return []
-    split = tokenize.tokenize_records(
-        records, tools, tokenizer_without(folder, removed), max_length=sys.maxsize, **more
+    split = rendered.tokenized(
+        tokenizer_without(folder, removed), max_length=sys.maxsize, seed=seed
     )
     return [
         other
-        for row, other in zip(rows, split, strict=True)
+        for row, other in zip(examples, split, strict=True)
         if other != row and len(other.tokens) <= max_length
     ]
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checksums, progress
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ConfigError, ModelError
 from fgkit.files import read_json, replacing, require_space, sha256, write_json, write_text
@@ -152,11 +151,10 @@ def cut(
 
 def _texts(rows: Rows, style: str, system_message: str) -> tuple[list[str], list[str]]:
     """Prompts and answers of the training rows, as they are trained, in each style of the run."""
-    prompts: list[str] = []
-    answers: list[str] = []
-    for name in styles.split(style):
-        prompts += tokenize.prompt_texts(rows.train, rows.tools, system_message, name)
-        answers += tokenize.answer_texts(rows.train, name)
+    setup = rows.setup(system_message, styles.split(style))
+    train = rows.rendered(setup).train
+    prompts = [text for name in setup.styles for text in train.prompts(name)]
+    answers = [text for name in setup.styles for text in train.answers(name)]
     return prompts, answers
 
 

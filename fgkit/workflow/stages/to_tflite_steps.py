@@ -14,7 +14,7 @@ from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.files import read_json
 from fgkit.models import answer_checks, model_checks
-from fgkit.models.record import prompt_styles, require_same_tools, system_message_of
+from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
 
@@ -82,7 +82,8 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
 
 def _longest(settings: TfliteConfig, rows: Rows) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
-    return kv_cache_fit.longest(settings.model_folder, rows, prompt_styles(settings, rows))
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    return kv_cache_fit.longest(settings.model_folder, rows, setup)
 
 
 @step
@@ -97,12 +98,8 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
 
     checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
-    text = tokenize.prompt_texts(
-        rows.held_out[:1],
-        rows.tools,
-        system_message_of(settings.model_folder),
-        prompt_styles(settings, rows)[0],
-    )[0]
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    text = rows.rendered(setup).held_out.prompts()[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = first_token.compare(
         reference, first_token.logits_of(path, tokenize.encode(tokenizer, text))
