@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgkit import progress, prompts
 from fgkit.bundles import prompting
-from fgkit.bundles.profiles import BAKED
+from fgkit.bundles.profiles import embeds_declarations
 from fgkit.dataset.rendered import RenderedRecords
 from fgkit.dataset.rows import RunData, hash_of, rows_hash
 from fgkit.errors import ConfigError
@@ -146,7 +146,7 @@ def _send(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score a bundle that is sent texts; also what was sent to it."""
     ways: dict[str, Any] = {}
-    baked = runtime.profile == BAKED
+    baked = embeds_declarations(runtime.profile)
 
     def answers(texts: list[str], style: str) -> list[str]:
         if try_ways and runtime.path.suffix == ".task" and not ways:
