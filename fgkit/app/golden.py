@@ -113,8 +113,8 @@ def vectors(rows: Sequence[Record], setup: PromptSetup) -> list[GoldenVector]:
 
     Args:
         rows: the rows, with tools of their own or without.
-        setup: how the model is prompted, in its first style. Its tools are those that the app's code
-            knows.
+        setup: how the model is prompted, in its first style. Its tools are those that the
+            app's code knows.
     Raises:
         DataError, PromptError: the style cannot express a row.
     """

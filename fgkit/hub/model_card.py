@@ -12,7 +12,6 @@ escaped first, so that it can make neither a heading nor a link.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from fgkit import tables
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
 from fgkit.licence import NOTICE
-from fgkit.models.spec import base_named, spec_of_base
+from fgkit.models.spec import spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 
-from . import model_card_tools
+from . import model_card_origins, model_card_tools
 from .markdown_text import code, plain, size
 from .publication import BUNDLES, SAID, Publication, gate_lines
 
@@ -66,7 +65,7 @@ def write(publication: Publication, repo: str, *, public: bool) -> str:
             template_path=str(TEMPLATE),
             repo=repo,
             title=plain(repo.partition("/")[2]),
-            base_sentence=_base_sentence(publication.facts.get("base")),
+            base_sentence=model_card_origins.base_sentence(publication.facts.get("base")),
             count=model_card_tools.count(functions),
             example_call=code(model_card_tools.as_code(example)),
             tools=[
@@ -105,7 +104,7 @@ def _metadata(publication: Publication, repo: str) -> Any:
         else ModelCardData()
     )
     base = publication.facts.get("base")
-    data.base_model = _published_as(base)
+    data.base_model = model_card_origins.published_as_of(base)
     # Not an attribute that ModelCardData declares, but one that the Hub reads.
     data["base_model_relation"] = "finetune" if data.base_model else None
     licence = spec_of_base(base).licence
@@ -237,41 +236,6 @@ def _link(repo: str, name: str) -> str:
     return f"https://huggingface.co/{repo}/resolve/main/{name}"
 
 
-def _base_sentence(base: Any) -> str:
-    known = base_named(base)
-    if known and known.card_description:
-        return f"This is {known.card_description}, all weights fine-tuned."
-    if _is_hub_name(base):
-        return f"This is [{base}](https://huggingface.co/{base}), all weights fine-tuned."
-    return (
-        f"This is a {spec_of_base(base).title} with FunctionGemma's prompt format, all weights "
-        "fine-tuned."
-    )
-
-
-def _published_as(base: Any) -> str | None:
-    """The model on the Hub that a base comes from; None for a folder of the author's.
-
-    The path of a folder is of no use to others, and could name its owner.
-    """
-    known = base_named(base)
-    if known:
-        return known.published_as
-    return base if _is_hub_name(base) else None
-
-
-def _base_row(base: Any) -> str:
-    """The base, for the table of what the model was made from."""
-    known = base_named(base)
-    if known and known.card_row:
-        return f"{known.card_row} ({known.published_as})"
-    return code(base) if _is_hub_name(base) else "a folder of the author's"
-
-
-def _is_hub_name(base: object) -> bool:
-    return isinstance(base, str) and bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base, re.ASCII))
-
-
 def _origins(publication: Publication) -> list[tuple[str, str]]:
     """What the model was made from and with, for a table of two columns."""
     facts = publication.facts
@@ -280,9 +244,9 @@ def _origins(publication: Publication) -> list[tuple[str, str]]:
     versions = facts.get("versions") or sidecar.get("versions") or {}
     packages = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
     rows = {
-        "base": _base_row(facts.get("base")),
+        "base": model_card_origins.base_row(facts.get("base")),
         "training": f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere",
-        "recipe": ", ".join(_recipe(facts.get("settings") or {})),
+        "recipe": ", ".join(model_card_origins.recipe(facts.get("settings") or {})),
         "vocabulary": f"{vocabulary['pieces']:,} of {vocabulary['of']:,} pieces"
         if vocabulary
         else "",
@@ -291,24 +255,6 @@ def _origins(publication: Publication) -> list[tuple[str, str]]:
         ),
     }
     return [(name, value) for name, value in rows.items() if value]
-
-
-def _recipe(settings: dict[str, Any]) -> list[str]:
-    """The hyperparameters of the training, as far as they are known."""
-    labels = {"num_train_epochs": "epochs", "learning_rate": "peak learning rate"}
-    parts = [
-        f"{settings[key]:g} {label}"
-        for key, label in labels.items()
-        if settings.get(key) is not None
-    ]
-    batch = (settings.get("per_device_train_batch_size") or 0) * (
-        settings.get("gradient_accumulation_steps") or 0
-    )
-    if batch:
-        parts.append(f"{batch} rows a step")
-    if settings.get("precision"):
-        parts.append(f"precision {settings['precision']}")
-    return parts
 
 
 def _modifications(publication: Publication) -> str:
