@@ -72,7 +72,7 @@ def answer(
     sent = text(
         prompt_text.removeprefix("<bos>"), developer_turn(prompt_text), row.user_content.strip()
     )
-    return (runtime.answer_wrapped if wrapped else runtime.generate)(
+    return (runtime.generate_with_template if wrapped else runtime.generate)(
         sent, max_new_tokens=max_new_tokens
     )
 

@@ -59,7 +59,9 @@ def test_the_text_around_a_request_gives_its_prompt(style, words):
         add_generation_prompt=True,
         style=style,
     )
-    assert around.of(f"x{words}" if style == "flutter_gemma" else f"{words}x{words}") == wanted
+    assert (
+        around.prompt_for(f"x{words}" if style == "flutter_gemma" else f"{words}x{words}") == wanted
+    )
 
 
 def test_a_conversation_is_no_single_request():

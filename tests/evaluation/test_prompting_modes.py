@@ -47,7 +47,7 @@ class Noting:
         self.raw.append(text)
         return completion([RED]).removesuffix("<end_function_call><start_function_response>")
 
-    def answer_wrapped(self, text, *, max_new_tokens):
+    def generate_with_template(self, text, *, max_new_tokens):
         self.wrapped.append(text)
         return "Sorry" if "declaration" not in text else self.generate(text, max_new_tokens=1)
 

@@ -96,7 +96,7 @@ def test_what_a_reader_needs_is_there(tmp_path) -> None:
         "converted to LiteRT with dynamic\\_int8",
         "section 3.2",
         licence.NOTICE,
-        "3 epochs, 5e-05 peak step size",
+        "3 epochs, 5e-05 peak learning rate",
     ):
         assert part in text, part
     for file in gather(run).files:

@@ -13,7 +13,8 @@ from huggingface_hub import ModelCard
 from fgkit import files
 from fgkit.cli.main import main
 from fgkit.errors import BundleError, CheckFailed, ConfigError, FgkitError, ModelError
-from fgkit.hub.upload import CARD, cannot_write, offer, publish, require_write
+from fgkit.hub.permissions import cannot_write, require_write
+from fgkit.hub.upload import CARD, offer, publish
 
 TOKEN = "hf_canaryOfTheHubTests"
 REPO = "ada/lights"

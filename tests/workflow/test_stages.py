@@ -202,7 +202,9 @@ def test_rows_count_kinds_where_there_are_several():
         ["rows", "5", "2"],
     ]
     assert "one call" not in str(rows()) and asked.parallel and not rows().parallel
-    many = stages.RunData([], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ())
+    many = stages.RunData(
+        [], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ()
+    )
     assert "... and 10 more tools" in str(many) and len(str(many).splitlines()) == 43
 
 
