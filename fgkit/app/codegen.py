@@ -259,7 +259,7 @@ def _kotlin(app: App, vectors: str) -> _Parts:
 
 def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What a run folder, model folder or `.task` tells of its training, and the settings of its run."""
-    from fgkit.bundles import create as bundle
+    from fgkit.bundles import read as bundle_files
 
     if path.is_dir():
         folder = path if (path / "fgkit.json").is_file() else path / "model"
@@ -275,7 +275,7 @@ def _facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         raise FgkitError(
             f"{path}: expected a run folder, a model folder, a .task or a tools file (.py or .json)."
         )
-    sidecar = bundle.read_bundle(task).sidecar
+    sidecar = bundle_files.read_bundle(task).sidecar
     if sidecar is None:
         raise FgkitError(
             f"{task}.json: is not there, so nothing is known of the training. Give the run folder, or the "

@@ -24,7 +24,7 @@ from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles as prompt_styles
 from fgkit.prompts.format import CONTROL_TOKENS
 
-from . import create as bundle, litertlm, profiles
+from . import read as bundle_files, litertlm, profiles
 from .profiles import LITERTLM, PROFILES
 
 # Stop tokens that every profile has: without one of them an answer runs on into the next turn or the function's result.
@@ -133,7 +133,7 @@ def check_file(
         model = path.parent / "model"
     rows = run_rows.load_held_out(data, tools, format)
     try:
-        told = bundle.read_record(path) if path.is_file() else None
+        told = bundle_files.read_record(path) if path.is_file() else None
     except FgkitError:  # check 3 says so
         told = None
     if (
@@ -183,7 +183,7 @@ class _Answers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.info: bundle.BundleInfo | None = None
+        self.info: bundle_files.BundleInfo | None = None
         self.processor: Any = None
         self.sidecar: dict[str, Any] | None = None
         self.context = 0
@@ -202,29 +202,29 @@ class _Answers:
             ),
             f"file that starts with {start[:8]!r}",
         )
-        if self.path.suffix not in bundle.SUFFIXES or kind != self.path.suffix:
+        if self.path.suffix not in bundle_files.SUFFIXES or kind != self.path.suffix:
             raise _Failed(
-                f"{self.path.name} is a {kind}; expected a {' or '.join(bundle.SUFFIXES)}, named so."
+                f"{self.path.name} is a {kind}; expected a {' or '.join(bundle_files.SUFFIXES)}, named so."
             )
         return f"a {kind}, as its name says."
 
     def whole(self) -> str:
-        if self.path.suffix not in bundle.SUFFIXES or not self.path.is_file():
+        if self.path.suffix not in bundle_files.SUFFIXES or not self.path.is_file():
             raise _Skipped("there is no bundle to look into.")
-        self.info = bundle.read_archive(self.path)
+        self.info = bundle_files.read_archive(self.path)
         return f"{len(self.info.members)} parts, {self.path.stat().st_size / 1e6:.1f} MB."
 
     def record(self) -> str:
-        self.sidecar = bundle.read_record(self._whole().path)
+        self.sidecar = bundle_files.read_record(self._whole().path)
         if self.sidecar is None:
             raise _Skipped("there is no .json beside it.")
         return f"the .json beside it describes these bytes; prompt style {self.sidecar.get('style')!r}."
 
     def network(self) -> str:
         info, given = self._whole(), self._processor()
-        found = bundle.read_network(bundle.network_of(info), info.path)
-        self.context = bundle.context_of(found)
-        bundle.require_pieces(info.path, found, given.GetPieceSize())
+        found = bundle_files.read_network(bundle_files.network_of(info), info.path)
+        self.context = bundle_files.context_of(found)
+        bundle_files.require_pieces(info.path, found, given.GetPieceSize())
         told = info.litertlm.context if info.litertlm else 0  # 0: not said
         if told not in (0, self.context):
             raise _Failed(f"its metadata say {told} tokens, its network takes {self.context}.")
@@ -327,7 +327,7 @@ class _Answers:
             raise _Failed(f"{beside}: does not name the Gemma Terms of Use.")
         return f"{licence.NOTICE} lies beside it."
 
-    def _whole(self) -> bundle.BundleInfo:
+    def _whole(self) -> bundle_files.BundleInfo:
         if self.info is None:
             raise _Skipped("the file cannot be read.")
         return self.info
@@ -336,7 +336,7 @@ class _Answers:
         if self.processor is None:
             info = self._whole()
             self.processor = sentencepiece_model.parse(
-                bundle.tokenizer_of(info), f"{info.path} tokenizer"
+                bundle_files.tokenizer_of(info), f"{info.path} tokenizer"
             )
         return self.processor
 

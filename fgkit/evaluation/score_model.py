@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit import progress, prompts
-from fgkit.bundles import create as bundle
+from fgkit.bundles import read as bundle_files
 from fgkit.bundles.profiles import BAKED
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
@@ -222,7 +222,7 @@ def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str
     Raises:
         ModelError: it was trained with other tools or in another style.
     """
-    facts = bundle.read_bundle(path).sidecar
+    facts = bundle_files.read_bundle(path).sidecar
     if facts is None:
         if style is None:
             print(

@@ -17,11 +17,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fgkit import schema
 from fgkit.calls import Call, parse
 from fgkit.dataset.records import KINDS, NO_CALL, Record, canonical
 from fgkit.dataset.splits import group_of
 from fgkit.errors import CallSyntaxError, FgkitError
 from fgkit.files import read_json
+from fgkit.record_types import CallRecord, Rates, Score, ScoredRow
 
 from .intervals import rate_intervals
 from .matching import argument_table, arguments, confusion
@@ -111,50 +113,29 @@ def completed(score: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def read_score(path: str | Path) -> dict[str, Any]:
+def read_score(path: str | Path) -> Score:
     """Read the score that `evaluate --json` wrote, of this fgkit or an older one.
 
+    Args:
+        path: the file.
     Raises:
-        FgkitError: it is no such file.
+        FgkitError: it is no such file, holds no scored rows, or has fields of wrong types; every one is named.
     """
-    found = read_json(path)
-    rows = found.get("rows") if isinstance(found, dict) else None
-    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
-        summary = isinstance(found, dict) and "tuned" in found
+    content = read_json(path)
+    if not isinstance(content, dict) or not content.get("rows"):
+        remedy = "Score it again."
+        if isinstance(content, dict) and "tuned" in content:
+            remedy = "It is a run's summary: score the model by itself."
         raise FgkitError(
             f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
-            + (
-                "It is a run's summary: score the model by itself."
-                if summary
-                else "Score it again."
-            )
+            f"{remedy}"
         )
-    return completed(found)
-
-
-def _is_row(row: Any) -> bool:
-    """Whether this is a row as `score` writes it, of any fgkit."""
-    if (
-        not isinstance(row, dict)
-        or not {"line", "user_content", "expected", "text", "calls"} <= row.keys()
-    ):
-        return False
-    calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
-    return (
-        isinstance(row["user_content"], str)
-        and isinstance(row["text"], str)
-        and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
-        and all(
-            isinstance(some, list)
-            and all(
-                isinstance(call, dict)
-                and isinstance(call.get("name"), str)
-                and isinstance(call.get("arguments"), dict)
-                for call in some
-            )
-            for some in calls
-        )
-    )
+    remedy = "Expected what `python -m fgkit evaluate ... --json` wrote. Score the model again."
+    if "intervals" not in content:
+        # fgkit 0.1 wrote fewer figures; all of them follow from the rows.
+        scored = schema.check(content, ScoredRows, path, remedy=remedy)
+        content = content | measure(scored["rows"])
+    return schema.check(content, Score, path, remedy=remedy)
 
 
 def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:

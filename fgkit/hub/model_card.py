@@ -23,7 +23,8 @@ from fgkit.models.spec import OFFLINE
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 
-from .publication import BUNDLES, SAID, Publication, gate_lines
+from .publication import Publication, gate_lines
+from .published_files import BUNDLES, SAID
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from

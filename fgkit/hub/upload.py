@@ -25,7 +25,8 @@ from fgkit import credentials
 from fgkit.errors import CheckFailed, FgkitError
 
 from . import model_card
-from .publication import File, Publication, bundles, gather
+from .publication import Publication, bundles, gather
+from .published_files import File
 
 CARD = "README.md"
 TOKENS = "https://huggingface.co/settings/tokens"

@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fgkit import schema
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ModelError
-from fgkit.files import read_json
 from fgkit.prompts import styles
+from fgkit.record_types import ModelRecord
 from fgkit.tools import tools_hash
 
 if TYPE_CHECKING:
     from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 
 
-def model_facts(folder: Path) -> dict[str, Any]:
-    """What `fgkit.json` in a model folder tells, or nothing where there is none."""
-    record = folder / "fgkit.json"
-    return read_json(record) if record.is_file() else {}
+NAME = "fgkit.json"
+
+
+def model_facts(folder: Path) -> ModelRecord:
+    """Read `fgkit.json` of a model folder; an empty record where there is none.
+
+    Args:
+        folder: a model folder, of fgkit or not.
+    Raises:
+        ModelError: the file has fields of wrong types; every one is named.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    return schema.read(
+        path,
+        ModelRecord,
+        remedy="Restore the file, or tune the model again.",
+        error=ModelError,
+    )
 
 
 def system_message_of(folder: Path) -> str:
-    """Developer text a model was tuned with; empty for the official sentence or where it is not known."""
-    return model_facts(folder).get("system_message", "")
+    """Read the developer text that a model was tuned with; "" for the official sentence or where none is recorded."""
+    return model_facts(folder).get("system_message") or ""
 
 
 def prompt_styles(
     settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
 ) -> tuple[str, ...]:
-    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
+    """Give the styles to prompt a run's model in: those asked for, or else all that it was trained in.
+
+    Raises:
+        ModelError: the model was not trained in a style that is asked for.
+    """
     folder = settings.model_folder
     return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
 

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import files
-from fgkit.bundles import create as bundle
+from fgkit.bundles import read as bundle_files
 from fgkit.errors import BundleError
 from fgkit.progress import bar
 from fgkit.subprocesses import quiet_stderr
@@ -50,7 +50,7 @@ class Runtime:
         self._kept: tuple[tuple[str, int], Any] | None = None
         self._unkept: Any = None
         sidecar = (
-            bundle.read_bundle(self.path).sidecar or {}
+            bundle_files.read_bundle(self.path).sidecar or {}
         )  # LiteRT-LM may end the whole process on a damaged file
         self.profile: str = sidecar.get("profile", "")
         folder = own_cache(self.path) if cache_dir is None else Path(cache_dir)

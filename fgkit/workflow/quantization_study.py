@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import progress, tables
-from fgkit.bundles import create as bundle
+from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.config import TaskConfig, TfliteConfig
 from fgkit.dataset.rows import Rows, rows_hash
 from fgkit.errors import ConfigError
@@ -89,7 +89,7 @@ def study(
         kept.items(), desc="speed", unit="file"
     ):  # one after the other, at every call
         one["speed"] = runtime_speed.measure(folder / one["file"])
-        bundle.update_sidecar(folder / one["file"], speed=one["speed"])
+        bundle_files.update_sidecar(folder / one["file"], speed=one["speed"])
     write_json(record, kept)
     write_text(folder / f"{NAME}.md", table(kept, tuned) + "\n\n" + recommendation(kept) + "\n")
     plot(kept, folder / f"{NAME}.png")
@@ -266,7 +266,7 @@ def _measured(
         max_exact_match_loss=settings.max_exact_match_loss,
         max_tool_accuracy_loss=settings.max_tool_accuracy_loss,
     )
-    bundle.update_sidecar(
+    bundle_files.update_sidecar(
         output,
         gate=verdict.described(),
         scores={"task": {key: value for key, value in score.items() if key != "rows"}},

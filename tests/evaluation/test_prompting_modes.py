@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fgkit import prompts
-from fgkit.bundles import create as bundle, profiles
+from fgkit.bundles import create as bundle, read as bundle_files, profiles
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, request
 from fgkit.errors import ConfigError
@@ -103,7 +103,7 @@ def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monke
     developer = prompting_modes.developer_turn(trained("x", []))
     inputs = tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "baked.task"
     baked = bundle.create_task(*inputs, profile="baked", developer_turn=developer, sidecar={})
-    assert bundle.read_bundle(baked).profile == profiles.profile("baked", developer)
+    assert bundle_files.read_bundle(baked).profile == profiles.profile("baked", developer)
     with runtime.Runtime(baked) as opened:
         assert opened.profile == "baked"
         row, whole = request(1, "red"), trained("red", [])

@@ -15,7 +15,7 @@ import fgkit.export.conversion
 import fgkit.export.first_token
 import fgkit.models.model_checks
 import fgkit.training.trainer
-import fgkit.workflow.manifest
+import fgkit.workflow.recording
 
 fgkit.models.model_checks.SHAPE_270M = {
     "model_type": "gemma3_text",
@@ -39,12 +39,12 @@ if os.environ.get("FGKIT_TEST_CLOCK"):  # a time of day that jumps by days at ev
     _time = time.time
     time.time = lambda: _time() + random.choice((-4, 3)) * 86_400
 
-    class _Jumping(fgkit.workflow.manifest.datetime):
+    class _Jumping(fgkit.workflow.recording.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls.fromtimestamp(time.time(), zone)
 
-    fgkit.workflow.manifest.datetime = _Jumping
+    fgkit.workflow.recording.datetime = _Jumping
 
 
 def _tiny_build(folder):

@@ -17,7 +17,7 @@ from fgkit.cli import main as command_line
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.evaluation import scores as evaluation
 from fgkit.files import read_json, shipped
-from fgkit.workflow import locks, manifest, run as pipeline, summary
+from fgkit.workflow import locks, manifest, recording, run as pipeline, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
 
@@ -138,9 +138,9 @@ class Fake:
         settings = pipeline.NOTEBOOKS[name](**values)
         with contextlib.ExitStack() as steps:
             for step in manifest.STEPS[name][:-1]:
-                with manifest.recorded(settings, step):
+                with recording.recorded(settings, step):
                     pass
-            steps.enter_context(manifest.recorded(settings, manifest.STEPS[name][-1]))
+            steps.enter_context(recording.recorded(settings, manifest.STEPS[name][-1]))
             if name == self.fails:
                 raise CheckFailed("the gate")
             self.write(name, folder, values)

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from fgkit import checks, checksums, files, prompts, subprocesses
-from fgkit.bundles import create as bundle
+from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.calls import Call
 from fgkit.cli import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -269,7 +269,7 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(scoring.bundle, "read_bundle", lambda path: Info)
+    monkeypatch.setattr(scoring.bundle_files, "read_bundle", lambda path: Info)
     assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"

@@ -23,7 +23,7 @@ from fgkit.prompts import styles
 from fgkit.tools import lint_tools, load_tools
 from fgkit.training.monitor import Watch
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 
 @step

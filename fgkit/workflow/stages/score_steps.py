@@ -14,7 +14,7 @@ from fgkit.models.base import Base
 from fgkit.models.record import prompt_styles, system_message_of
 from fgkit.prompts import styles
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 
 @step

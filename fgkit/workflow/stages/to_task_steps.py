@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checks, checksums
-from fgkit.bundles import checks as bundle_checks, create as bundle, profiles
+from fgkit.bundles import checks as bundle_checks, create as bundle, read as bundle_files, profiles
 from fgkit.config import TaskConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of
@@ -25,7 +25,7 @@ from fgkit.models.record import (
 from fgkit.prompts import styles
 from fgkit.runtime import speed
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
@@ -159,7 +159,7 @@ def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
             name: {key: value for key, value in score.items() if key != "rows"} if score else None
             for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))
         }
-        bundle.update_sidecar(
+        bundle_files.update_sidecar(
             path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name)
         )
     whole = together(verdicts)

@@ -16,7 +16,7 @@ from fgkit.files import read_json
 from fgkit.models import model_checks
 from fgkit.models.record import prompt_styles, require_same_tools, system_message_of
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
