@@ -89,6 +89,15 @@ class ArgumentCounts(TypedDict):
     recall: float | None
 
 
+class Provenance(TypedDict):
+    """What a score belongs to: the scored file, the rows, the tools."""
+
+    path: str
+    sha256: str
+    rows_sha256: str
+    tools_hash: str | None
+
+
 class Score(Rates):
     """A model's answers to the held-out rows, compared with what the rows expect."""
 
@@ -102,7 +111,7 @@ class Score(Rates):
     path: NotRequired[str]
     sha256: NotRequired[str]
     rows_sha256: NotRequired[str]
-    tools_hash: NotRequired[str]
+    tools_hash: NotRequired[str | None]
     sent: NotRequired[str]
     prompts_as_trained: NotRequired[int]
     ways: NotRequired[dict[str, Rates]]
@@ -110,10 +119,22 @@ class Score(Rates):
     against: NotRequired[dict[str, Any]]
 
 
+class ChangedRow(TypedDict):
+    """A row that one of two models gets right and the other does not; see `evaluation.paired.changed_rows`."""
+
+    line: int
+    user_content: str
+    expected: list[CallRecord]
+    before: str
+    after: str
+    change: str
+
+
 class GateRecord(TypedDict):
     """The gate's verdict; see `evaluation.gate.Verdict`."""
 
-    passed: bool
+    # An empty verdict is none: such a bundle was not compared.
+    passed: NotRequired[bool]
     lines: NotRequired[list[str]]
     differences: NotRequired[dict[str, Any]]
 

@@ -24,7 +24,7 @@ from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles as prompt_styles
 from fgkit.prompts.format import CONTROL_TOKENS
 
-from . import read as bundle_files, litertlm, profiles
+from . import litertlm, profiles, read as bundle_files
 from .profiles import LITERTLM, PROFILES
 
 # Stop tokens that every profile has: without one of them an answer runs on into the next turn or the function's result.

@@ -103,9 +103,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
     model_files = [path for path in (model / name for name in _MODEL_FILES) if path.is_file()]
     hashes = {
         path: sha256(path)
-        for path in progress.bar(
-            [*model_files, *paths], desc="hashing", unit="file", leave=False
-        )
+        for path in progress.bar([*model_files, *paths], desc="hashing", unit="file", leave=False)
     }
     sidecars = {path: _sidecar(path) for path in paths}
     _require_same(folder, sidecars, hashes[model / "model.safetensors"])
@@ -206,7 +204,7 @@ def _doubts(sidecars: Mapping[Path, BundleRecord], scores: Mapping[str, Score]) 
             yield f"{path.name} was not scored: nobody knows whether it answers."
         elif not gate:
             yield f"{path.name} was not compared with the model it was made from."
-        elif not gate["passed"]:
+        elif gate.get("passed") is not True:
             reasons = "; ".join(gate_lines(sidecar)[1:]) or "no reason was kept"
             yield f"{path.name} did not pass the gate: {reasons}."
 

@@ -118,7 +118,7 @@ class Runtime:
                 self.forget()
                 raise self._failed(text, said(), error) from error
 
-    def answer_wrapped(self, text: str, *, max_new_tokens: int) -> str:
+    def generate_with_template(self, text: str, *, max_new_tokens: int) -> str:
         """Answer a text that the runtime puts between the bundle's prefix and suffix, as clients with templates do."""
         with quiet_stderr() as said:
             try:

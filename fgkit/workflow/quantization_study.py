@@ -258,7 +258,7 @@ def _measured(
         system_message=sidecar(settings, rows)["system_message"],
         style=prompt_styles(settings, rows)[:1],
         tokenizer_folder=settings.model_folder,
-        try_ways=False,
+        probe_modes=False,
     )
     verdict: Verdict = gate(
         tuned,
@@ -268,14 +268,14 @@ def _measured(
     )
     bundle_files.update_sidecar(
         output,
-        gate=verdict.described(),
+        gate=verdict.to_dict(),
         scores={"task": {key: value for key, value in score.items() if key != "rows"}},
     )
     return {
         "file": output.name,
         "bytes": output.stat().st_size,
         "score": score,
-        "gate": verdict.described(),
+        "gate": verdict.to_dict(),
     }
 
 

@@ -1,6 +1,6 @@
 """Does a saved model answer the same in a fresh kernel? A new Python process loads it and is asked some rows again.
 
->>> print(load_test(settings, rows))
+>>> print(reload_check(settings, rows))
 loaded in a fresh process: 8 of 8 answers are the same as here
 
 What this catches: weights, tokenizer or settings that live in the memory of the kernel that trained them and not in the
@@ -30,7 +30,7 @@ from . import summary
 ROWS = 8
 
 
-def load_test(settings: FinetuneConfig, rows: Rows) -> str:
+def reload_check(settings: FinetuneConfig, rows: Rows) -> str:
     """Ask a fresh process the first held-out rows and compare with what the tuned model answered here.
 
     Args:

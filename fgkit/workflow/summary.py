@@ -54,9 +54,7 @@ def read(folder: Path) -> Summary:
     content = read_json(path) if path.is_file() else {}
     if isinstance(content, dict):
         content = empty | content
-    return schema.check(
-        content, Summary, path, remedy="Delete the file; a run writes it again."
-    )
+    return schema.check(content, Summary, path, remedy="Delete the file; a run writes it again.")
 
 
 def of_run(folder: Path) -> Summary:

@@ -273,8 +273,8 @@ def test_missing_and_compressed_archives(task):
 
 
 def test_the_record_beside_belongs_to_these_bytes(task):
-    bundle_files.update_sidecar(task, scores={"n": 3})
-    assert bundle_files.read_bundle(task).sidecar["scores"] == {"n": 3}
+    bundle_files.update_sidecar(task, scores={"base": None})
+    assert bundle_files.read_bundle(task).sidecar["scores"] == {"base": None}
     assert bundle_files.read_bundle(task).sidecar["style"] == "template"
     beside = task.with_name(task.name + ".json")
     beside.write_text(json.dumps({"sha256": "0"}))

@@ -73,7 +73,7 @@ def scored(monkeypatch):
         done.append((folder, system_message, *style))
         score = (
             fake_score(asked)
-            | scoring.origin(folder / "model.safetensors", asked)
+            | scoring.provenance(folder / "model.safetensors", asked)
             | {"style": style[0]}
         )
         return score | (
@@ -418,15 +418,15 @@ def test_scores_of_an_older_fgkit_are_shown(tmp_path, capsys):
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     path = model(tmp_path / "model") / "model.safetensors"
-    first = scoring.origin(path, rows())
-    assert first == scoring.origin(path, rows())
-    assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
+    first = scoring.provenance(path, rows())
+    assert first == scoring.provenance(path, rows())
+    assert first["rows_sha256"] != scoring.provenance(path, rows(start=2))["rows_sha256"]
     other = stages.Rows(
         TOOLS, (), tuple(request(row.line, row.user_content, (BLUE,)) for row in rows().held_out)
     )
-    assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
+    assert first["rows_sha256"] != scoring.provenance(path, other)["rows_sha256"]
     fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
-    assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
+    assert first["tools_hash"] != scoring.provenance(path, fewer)["tools_hash"]
 
 
 def test_seconds_of_a_step_are_added(tmp_path):
@@ -798,9 +798,9 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(
         with pytest.raises(
             ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"
         ):
-            prompting_modes.profile_for(settings, data)
+            prompting_modes.profile_for(settings.profile, data)
         return
-    assert prompting_modes.profile_for(settings, data) == found
+    assert prompting_modes.profile_for(settings.profile, data) == found
     assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
 
 
@@ -834,7 +834,7 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
-    monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
+    monkeypatch.setattr(scoring.prompting_modes, "probe_modes", lambda *_, **__: {})
     monkeypatch.setattr(
         scoring,
         "bundle_prompt",

@@ -9,7 +9,7 @@ from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.dataset.rows import Rows
 from fgkit.display import show_picture, show_table
 from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
-from fgkit.evaluation.score_model import origin, score_model
+from fgkit.evaluation.score_model import provenance, score_model
 from fgkit.models.base import Base
 from fgkit.models.record import prompt_styles, system_message_of
 from fgkit.prompts import styles
@@ -37,7 +37,7 @@ def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
     folder, names = settings.model_folder, prompt_styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
-    same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
+    same = provenance(folder / "model.safetensors", rows) | {"style": names[0]}
     if (
         known
         and same.items() <= known.items()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checks, checksums
-from fgkit.bundles import checks as bundle_checks, create as bundle, read as bundle_files, profiles
+from fgkit.bundles import checks as bundle_checks, create as bundle, profiles, read as bundle_files
 from fgkit.config import TaskConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of
@@ -35,7 +35,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
-    names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings, rows)
+    names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings.profile, rows)
     if profile == "flutter_gemma" and profile not in names:
         print(
             f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
@@ -160,12 +160,12 @@ def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
             for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))
         }
         bundle_files.update_sidecar(
-            path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name)
+            path, scores=short, gate=verdict.to_dict(), speed=scores["speed"].get(path.name)
         )
     whole = together(verdicts)
     if ways := (scores["task"] or {}).get("ways"):
         whole = replace(whole, lines=(*whole.lines, *prompting_modes.lines(ways)))
-    summary.update(settings.folder, gate=whole.described())
+    summary.update(settings.folder, gate=whole.to_dict())
     return whole
 
 
