@@ -172,7 +172,7 @@ def _score(
     }
     score: Score = {**scores[style[0]], "style": style[0]}
     if len(style) > 1:
-        score["per_style"] = {name: without_rows(each) for name, each in scores.items()}
+        score["per_style"] = {name: evaluation.without_rows(each) for name, each in scores.items()}
     return score
 
 

@@ -22,6 +22,7 @@ from fgkit.models.offline_base import DESCRIPTION
 from fgkit.models.spec import OFFLINE
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+from fgkit.record_types import BundleRecord
 
 from .publication import Publication, gate_lines
 from .published_files import BUNDLES, SAID
@@ -53,7 +54,7 @@ def write(found: Publication, repo: str, *, public: bool) -> str:
     from huggingface_hub import ModelCard
 
     names = list(found.bundles)
-    tools = [tool["function"] for tool in found.facts.get("tools") or []]
+    tools: list[dict[str, Any]] = [{**tool["function"]} for tool in found.facts.get("tools") or []]
     example = _example(tools)
     return str(
         ModelCard.from_template(
@@ -264,7 +265,7 @@ def _answer(call: Call | None) -> str:
     )
 
 
-def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
+def _bundle(sidecar: BundleRecord) -> dict[str, str]:
     prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
     before, after = (_code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))
     around = f"{before} before, {after} after" if prefix or suffix else "nothing"
@@ -293,14 +294,16 @@ def _flutter_note(found: Publication, task: str) -> str:
         "which is not the same text. Measure it in your app before you rely on it, or train with "
         "`-p style flutter_gemma`."
     )
-    if found.facts.get("tools"):
-        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', found.facts['tools']))}"
+    if tools := found.facts.get("tools"):
+        declared: list[dict] = [{**tool} for tool in tools]
+        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', declared))}"
     return text
 
 
 def _made(found: Publication) -> list[tuple[str, str]]:
     """What it was made from and with, for the table."""
-    facts, settings = found.facts, found.facts.get("settings") or {}
+    facts = found.facts
+    settings: dict[str, Any] = {**(facts.get("settings") or {})}
     versions = facts.get("versions") or next(iter(found.bundles.values())).get("versions") or {}
     base = facts.get("base")
     rows = [
@@ -326,13 +329,8 @@ def _made(found: Publication) -> list[tuple[str, str]]:
     recipe += [f"{batch} rows a step"] if batch else []
     recipe += [f"precision {settings['precision']}"] if settings.get("precision") else []
     rows += [("recipe", ", ".join(recipe))] if recipe else []
-    if facts.get("vocabulary"):
-        rows.append(
-            (
-                "vocabulary",
-                f"{facts['vocabulary']['pieces']:,} of {facts['vocabulary']['of']:,} pieces",
-            )
-        )
+    if vocabulary := facts.get("vocabulary"):
+        rows.append(("vocabulary", f"{vocabulary['pieces']:,} of {vocabulary['of']:,} pieces"))
     tools = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
     rows.append(
         ("with", _text(", ".join(f"{name} {versions[name]}" for name in tools if name in versions)))

@@ -16,9 +16,10 @@ from typing import Any
 
 from fgkit import checksums, credentials
 from fgkit.errors import ModelError
-from fgkit.files import cache_dir, read_json
+from fgkit.files import cache_dir
 
 from . import offline_base
+from .record import model_facts
 from .spec import FUNCTIONGEMMA, OFFLINE
 
 _FILES = (
@@ -279,6 +280,4 @@ def _why(error: Exception) -> str:
 
 def _recorded_base(folder: Path) -> str | None:
     """Name of the base that a folder written by fgkit came from."""
-    record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
-    base = record.get("base") if isinstance(record, dict) else None
-    return base if isinstance(base, str) else None
+    return model_facts(folder).get("base")

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import calls
+from fgkit.bundles import read as bundle_files
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import CallSyntaxError
-from fgkit.evaluation import score_model
 from fgkit.models import record
 from fgkit.prompts import styles
 from fgkit.training import generation
@@ -66,7 +66,7 @@ class AskBundle:
         from . import session as runtime
 
         self._tools = tools
-        self._message, self._style = score_model.bundle_prompt(path, tools, None)
+        self._message, self._style = bundle_files.bundle_prompt(path, tools, None)
         self._runtime = runtime.Runtime(path)
 
     def __enter__(self) -> AskBundle:

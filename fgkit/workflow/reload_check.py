@@ -22,6 +22,7 @@ from fgkit.dataset.rows import Rows
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.models import record
 from fgkit.models.base import load_tokenizer
+from fgkit.prompts import styles
 from fgkit.subprocesses import python_path
 from fgkit.training import generation
 
@@ -48,9 +49,12 @@ def reload_check(settings: FinetuneConfig, rows: Rows) -> str:
             "that scores it first."
         )
     asked = rows.held_out[:ROWS]
-    here = [row["text"] for row in score["rows"][:ROWS]]
+    here = [row["text"] for row in score.get("rows", [])[:ROWS]]
     texts = tokenize.prompt_texts(
-        asked, rows.tools, record.system_message_of(settings.model_folder), score["style"]
+        asked,
+        rows.tools,
+        record.system_message_of(settings.model_folder),
+        score.get("style", styles.DEFAULT),
     )
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})

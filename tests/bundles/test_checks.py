@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fgkit import checks, licence, prompts
-from fgkit.bundles import create as bundle, read as bundle_files, litertlm, task
+from fgkit.bundles import create as bundle, litertlm, read as bundle_files, task
 from fgkit.bundles.checks import STOPS, check_bundle, check_file, texts_of
 from fgkit.calls import Call
 from fgkit.config import TaskConfig

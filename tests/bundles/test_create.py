@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fgkit import licence
-from fgkit.bundles import create as bundle, read as bundle_files, profiles, task as task_archive
+from fgkit.bundles import create as bundle, profiles, read as bundle_files, task as task_archive
 from fgkit.errors import BundleError, ConfigError, FgkitError
 from fgkit.prompts import CONTROL_TOKENS
 

@@ -10,7 +10,7 @@ from crash_points import crash_points
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fgkit import files, prompts
-from fgkit.bundles import create as bundle, read as bundle_files, litertlm
+from fgkit.bundles import create as bundle, litertlm, read as bundle_files
 from fgkit.bundles.profiles import LITERTLM, PROFILES
 from fgkit.errors import BundleError, ConfigError
 from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
@@ -42,7 +42,10 @@ def test_a_bundle_is_read_back_as_it_was_asked_for(made):
     assert info.profile.stop_tokens == prompts.STOP_TOKENS
     assert (info.litertlm.model_type, info.litertlm.context) == ("function_gemma", 1024)
     assert info.litertlm.template == prompts.chat_template() and info.litertlm.template_writes_tools
-    assert bundle_files.network_of(info) == FAKE_TFLITE and bundle_files.tokenizer_of(info) == tiny_tokenizer()
+    assert (
+        bundle_files.network_of(info) == FAKE_TFLITE
+        and bundle_files.tokenizer_of(info) == tiny_tokenizer()
+    )
     assert info.sidecar["style"] == "template" and info.sidecar["context"] == 1024
     assert info.sidecar["tflite_sha256"] == files.sha256(made.parents[1] / "a.tflite")
     assert sorted(path.name for path in made.parent.iterdir()) == [

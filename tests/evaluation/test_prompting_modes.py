@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fgkit import prompts
-from fgkit.bundles import create as bundle, read as bundle_files, profiles
+from fgkit.bundles import create as bundle, profiles, read as bundle_files
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, request
 from fgkit.errors import ConfigError
@@ -94,7 +94,9 @@ def test_rows_of_several_turns_are_not_sent_alone():
     )
     row = Record(1, turns, (RED,))
     assert not prompting_modes.is_single(row) and prompting_modes.is_single(request(1, "a"))
-    assert prompting_modes.probe_modes(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
+    assert (
+        prompting_modes.probe_modes(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
+    )
 
 
 def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ from fgkit.files import (
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import model_checks
 from fgkit.models.base import Base, load_tokenizer
+from fgkit.models.record import model_facts
 from fgkit.prompts import styles
 
 from . import languages, pieces as vocabulary
@@ -136,8 +137,8 @@ def cut(
         _write_settings(folder, part, len(ids), kept, all_added.keys() - kept.keys())
         _write_weights(folder, part, ids, len(pieces))
         (part / NOTICE).write_text(notice_text(), encoding="utf-8")
-        record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
-        write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
+        record = model_facts(folder)
+        write_json(part / "fgkit.json", {**record, **({"base": base} if base else {})})
         whole = {"of": len(pieces), "ids": range(len(pieces))} | (
             read_json(folder / FILE) if described(folder) else {}
         )

@@ -1,9 +1,8 @@
-"""The scores of base and tuned model, taken once a run, and all of a run's scores side by side."""
+"""Steps that score the base and the tuned model, once a run, and show a run's scores side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.dataset.rows import Rows
@@ -13,13 +12,14 @@ from fgkit.evaluation.score_model import provenance, score_model
 from fgkit.models.base import Base
 from fgkit.models.record import prompt_styles, system_message_of
 from fgkit.prompts import styles
+from fgkit.record_types import Score
 from fgkit.workflow import summary
 from fgkit.workflow.recording import step
 
 
 @step
-def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
-    """Score the untouched base model on the held-out rows; it also starts a new summary."""
+def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> Score:
+    """Score the base model on the held-out rows; this also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
     score = score_model(
         base.folder,
@@ -33,11 +33,11 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 
 
 @step
-def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
-    """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
+def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> Score:
+    """Score the tuned model, or return the summary's score of the same model, rows and styles."""
     folder, names = settings.model_folder, prompt_styles(settings, rows)
     known = summary.read(settings.folder)["tuned"]
-    same = provenance(folder / "model.safetensors", rows) | {"style": names[0]}
+    same = {**provenance(folder / "model.safetensors", rows), "style": names[0]}
     if (
         known
         and same.items() <= known.items()
@@ -62,8 +62,8 @@ def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
     Returns:
         the path of `scores.png`.
     """
-    found = summary.read(settings.folder)
-    scores = {name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]}
+    known = summary.scores_of(summary.read(settings.folder))
+    scores = {name: evaluation.completed(score) for name, score in known.items()}
     for table in (score_table.compare, score_table.compare_pairs, score_table.compare_arguments):
         show_table(table(scores))
     show_picture(picture := score_plots.plot(scores, settings.folder / "scores.png"))
