@@ -23,6 +23,7 @@ from fgkit.errors import FgkitError
 from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles as prompt_styles
 from fgkit.prompts.format import CONTROL_TOKENS
+from fgkit.record_types import BundleRecord
 
 from . import litertlm, profiles, read as bundle_files
 from .profiles import LITERTLM, PROFILES
@@ -185,7 +186,7 @@ class _Answers:
         self.path = path
         self.info: bundle_files.BundleInfo | None = None
         self.processor: Any = None
-        self.sidecar: dict[str, Any] | None = None
+        self.sidecar: BundleRecord | None = None
         self.context = 0
 
     def format(self) -> str:

@@ -116,9 +116,11 @@ def settings_of(folder: str | Path, **named: str) -> TaskConfig:
     folder = Path(folder).expanduser()
     recorded = summary.of_run(folder)["settings"]
     own: dict[str, Any] = {**(recorded.get("to_task") or recorded.get("finetune") or {})}
-    values = {field.name: own[field.name] for field in fields(TaskConfig) if field.name in own}
-    values |= {name: value for name, value in named.items() if value}
-    return TaskConfig(**values | {"output": str(folder)})
+    values: dict[str, Any] = {
+        field.name: own[field.name] for field in fields(TaskConfig) if field.name in own
+    }
+    values.update({name: value for name, value in named.items() if value}, output=str(folder))
+    return TaskConfig(**values)
 
 
 def table(variants: Mapping[str, Variant], tuned: Score) -> str:

@@ -33,8 +33,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     folder_checks = checks.require(model_checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
-    answers = [row["text"] for row in score.get("rows", []) if row["expected"]]
-    answers = model_checks.check_answers(answers) if answers else []
+    texts = [row["text"] for row in score.get("rows", []) if row["expected"]]
+    answers = list(model_checks.check_answers(texts)) if texts else []
     answers.append(kv_cache_fit.check(settings, rows))
     found = [
         replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
