@@ -73,33 +73,32 @@ def table(folders: Sequence[Path]) -> str:
         {name: value for stage in run["settings"].values() for name, value in stage.items()}
         for run in summaries
     ]
-    names = list(dict.fromkeys(name for one in settings for name in one if name not in _PLACES))
-    names = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
-    scored = [name for name in summary.SCORES[1:] if any(name in _scores(run) for run in found)]
+    names = [
+        name for name in dict.fromkeys(n for run in settings for n in run) if name not in _PATHS
+    ]
+    differing = [name for name in names if len({repr(run.get(name)) for run in settings}) > 1]
+    scored = [name for name in summary.SCORES[1:] if any(name in _scores(run) for run in summaries)]
     header = [
         "run",
         *differing,
         *(f"{name}: {label}" for name in scored for label in ("exact match", "right tool")),
         "training",
     ]
-    return tables.markdown(
-        [
-            header,
-            *(
-                [
-                    str(folder),
-                    *(_shown(one.get(name)) for name in names),
-                    *(
-                        score_table.rate(_scores(run).get(name), metric)
-                        for name in scored
-                        for metric in ("exact_match", "tool_accuracy")
-                    ),
-                    _minutes(run["seconds"].get("training")),
-                ]
-                for folder, one, run in zip(folders, settings, found, strict=True)
-            ),
-        ]
-    )
+    lines = [
+        _line(folder, [_shown(own.get(name)) for name in differing], run, scored)
+        for folder, own, run in zip(folders, settings, summaries, strict=True)
+    ]
+    return tables.markdown([header, *lines])
+
+
+def _line(folder: Path, values: list[str], run: Summary, scored: list[str]) -> list[str]:
+    """One run's line: folder, the settings that differ, rates, minutes of training."""
+    rates = [
+        score_table.rate(_scores(run).get(name), metric)
+        for name in scored
+        for metric in ("exact_match", "tool_accuracy")
+    ]
+    return [str(folder), *values, *rates, _minutes(run["seconds"].get("training"))]
 
 
 def _scores(run: Summary) -> dict[str, Score]:
