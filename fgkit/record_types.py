@@ -151,7 +151,7 @@ class Speed(TypedDict):
 
     prefill_tokens_per_second: float
     decode_tokens_per_second: float
-    peak_memory_bytes: int
+    peak_memory_bytes: float
     threads: NotRequired[int]
     time_to_first_token: NotRequired[float]
     load_seconds: NotRequired[float]

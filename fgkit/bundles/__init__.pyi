@@ -3,13 +3,8 @@ from .checks import (
     check_file as check_file,
 )
 from .create import (
-    BundleInfo as BundleInfo,
     create_litertlm as create_litertlm,
     create_task as create_task,
-    read_archive as read_archive,
-    read_bundle as read_bundle,
-    read_record as read_record,
-    update_sidecar as update_sidecar,
 )
 from .profiles import (
     BAKED as BAKED,
@@ -17,4 +12,12 @@ from .profiles import (
     PROFILES as PROFILES,
     Profile as Profile,
     profile as profile,
+)
+from .read import (
+    BundleInfo as BundleInfo,
+    bundle_prompt as bundle_prompt,
+    read_archive as read_archive,
+    read_bundle as read_bundle,
+    read_record as read_record,
+    update_sidecar as update_sidecar,
 )
