@@ -269,14 +269,15 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(scoring.bundle_files, "read_bundle", lambda path: Info)
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
+    monkeypatch.setattr(bundle_files, "read_bundle", lambda path: Info)
+    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"
         in capsys.readouterr().out
     )
     assert (
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma")
+        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        == ("", "flutter_gemma")
         and capsys.readouterr().out == ""
     )
     Info.sidecar = {
@@ -284,15 +285,18 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
         "tools_hash": tools_hash(TOOLS),
         "system_message": "Do it.",
     }
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == ("Do it.", "template")
+    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
+    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == (
+        "Do it.",
+        "template",
+    )
     with pytest.raises(
         ModelError,
         match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked",
     ):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -836,7 +840,7 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(FakeRuntime, "asked", [])
     monkeypatch.setattr(scoring.prompting_modes, "probe_modes", lambda *_, **__: {})
     monkeypatch.setattr(
-        scoring,
+        bundle_files,
         "bundle_prompt",
         lambda path, tools, style: ("Act.", "litert_lm" if style is None else style),
     )
