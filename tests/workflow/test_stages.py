@@ -42,6 +42,13 @@ TOOLS = load_tools(files.shipped("data", "tools.py"))
 RED = Call("change_background_color", {"color": "red"})
 BLUE = Call("change_background_color", {"color": "blue"})
 
+SPEED = {
+    "prefill_tokens_per_second": 900.0,
+    "decode_tokens_per_second": 53.0,
+    "peak_memory_bytes": 500_000_000,
+    "threads": 2,
+}
+
 
 def rows(count: int = 4, start: int = 1) -> stages.Rows:
     records = tuple(
@@ -681,7 +688,9 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         seen.update(options, folder=folder, output=output)
         path = output / "mine_q8_ekv512.tflite"
         path.write_text("network")
-        files.write_json(f"{path}.json", {"seconds": 1.5, "peak_memory_bytes": 6_800_000_000})
+        parameters = {"prefill_seq_len": 256, "kv_cache_max_len": 512}
+        record = {"parameters": parameters, "model_sha256": "0", "seconds": 1.5}
+        files.write_json(f"{path}.json", record | {"peak_memory_bytes": 6_800_000_000})
         return path
 
     monkeypatch.setattr(conversion, "convert", convert)
@@ -884,7 +893,7 @@ def test_conversations_are_constrained_when_asked_and_the_score_says_so(
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
-    monkeypatch.setattr(speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
+    monkeypatch.setattr(speed, "measure", lambda path: SPEED)
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
     path = task_of(tmp_path)
@@ -893,10 +902,7 @@ def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, mon
     assert {"task": found["task"]} == scores and f"{path.name} on the held-out rows" in found[
         "seconds"
     ]
-    assert (
-        found["speed"] == {path.name: {"decode_tokens_per_second": 53.0}}
-        and found["litertlm"] is None
-    )
+    assert found["speed"] == {path.name: SPEED} and found["litertlm"] is None
     assert (
         found["versions"] == summary.versions()
     )  # a notebook may run where the ones before it did not
