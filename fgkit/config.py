@@ -23,7 +23,6 @@ from fgkit.errors import ConfigError
 from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.models.spec import GUIDE_RECIPE, MAX_CONTEXT, OFFLINE_RECIPE, Recipe
 from fgkit.prompts import styles
-from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.text import nearest
 
 from . import credentials, devices, prompts
@@ -155,14 +154,14 @@ class FinetuneConfig(_DataConfig):
                 yield f"{name} is {value}, expected {low} to {high}"
         if wrong := styles.problems(self.style):
             yield from wrong
-        elif "flutter_gemma" in styles.split(self.style) and self.system_message not in (
-            "",
-            DEFAULT_SYSTEM_MSG,
-        ):
-            yield (
-                "system_message is set, but style flutter_gemma always sends the official trigger sentence; leave "
-                "it empty, or choose another style"
-            )
+        else:
+            for style in map(styles.get, styles.split(self.style)):
+                fixed = style.fixed_system_message
+                if fixed and self.system_message not in ("", fixed):
+                    yield (
+                        f"system_message is set, but style {style.name} always sends the official "
+                        "trigger sentence; leave it empty, or choose another style"
+                    )
         yield from _choice(
             "lr_scheduler_type",
             self.lr_scheduler_type,

@@ -15,7 +15,6 @@ from .profiles import (
 )
 from .read import (
     BundleInfo as BundleInfo,
-    bundle_prompt as bundle_prompt,
     read_archive as read_archive,
     read_bundle as read_bundle,
     read_record as read_record,

@@ -17,11 +17,10 @@ from typing import Any
 
 from fgkit import licence, prompts
 from fgkit.checks import Check
-from fgkit.dataset import rows as run_rows, tokenize
-from fgkit.dataset.records import Record
+from fgkit.dataset import rows as run_rows
 from fgkit.errors import FgkitError
 from fgkit.models import sentencepiece_model
-from fgkit.prompts import styles as prompt_styles
+from fgkit.prompts import styles
 from fgkit.prompts.format import CONTROL_TOKENS
 from fgkit.record_types import BundleRecord
 
@@ -92,24 +91,6 @@ def check_bundle(
     return [_asked(number, *row) for number, row in enumerate(rows, 1)]
 
 
-def texts_of(
-    records: Sequence[Record],
-    tools: list[dict],
-    *,
-    system_message: str = "",
-    styles: Sequence[str] = ("template",),
-) -> list[str]:
-    """Prompts with their answers in each style, as `check_bundle` takes them; arguments as in `examples.prompt_texts`."""
-    return [
-        prompt + answer
-        for style in styles
-        for prompt, answer in zip(
-            tokenize.prompt_texts(records, tools, system_message, style),
-            tokenize.answer_texts(records, style),
-        )
-    ]
-
-
 def check_file(
     path: str | Path,
     *,
@@ -148,16 +129,10 @@ def check_file(
             else ("it was trained with other tools than these: give --tools and --data")
         )
         return check_bundle(path, model=model, untold=f"{why}.")
-    return check_bundle(
-        path,
-        model=model,
-        texts=texts_of(
-            rows.held_out,
-            rows.tools,
-            system_message=told.get("system_message") or "",
-            styles=prompt_styles.split(told.get("style") or prompt_styles.DEFAULT),
-        ),
+    setup = rows.setup(
+        told.get("system_message") or "", styles.split(told.get("style") or styles.DEFAULT)
     )
+    return check_bundle(path, model=model, texts=rows.rendered(setup).held_out.texts())
 
 
 class _Skipped(Exception):
@@ -291,10 +266,8 @@ class _Answers:
                 problems.append(
                     f"its chat template ({len(told.template)} characters) is not the one that was trained"
                 )
-            style = prompt_styles.split((self.sidecar or {}).get("style") or prompt_styles.DEFAULT)[
-                0
-            ]
-            if told.template_writes_tools == (style == "litert_lm"):
+            style = styles.split((self.sidecar or {}).get("style") or styles.DEFAULT)[0]
+            if told.template_writes_tools != styles.get(style).template_writes_tools:
                 problems.append(
                     "tools are written by "
                     + ("the template" if told.template_writes_tools else "LiteRT-LM")

@@ -22,6 +22,7 @@ from fgkit.errors import BundleError, ConfigError
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import sentencepiece_model
 from fgkit.models.sentencepiece_model import check_tokens
+from fgkit.prompts import styles
 
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
 from .profiles import BAKED, LITERTLM, PROFILES, Profile
@@ -104,6 +105,7 @@ def create_litertlm(
     """
     tflite, tokenizer = Path(tflite), Path(tokenizer)
     context = context_of(_network(tflite))
+    template_writes_tools = styles.get(style).template_writes_tools
 
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
@@ -111,7 +113,7 @@ def create_litertlm(
         wanted = {
             "model_type": litertlm_archive.MODEL_TYPE,
             "context": context,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
             "template": prompts.chat_template(),
         }
         _refuse(
@@ -132,7 +134,7 @@ def create_litertlm(
         {
             **sidecar,
             "model_type": litertlm_archive.MODEL_TYPE,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
         },
     )
 

@@ -23,6 +23,7 @@ from fgkit import prompts
 from fgkit.errors import BundleError
 from fgkit.files import sha256
 from fgkit.models import sentencepiece_model
+from fgkit.prompts import styles
 
 from .profiles import LITERTLM, Profile
 
@@ -63,7 +64,8 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
         path: the file to write.
         tflite: the network.
         tokenizer: the SentencePiece model.
-        style: the prompt style that the model was trained in; `litert_lm` leaves the tools to the runtime.
+        style: the prompt style that the model was trained in, which decides
+            whether the template or LiteRT-LM writes the tools.
         context: length of the network's KV cache in tokens.
     Raises:
         BundleError: LiteRT-LM's builder failed.
@@ -132,7 +134,9 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
         metadata.stop_tokens.add().token_ids.ids.append(processor.PieceToId(token))
     metadata.prompt_templates.user.prefix = LITERTLM.prompt_prefix
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
-    metadata.llm_model_type.function_gemma.use_template_for_fc_format = style != "litert_lm"
+    metadata.llm_model_type.function_gemma.use_template_for_fc_format = styles.get(
+        style
+    ).template_writes_tools
     sampler = (
         metadata.sampler_params
     )  # the greedy answers that are scored are those that an app gets

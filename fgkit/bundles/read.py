@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, schema
-from fgkit.errors import BundleError, ModelError
+from fgkit.errors import BundleError
 from fgkit.export.conversion import signatures
-from fgkit.prompts import styles
 from fgkit.record_types import BundleRecord
-from fgkit.tools import tools_hash
 
 from . import litertlm as litertlm_archive, task
 from .profiles import Profile
@@ -116,33 +114,6 @@ def update_sidecar(path: str | Path, **fields: Any) -> Path:
     """
     beside = sidecar_path(Path(path))
     return files.write_json(beside, {**_checked(beside), **fields})
-
-
-def bundle_prompt(path: Path, tools: list[dict], style: str | None) -> tuple[str, str]:
-    """Give the developer text and the style that a bundle is prompted with, and check that tools and style are its own.
-
-    Args:
-        path: a `.task` or `.litertlm`, with or without the JSON beside it.
-        tools: what the prompts declare.
-        style: one of the styles it was trained in; None for the first. Without a JSON beside the bundle, None assumes the
-            default style and prints that.
-    Raises:
-        ModelError: it was trained with other tools or in another style.
-    """
-    record = read_bundle(path).sidecar
-    if record is None:
-        if style is None:
-            print(
-                f"{path.name}.json is not there: the prompt style is assumed to be {styles.DEFAULT!r}."
-            )
-        return "", styles.chosen(path, None, style, tools)[0]
-    names = styles.chosen(path, record.get("style"), style, tools)
-    if tools and record.get("tools_hash") not in (None, tools_hash(tools)):
-        raise ModelError(
-            f"{path}: was trained with other tools than these, so the scores would mean nothing. Give the "
-            "tools file it was trained with (--tools)."
-        )
-    return record.get("system_message") or "", names[0]
 
 
 def tokenizer_of(info: BundleInfo) -> bytes:

@@ -1,8 +1,7 @@
-"""Score a model folder or a finished bundle on the held-out rows, with the prompts that the model was trained with.
+"""Any model folder or finished bundle, scored on held-out rows with the prompts of its training.
 
 Example:
-
-    rows = load_rows(settings)
+    rows = run_rows.load_rows(settings)
     score_folder(Path("run/model"), rows)["exact_match"]
 """
 
@@ -10,174 +9,206 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fgkit import progress, prompts
-from fgkit.bundles import read as bundle_files
+from fgkit.bundles import prompting
 from fgkit.bundles.profiles import BAKED
-from fgkit.dataset import tokenize
+from fgkit.dataset.rendered import RenderedRecords
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
 from fgkit.errors import ConfigError
 from fgkit.files import sha256
-from fgkit.models.record import model_facts, require_same_tools
-from fgkit.prompts import styles
+from fgkit.models.record import prompt_setup, require_same_tools
+from fgkit.prompts import PromptSetup, styles
 from fgkit.record_types import Provenance, Rates, Score
 from fgkit.runtime import conversations
-from fgkit.training.generation import load_to_answer
 
 from . import prompting_modes, scores as evaluation
+
+if TYPE_CHECKING:
+    from fgkit.runtime.session import Runtime
 
 
 def score_model(
     folder: Path,
     rows: Rows,
+    setup: PromptSetup,
     *,
-    system_message: str = "",
-    style: Sequence[str] = (styles.DEFAULT,),
     description: str,
 ) -> Score:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
         folder: a model folder.
-        rows: tools and held-out rows.
-        system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles; the score is the first one's, those of all are under `per_style` where there are several.
+        rows: the held-out rows.
+        setup: how it is prompted. The score is that of the first style; where there are several,
+            the scores in all of them are under `per_style`.
         description: what the progress bar says.
     """
     from fgkit.training import generation
 
-    model, tokenizer = load_to_answer(folder)
+    model, tokenizer = generation.load_for_generation(folder)
     longest = generation.longest_answer(tokenizer, rows.held_out)
 
-    def answers(prompt_texts: list[str], name: str) -> list[str]:
+    def answers(texts: list[str], style: str) -> list[str]:
         return generation.generate(
             model,
             tokenizer,
-            prompt_texts,
+            texts,
             max_new_tokens=longest,
-            description=f"{description}, {name}" if len(style) > 1 else description,
+            description=f"{description}, {style}" if len(setup.styles) > 1 else description,
         )
 
-    score = _score(rows, system_message, style, answers)
+    score = _score(rows.rendered(setup).held_out, setup.styles, answers)
     return {**score, **provenance(folder / "model.safetensors", rows)}
 
 
 def score_bundle(
     path: Path,
     rows: Rows,
+    setup: PromptSetup,
     *,
-    system_message: str = "",
-    style: Sequence[str] = (styles.DEFAULT,),
     tokenizer_folder: Path | None = None,
     probe_modes: bool = True,
     constrained: bool = False,
 ) -> Score:
-    """Score a bundle in LiteRT-LM as an app uses it: a `.task` gets whole prompts, a `.litertlm` holds conversations.
+    """Score a bundle in LiteRT-LM as an app uses it.
 
-    A `.litertlm` in a style that LiteRT-LM does not write gets whole prompts, too. The score's `sent` tells which it was,
-    and `prompts_as_trained` how many of the prompts that LiteRT-LM wrote equal the trained ones.
+    A `.task` is sent whole prompts; a `.litertlm` holds conversations, unless its style is one that
+    conversations cannot write. The score's `sent` names the mode, and `prompts_as_trained` counts
+    the prompts of LiteRT-LM that are the trained ones.
 
     Args:
         path: the bundle.
-        rows: tools and held-out rows.
-        system_message: developer text; empty for the official trigger sentence.
-        style: prompt styles, as for `score_model`.
-        tokenizer_folder: a model folder whose tokenizer measures the longest answer; without one, its characters are
-            counted.
-        probe_modes: also score the prompting modes of a `.task`; the score's `ways` holds the rates.
-        constrained: allow only text or calls of the declared tools in conversations (`runtime.grammar`).
+        rows: the held-out rows.
+        setup: how it is prompted, as for `score_model`.
+        tokenizer_folder: a model folder whose tokenizer measures the longest answer; left out,
+            characters are counted.
+        probe_modes: also try the prompting modes of a `.task`; the score's `ways` holds the results.
+        constrained: have conversations allow only text or calls of the declared tools (see
+            `fgkit.runtime.grammar`).
     Raises:
         ConfigError: `constrained` where no conversation is held.
     """
     from fgkit.runtime.session import Runtime
 
-    longest = max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
-    if tokenizer_folder:
-        from fgkit.models.base import load_tokenizer
-        from fgkit.training.generation import longest_answer
-
-        longest = longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
-    conversing = path.suffix == ".litertlm" and style[0] in conversations.STYLES
+    conversing = path.suffix == ".litertlm" and styles.get(setup.style).has_conversation
     if constrained and not conversing:
         raise ConfigError(
-            f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in conversations only, and "
-            f"those are held with a .litertlm in style {' or '.join(conversations.STYLES)}. Score "
-            "the run's .litertlm, or leave --constrained off."
+            f"{path.name}: constrained decoding was asked for, which LiteRT-LM has in "
+            "conversations only, and those are held with a .litertlm in style "
+            f"{' or '.join(styles.with_conversation())}. Score the run's .litertlm, or leave "
+            "--constrained off."
         )
-    as_trained: dict[str, int] = {}
-    modes: dict[str, Rates] = {}
-
-    def answers(texts: list[str], name: str) -> list[str]:
-        if probe_modes and path.suffix == ".task" and not modes:
-            modes.update(
-                prompting_modes.probe_modes(runtime, rows.held_out, texts, max_new_tokens=longest)
-            )
-        if runtime.profile == BAKED:
-            return [
-                prompting_modes.answer(
-                    runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
-                )
-                for row, text in zip(progress.bar(rows.held_out, desc=path.name, unit="row"), texts)
-            ]
-        if not conversing:
-            return runtime.generate_all(texts, longest)
-        texts, as_trained[name] = conversations.ask_all(
-            runtime,
-            rows.held_out,
-            rows.tools,
-            texts,
-            system_message=system_message,
-            max_new_tokens=longest,
-            constrained=constrained,
-        )
-        return texts
-
+    longest = _longest_answer(rows, tokenizer_folder)
     with Runtime(path) as runtime:
-        baked = runtime.profile == BAKED
-        score = _score(
-            rows,
-            system_message,
-            style[:1] if conversing else style,
-            answers,
-            end_tag_cut=runtime.end_tag_cut and not conversing,
-        )
+        if conversing:
+            score = _converse(runtime, rows, setup, longest, constrained)
+        else:
+            score = _send(runtime, rows, setup, longest, probe_modes)
     score = {**score, **provenance(path, rows)}
-    if conversing:
-        score["sent"] = "conversation"
-        score["prompts_as_trained"] = as_trained[style[0]]
-    else:
-        score["sent"] = prompting_modes.QUESTION if baked else "prompt"
-        score["ways"] = modes
     if constrained:
         score["constrained"] = True
     return score
 
 
+def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
+    """Tokens of the longest right answer, or its characters where no tokenizer is at hand."""
+    if tokenizer_folder is None:
+        return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
+    from fgkit.models.base import load_tokenizer
+    from fgkit.training.generation import longest_answer
+
+    return longest_answer(load_tokenizer(tokenizer_folder), rows.held_out)
+
+
+def _converse(
+    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, constrained: bool
+) -> Score:
+    """Score a bundle in conversations, which write the prompts; also what was sent to it."""
+    as_trained = 0
+
+    def answers(texts: list[str], style: str) -> list[str]:
+        nonlocal as_trained
+        written, as_trained = conversations.ask_all(
+            runtime,
+            rows.held_out,
+            setup,
+            texts,
+            max_new_tokens=longest,
+            constrained=constrained,
+        )
+        return written
+
+    # A conversation writes one text whatever the styles of the training are: the first one's.
+    score = _score(rows.rendered(setup).held_out, setup.styles[:1], answers)
+    return {**score, "sent": "conversation", "prompts_as_trained": as_trained}
+
+
+def _send(
+    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, probe_modes: bool
+) -> Score:
+    """Score a bundle that is sent texts; also what was sent to it."""
+    modes: dict[str, Rates] = {}
+    baked = runtime.profile == BAKED
+
+    def answers(texts: list[str], style: str) -> list[str]:
+        if probe_modes and runtime.path.suffix == ".task" and not modes:
+            modes.update(
+                prompting_modes.probe_modes(runtime, rows.held_out, texts, max_new_tokens=longest)
+            )
+        if not baked:
+            return runtime.generate_all(texts, longest)
+        return [
+            prompting_modes.answer(
+                runtime, prompting_modes.QUESTION, row, text, max_new_tokens=longest
+            )
+            for row, text in zip(
+                progress.bar(rows.held_out, desc=runtime.path.name, unit="row"), texts
+            )
+        ]
+
+    score = _score(
+        rows.rendered(setup).held_out, setup.styles, answers, end_tag_cut=runtime.end_tag_cut
+    )
+    return {**score, "sent": prompting_modes.QUESTION if baked else "prompt", "ways": modes}
+
+
 def _score(
-    rows: Rows,
-    system_message: str,
-    style: Sequence[str],
+    rendered: RenderedRecords,
+    names: Sequence[str],
     answers: Callable[[list[str], str], list[str]],
     *,
     end_tag_cut: bool = False,
 ) -> Score:
-    """Score the first style; of several styles, the rates of each are in `per_style`."""
-    texts = {
-        name: tokenize.prompt_texts(rows.held_out, rows.tools, system_message, name)
-        for name in style
-    }
+    """Score the answers in each style.
+
+    Args:
+        rendered: the rows.
+        names: the styles.
+        answers: gives the answers to prompts in a style.
+        end_tag_cut: as for `calls.parse`.
+    Returns:
+        the score in the first style, with its name; where there are several styles, `per_style`
+        holds the rates in each.
+    """
+    # All styles are written before the first answer is generated: a style that cannot express a
+    # row is refused before the minutes of generation, not after them.
+    texts = {name: rendered.prompts(name) for name in names}
     scores = {
-        name: evaluation.score(rows.held_out, answers(texts[name], name), end_tag_cut=end_tag_cut)
-        for name in style
+        name: evaluation.score(
+            rendered.records, answers(texts[name], name), end_tag_cut=end_tag_cut
+        )
+        for name in names
     }
-    score: Score = {**scores[style[0]], "style": style[0]}
-    if len(style) > 1:
+    score: Score = {**scores[names[0]], "style": names[0]}
+    if len(names) > 1:
         score["per_style"] = {name: evaluation.without_rows(each) for name, each in scores.items()}
     return score
 
 
 def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> Score:
-    """Score a model folder with the developer text and the prompt style that are stored in it.
+    """Score any whole model folder, with the developer text and the prompt style stored in it.
 
     Args:
         folder: the model.
@@ -188,38 +219,25 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> Score
 
     check_folder(folder)
     require_same_tools(folder, rows)
-    facts = model_facts(folder)
-    return score_model(
-        folder,
-        rows,
-        system_message=facts.get("system_message") or "",
-        description=folder.name,
-        style=styles.chosen(folder, facts.get("style"), style, rows.tools)[:1],
-    )
+    setup = prompt_setup(folder, rows.tools, style).only()
+    return score_model(folder, rows, setup, description=folder.name)
 
 
 def score_file(
     path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False
 ) -> Score:
-    """Score a finished bundle with the developer text and the prompt style in the JSON beside it.
+    """Score any finished bundle, with what the JSON beside it says about its prompts.
 
     Args:
         path, rows: the bundle; tools and held-out rows.
         style, constrained: as for `score_folder` and `score_bundle`.
     """
-    system_message, style = bundle_files.bundle_prompt(path, rows.tools, style)
-    return score_bundle(
-        path, rows, system_message=system_message, style=(style,), constrained=constrained
-    )
+    setup = prompting.bundle_setup(path, rows.tools, style)
+    return score_bundle(path, rows, setup, constrained=constrained)
 
 
 def provenance(path: Path, rows: Rows) -> Provenance:
-    """Give what a score belongs to: the scored file and its hash, the hashes of the rows and of the tools.
-
-    Args:
-        path: a model's weights, or a bundle.
-        rows: the held-out rows and tools.
-    """
+    """Give what a score belongs to: the scored file and its hash, the rows, the tools."""
     return {
         "path": str(path),
         "sha256": sha256(path),

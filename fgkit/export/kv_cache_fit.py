@@ -10,10 +10,9 @@ import sys
 
 from fgkit import checks
 from fgkit.config import TfliteConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.models.base import load_tokenizer
-from fgkit.models.record import prompt_styles, system_message_of
+from fgkit.models.record import prompt_setup
 
 from . import conversion
 
@@ -21,17 +20,13 @@ from . import conversion
 def longest(settings: TfliteConfig, rows: Rows) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
     tokenizer = load_tokenizer(settings.model_folder)
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    rendered = rows.rendered(setup)
     return max(
-        len(row.tokens)
-        for name in prompt_styles(settings, rows)
-        for row in tokenize.tokenize_records(
-            rows.train + rows.held_out,
-            rows.tools,
-            tokenizer,
-            max_length=sys.maxsize,
-            style=name,
-            system_message=system_message_of(settings.model_folder),
-        )
+        len(example.tokens)
+        for name in setup.styles
+        for part in (rendered.train, rendered.held_out)
+        for example in part.tokenized(tokenizer, max_length=sys.maxsize, styles=(name,))
     )
 
 

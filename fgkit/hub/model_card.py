@@ -280,23 +280,25 @@ def _bundle(sidecar: BundleRecord) -> dict[str, str]:
 def _flutter_note(found: Publication, task: str) -> str:
     """Whether the plugin sends the text that was trained."""
     trained_in, profile = _styles(found), found.bundles[task].get("profile")
-    if "flutter_gemma" in trained_in:
+    plugin = styles.of_app("dart")
+    if plugin.name in trained_in:
         return (
-            f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
+            f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
+            f"and `{task}` "
             + (
                 "takes them as they are."
-                if profile == "flutter_gemma"
+                if profile == plugin.profile
                 else f"takes them with profile `{profile}`."
             )
         )
     text = (
-        f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
-        "which is not the same text. Measure it in your app before you rely on it, or train with "
-        "`-p style flutter_gemma`."
+        f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
+        f"{_code(styles.join(trained_in))}, which is not the same text. Measure it in your app "
+        f"before you rely on it, or train with `-p style {plugin.name}`."
     )
     if tools := found.facts.get("tools"):
         declared: list[dict] = [{**tool} for tool in tools]
-        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', declared))}"
+        text += f" {_text(styles.difference(trained_in[0], plugin.name, declared))}"
     return text
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fgkit import schema
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ModelError
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.record_types import ModelRecord
 from fgkit.tools import tools_hash
-
-if TYPE_CHECKING:
-    from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-
 
 NAME = "fgkit.json"
 
@@ -43,16 +38,21 @@ def system_message_of(folder: Path) -> str:
     return model_facts(folder).get("system_message") or ""
 
 
-def prompt_styles(
-    settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
-) -> tuple[str, ...]:
-    """Give the styles to prompt a run's model in: those asked for, or else all that it was trained in.
+def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+    """How a tuned model is prompted: with the developer text and in the styles of its training.
 
+    Args:
+        folder: the model.
+        tools: what its prompts declare.
+        style: the styles that the user asks for; None or "" for all that it was trained in.
     Raises:
-        ModelError: the model was not trained in a style that is asked for.
+        ModelError: it was not trained in a style that is asked for.
+        ConfigError: an asked style is unknown.
     """
-    folder = settings.model_folder
-    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
+    stored = model_facts(folder).get("style")
+    return PromptSetup(
+        tools, system_message_of(folder), styles.resolve(folder, stored, style, tools)
+    )
 
 
 def require_same_tools(folder: Path, rows: Rows) -> None:

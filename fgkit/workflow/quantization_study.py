@@ -27,7 +27,7 @@ from fgkit.evaluation.scores import without_rows
 from fgkit.export import conversion, quantization
 from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.files import replacing, sha256, write_json, write_text
-from fgkit.models.record import prompt_styles
+from fgkit.models.record import prompt_setup
 from fgkit.plots import BLUE, INK, VERMILION, new, save
 from fgkit.record_types import Score, TfliteParameters, Variant
 from fgkit.runtime import speed as runtime_speed
@@ -285,8 +285,7 @@ def _measured(
     score = score_bundle(
         output,
         rows,
-        system_message=sidecar(settings, rows)["system_message"],
-        style=prompt_styles(settings, rows)[:1],
+        prompt_setup(settings.model_folder, rows.tools, settings.style).only(),
         tokenizer_folder=settings.model_folder,
         probe_modes=False,
     )

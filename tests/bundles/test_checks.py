@@ -12,11 +12,13 @@ import pytest
 
 from fgkit import checks, licence, prompts
 from fgkit.bundles import create as bundle, litertlm, read as bundle_files, task
-from fgkit.bundles.checks import STOPS, check_bundle, check_file, texts_of
+from fgkit.bundles.checks import STOPS, check_bundle, check_file
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.dataset.records import request
+from fgkit.dataset.rendered import RenderedRecords
 from fgkit.errors import CheckFailed
+from fgkit.prompts import PromptSetup
 from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
 
 PIECES = 484
@@ -379,7 +381,8 @@ def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
 
 def test_texts_are_prompts_with_their_answers_in_each_style():
     rows = [request(1, "make it red", (Call("paint", {}),))]
-    template, plugin = texts_of(rows, [], styles=("template", "flutter_gemma"))
+    setup = PromptSetup([], styles=("template", "flutter_gemma"))
+    template, plugin = RenderedRecords(rows, setup).texts()
     assert template.startswith(
         prompts.render(prompts.conversation("make it red"), [], add_generation_prompt=True)
     )

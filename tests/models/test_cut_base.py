@@ -18,6 +18,7 @@ from fgkit.dataset.rows import Rows
 from fgkit.errors import ConfigError, ModelError
 from fgkit.models import base as base_model, model_checks, offline_base
 from fgkit.models.vocabulary import cut_base, pieces as vocabulary
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
 from tests.models.test_offline_base import CORE, PIECES, Pair
 from tests.models.test_pieces import FRAGMENTS, GERMAN, ROWS, SIZE, layout
@@ -307,7 +308,9 @@ def test_the_real_base_is_cut(tmp_path) -> None:
         and model_checks.shape_problems(start.folder) == []
     )
     for text in {
-        part for row in tokenize.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])
+        part
+        for row in tokenize.prompt_texts(trained, PromptSetup(TOOLS))
+        for part in vocabulary.segments([row])
     }:
         assert [ids[index] for index in pair.agree(text)] == before.agree(text)
 
@@ -415,7 +418,7 @@ def test_every_style_of_the_run_keeps_its_pieces(tmp_path, base, monkeypatch) ->
     )
     for style in ("template", "litert_lm"):
         (text,), (answer,) = (
-            tokenize.prompt_texts(rows.train, TOOLS, style=style),
+            tokenize.prompt_texts(rows.train, PromptSetup(TOOLS), style),
             tokenize.answer_texts(rows.train, style),
         )
         parts = vocabulary.segments([text, answer])

@@ -14,7 +14,7 @@ import time
 import fgkit.export.conversion
 import fgkit.export.first_token
 import fgkit.models.model_checks
-import fgkit.training.trainer
+import fgkit.training.checkpoints
 import fgkit.workflow.recording
 
 fgkit.models.model_checks.SHAPE_270M = {
@@ -25,7 +25,8 @@ fgkit.models.model_checks.SHAPE_270M = {
 fgkit.models.model_checks.check_answers = lambda texts: [
     fgkit.models.model_checks.Check(1, "not looked at", "pass")
 ]
-fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
+fgkit.training.checkpoints.SAVE_SECONDS = 0.0
+fgkit.training.checkpoints.SAVE_SHARE = float("inf")
 _build, _compare, _usage = (
     fgkit.export.conversion._build,
     fgkit.export.first_token.compare,

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from fgkit import checks, checksums, files, prompts, subprocesses
-from fgkit.bundles import create as bundle, read as bundle_files
+from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -31,10 +31,10 @@ from fgkit.errors import (
 from fgkit.evaluation import prompting_modes, score_model as scoring, scores as evaluation
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.models import base as base_model, model_checks, record
-from fgkit.prompts import completion
+from fgkit.prompts import PromptSetup, completion
 from fgkit.runtime import conversations, session as runtime, speed
 from fgkit.tools import load_tools, tools_hash
-from fgkit.training import generation, tuning
+from fgkit.training import checkpoints, generation, tuning
 from fgkit.workflow import stages, summary
 from fgkit.workflow.stages import finetune_steps, score_steps, to_task_steps
 
@@ -76,8 +76,9 @@ def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
-    def score_model(folder, asked, *, system_message="", style=("template",), description):
-        done.append((folder, system_message, *style))
+    def score_model(folder, asked, setup, *, description):
+        style = setup.styles
+        done.append((folder, setup.system_message, *style))
         score = (
             fake_score(asked)
             | scoring.provenance(folder / "model.safetensors", asked)
@@ -276,34 +277,31 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(bundle_files, "read_bundle", lambda path: Info)
-    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
+    monkeypatch.setattr(prompting.bundle_files, "read_bundle", lambda path: Info)
+    assert prompting.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(
+        TOOLS, "", ("template",)
+    )
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"
         in capsys.readouterr().out
     )
-    assert (
-        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
-        == ("", "flutter_gemma")
-        and capsys.readouterr().out == ""
-    )
+    asked = prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
+    assert asked == PromptSetup(TOOLS, "", ("flutter_gemma",)) and capsys.readouterr().out == ""
     Info.sidecar = {
         "style": "litert_lm,template",
         "tools_hash": tools_hash(TOOLS),
         "system_message": "Do it.",
     }
-    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
-    assert bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == (
-        "Do it.",
-        "template",
-    )
+    for style, expected in ((None, "litert_lm"), ("template", "template")):
+        found = prompting.bundle_setup(tmp_path / "x.task", TOOLS, style)
+        assert found == PromptSetup(TOOLS, "Do it.", (expected,))
     with pytest.raises(
         ModelError,
         match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked",
     ):
-        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
-        bundle_files.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS[:1])
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -456,14 +454,14 @@ def test_seconds_of_a_step_are_added(tmp_path):
 
 def test_checkpoints_belong_to_exactly_one_training(tmp_path):
     facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
-    mine = tuning.checkpoint_folder(tmp_path, facts)
+    mine = checkpoints.checkpoint_folder(tmp_path, facts)
     assert mine.parent == tmp_path / "checkpoints"
     (mine / "checkpoint-1").mkdir(parents=True)
     assert (
-        tuning.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
+        checkpoints.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
     )  # the order of the facts is none
     assert (mine / "checkpoint-1").is_dir()
-    other = tuning.checkpoint_folder(
+    other = checkpoints.checkpoint_folder(
         tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}}
     )
     assert other != mine and not mine.exists()
@@ -474,8 +472,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     folder = tiny.model_folder(tmp_path / "base")
     seen = {}
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=recipe)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=options.recipe)
         (checkpoints / "checkpoint-1").mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 2.5}]
 
@@ -542,8 +540,8 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
 def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     folder, trainings = tiny.model_folder(tmp_path / "base"), []
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        trainings.append(config.seed)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        trainings.append(options.seed)
         checkpoints.mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}]
 
@@ -626,7 +624,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
-    def broken(folder, asked, **_):
+    def broken(folder, asked, setup, **_):
         return evaluation.score(asked.held_out, ["<pad><pad>"] * 4) | {"path": "elsewhere"}
 
     monkeypatch.setattr(score_steps, "score_model", broken)
@@ -643,7 +641,7 @@ def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatc
         Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3)
     )
 
-    def score_model(folder, asked, **_):
+    def score_model(folder, asked, setup, **_):
         texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
         return evaluation.score(asked.held_out, texts)
 
@@ -849,9 +847,9 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(FakeRuntime, "asked", [])
     monkeypatch.setattr(scoring.prompting_modes, "probe_modes", lambda *_, **__: {})
     monkeypatch.setattr(
-        bundle_files,
-        "bundle_prompt",
-        lambda path, tools, style: ("Act.", "litert_lm" if style is None else style),
+        prompting,
+        "bundle_setup",
+        lambda path, tools, style=None: PromptSetup(tools, "Act.", (style or "litert_lm",)),
     )
     return FakeRuntime
 
@@ -882,7 +880,7 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(
 def test_conversations_are_constrained_when_asked_and_the_score_says_so(
     tmp_path, fake_runtime, monkeypatch, constrained
 ):
-    def ask_all(runtime, asked, tools, texts, **options):
+    def ask_all(runtime, asked, setup, texts, **options):
         assert options["constrained"] is constrained
         return [completion([RED])] * len(asked), len(asked)
 

@@ -7,7 +7,7 @@ this, a model meets such spellings for the first time when it has to copy them, 
 as it would be if it had not been there when the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json`
 lists the others.
 
->>> rows += unseen(base.folder, records, rows, tools, max_length=1024)
+>>> examples += unseen(base.folder, rendered.train, examples, max_length=1024)
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.rendered import RenderedRecords
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.files import read_json
 from fgkit.models.base import load_tokenizer
 
@@ -29,20 +28,19 @@ from .cut_base import FILE
 
 def unseen(
     folder: Path,
-    records: Sequence[Record],
-    rows: Sequence[Row],
-    tools: list[dict],
+    rendered: RenderedRecords,
+    examples: Sequence[TokenizedExample],
     *,
     max_length: int,
-    **more: Any,
-) -> list[Row]:
+    seed: int = 0,
+) -> list[TokenizedExample]:
     """Rows in the spelling of a text that the vocabulary was not chosen for, where it is another.
 
     Args:
         folder: the base that is trained.
-        records: the training rows.
-        rows: the same as `examples.tokenize_records` gives them.
-        tools, more: as for `examples.tokenize_records`.
+        rendered: the training rows.
+        examples: the same rows, tokenized as the base does.
+        seed: the run's, for the choice of styles; the one that `examples` were made with.
         max_length: longest row in tokens; a spelling that is longer is left out.
     """
     gone = (
@@ -52,12 +50,10 @@ def unseen(
     )
     if not gone:
         return []
-    spelt = tokenize.tokenize_records(
-        records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more
-    )
+    spelt = rendered.tokenized(tokenizer_without(folder, gone), max_length=sys.maxsize, seed=seed)
     return [
         other
-        for row, other in zip(rows, spelt, strict=True)
+        for row, other in zip(examples, spelt, strict=True)
         if other != row and len(other.tokens) <= max_length
     ]
 

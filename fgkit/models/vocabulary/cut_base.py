@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgkit import checksums, progress
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ConfigError, ModelError
 from fgkit.files import (
@@ -185,13 +184,13 @@ def hand_on(folder: Path, model: Path) -> None:
 
 def _texts(settings: FinetuneConfig, rows: Rows, shared: bool = False) -> list[str]:
     """The training rows as they are trained and served, in each style of the run; or only what stands before the users."""
-    texts = []
-    for style in styles.split(settings.style):
-        prompts = tokenize.prompt_texts(rows.train, rows.tools, settings.system_message, style)
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
+    train, texts = rows.rendered(setup).train, []
+    for style in setup.styles:
         texts += (
-            [text.partition("<start_of_turn>user")[0] for text in prompts]
+            [text.partition("<start_of_turn>user")[0] for text in train.prompts(style)]
             if shared
-            else [*prompts, *tokenize.answer_texts(rows.train, style)]
+            else [*train.prompts(style), *train.answers(style)]
         )
     return vocabulary.segments(texts)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit import checksums, devices, progress, prompts
+from fgkit import checksums, devices, progress
 from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
 from fgkit.dataset import tokenize
@@ -21,7 +21,10 @@ from fgkit.models.vocabulary import augmentation
 from fgkit.models.vocabulary.cut_base import described, hand_on, modification
 from fgkit.prompts import styles
 from fgkit.tools import lint_tools, load_tools
-from fgkit.training.monitor import Watch
+from fgkit.training.checkpoints import checkpoint_folder
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.options import TrainingOptions
+from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
 from fgkit.workflow.recording import step
 
@@ -55,7 +58,9 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 
 
 @step
-def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | None = None) -> Path:
+def finetune(
+    settings: FinetuneConfig, base: Base, rows: Rows, monitor: TrainingMonitor | None = None
+) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
     A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
@@ -63,28 +68,19 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 
     Args:
         settings, base, rows: what to train.
-        watch: who looks on. Where they stop it, the model is kept as it is then, and so is the newest checkpoint: the same
-            call again goes on.
+        monitor: is told of every step and may stop the training. The model is then kept as it is, and so is the newest
+            checkpoint: the same call again goes on.
     """
     from fgkit.training import tuning
 
-    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
-    if "template" in names:
-        compared = tokenize.check_template(
-            tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message
-        )
+    tokenizer = load_tokenizer(base.folder)
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
+    if compared := tokenize.check_template(tokenizer, rows.train + rows.held_out, setup):
         progress.note(f"{compared} prompts equal the text of the model's own chat template.")
-    train_rows, held_out = (
-        tokenize.tokenize_records(
-            part,
-            rows.tools,
-            tokenizer,
-            max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
-            seed=settings.seed,
-        )
-        for part in (rows.train, rows.held_out)
+    rendered = rows.rendered(setup)
+    train, held_out = (
+        part.tokenized(tokenizer, max_length=settings.max_length, seed=settings.seed)
+        for part in (rendered.train, rendered.held_out)
     )
     recipe = settings.recipe(base.offline)
     facts = {
@@ -92,7 +88,7 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         "base_sha256": sha256(base.folder / "model.safetensors"),
         "rows": len(rows.train),
         "rows_sha256": rows_hash(rows.train),
-        "style": styles.join(names),
+        "style": styles.join(setup.styles),
         "tools_hash": hash_of(rows.tools),
         "settings": asdict(settings) | asdict(recipe),
         "versions": summary.versions(),
@@ -108,12 +104,9 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
     else:
         spelt = augmentation.unseen(
             base.folder,
-            rows.train,
-            train_rows,
-            rows.tools,
+            rendered.train,
+            train,
             max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
             seed=settings.seed,
         )
         if spelt:
@@ -123,12 +116,16 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         with summary.timed(settings.folder, "training"):
             model, log = tuning.train(
                 base.folder,
-                train_rows + spelt,
+                train + spelt,
                 held_out,
-                recipe=recipe,
-                config=settings,
-                checkpoints=tuning.checkpoint_folder(settings.folder, facts),
-                watch=watch,
+                TrainingOptions(
+                    recipe=recipe,
+                    lr_scheduler_type=settings.lr_scheduler_type,
+                    warmup_ratio=settings.warmup_ratio,
+                    seed=settings.seed,
+                ),
+                checkpoints=checkpoint_folder(settings.folder, facts),
+                monitor=monitor,
             )
         if not devices.main_process():
             return target
@@ -139,15 +136,15 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
             facts
             | {
                 "tools": rows.tools,
-                "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
+                "system_message": setup.developer_text,
                 "vocabulary": described(base.folder),
                 "modifications": _modifications(base, len(rows.train)),
                 "log": log,
-                "stopped_after": watch and watch.stopped_after,
+                "stopped_after": monitor and monitor.stopped_after,
             },
         )
     hand_on(base.folder, target)
-    tuning.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
+    plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
         progress.note(
             f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."

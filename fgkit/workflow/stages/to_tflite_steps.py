@@ -13,7 +13,7 @@ from fgkit.dataset.rows import Rows
 from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.models import model_checks
-from fgkit.models.record import prompt_styles, require_same_tools, system_message_of
+from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.workflow import summary
 from fgkit.workflow.conversion_record import read as conversion_record
 from fgkit.workflow.recording import step
@@ -91,12 +91,8 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
 
     checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
-    text = tokenize.prompt_texts(
-        rows.held_out[:1],
-        rows.tools,
-        system_message_of(settings.model_folder),
-        prompt_styles(settings, rows)[0],
-    )[0]
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    text = rows.rendered(setup).held_out.prompts()[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = first_token.compare(
         reference, first_token.logits_of(path, tokenize.encode(tokenizer, text))
