@@ -84,11 +84,8 @@ def scored(monkeypatch):
             | scoring.provenance(folder / "model.safetensors", asked)
             | {"style": style[0]}
         )
-        return score | (
-            {"per_style": {name: {"n": len(asked.held_out)} for name in style}}
-            if len(style) > 1
-            else {}
-        )
+        rates = {"n": len(asked.held_out), "tool_accuracy": 1.0, "exact_match": 1.0}
+        return score | ({"per_style": dict.fromkeys(style, rates)} if len(style) > 1 else {})
 
     monkeypatch.setattr(score_steps, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
