@@ -116,6 +116,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit.dataset import rows as run_rows, tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
+    from fgkit.models.spec import base_named
     from fgkit.training import tuning
     from fgkit.training.options import TrainingOptions
 
@@ -132,7 +133,7 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
         train,
         held_out,
         TrainingOptions(
-            recipe=config.recipe(offline=True),
+            recipe=config.recipe(base_named("offline").recipe),
             lr_scheduler_type=config.lr_scheduler_type,
             warmup_ratio=config.warmup_ratio,
             seed=config.seed,

@@ -7,7 +7,6 @@ from .create import (
     create_task as create_task,
 )
 from .profiles import (
-    BAKED as BAKED,
     LITERTLM as LITERTLM,
     PROFILES as PROFILES,
     Profile as Profile,

@@ -25,7 +25,7 @@ from fgkit.models.sentencepiece_model import check_tokens
 from fgkit.prompts import styles
 
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
-from .profiles import BAKED, LITERTLM, PROFILES, Profile
+from .profiles import LITERTLM, PROFILES, Profile
 from .read import (
     BundleInfo,
     Signatures,
@@ -54,21 +54,20 @@ def create_task(
         tflite: the converted network.
         tokenizer: the SentencePiece model of the model folder.
         output: the `.task` to write; an existing one is replaced.
-        profile: a name in PROFILES, or `baked`.
-        developer_turn: for `baked`: what the bundle puts before every question.
+        profile: a name in PROFILES.
+        developer_turn: what the bundle puts before every question; for a profile that embeds it.
         sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile, stop tokens, sizes and
             hashes are added.
     Raises:
         ConfigError: no such profile, or `output` does not end in `.task`.
         BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
-    if profile not in (*PROFILES, BAKED):
+    if profile not in PROFILES:
+        raise ConfigError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}.")
+    embeds = PROFILES[profile].embeds_declarations
+    if embeds != bool(developer_turn):
         raise ConfigError(
-            f"profile is {profile!r}, expected one of {', '.join((*PROFILES, BAKED))}."
-        )
-    if (profile == BAKED) != bool(developer_turn):
-        raise ConfigError(
-            f"profile is {profile!r}, but {'no' if profile == BAKED else 'a'} developer turn is given."
+            f"profile is {profile!r}, but {'no' if embeds else 'a'} developer turn is given."
         )
     tflite, tokenizer, wanted = (
         Path(tflite),
@@ -78,7 +77,7 @@ def create_task(
 
     def write(part: Path) -> None:
         _bundle(tflite, tokenizer, part, wanted)
-        reproducible_zip.unset(part)
+        reproducible_zip.clear_timestamps(part)
 
     return _create(
         tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile}
@@ -152,7 +151,8 @@ def _create(
     if output.suffix != suffix:
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
     network, tokenizer_bytes = _network(tflite), _file_bytes(tokenizer)
-    check_tokens(wanted, tokenizer_bytes, where=tokenizer)
+    tokens, prompt_text = (wanted.start_token, *wanted.stop_tokens), "".join(wanted.around)
+    check_tokens(tokenizer_bytes, tokens, prompt_text, where=tokenizer)
     pieces = sentencepiece_model.parse(tokenizer_bytes, tokenizer).GetPieceSize()
     require_pieces(tflite, network, pieces)
     notice = notice_text()

@@ -15,7 +15,7 @@ from typing import Any
 
 from fgkit import files, schema
 from fgkit.errors import BundleError
-from fgkit.export.conversion import signatures
+from fgkit.export.tflite import signatures
 from fgkit.record_types import BundleRecord
 
 from . import litertlm as litertlm_archive, task
@@ -48,7 +48,7 @@ class BundleInfo:
     @property
     def end_tag_cut(self) -> bool:
         """Whether the runtime stops at, and removes, the call's end tag: `calls.parse(..., end_tag_cut=True)` then."""
-        return "<end_function_call>" in self.profile.stop_tokens
+        return self.profile.single_call_only
 
 
 def read_bundle(path: str | Path) -> BundleInfo:

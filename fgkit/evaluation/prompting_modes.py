@@ -128,33 +128,36 @@ def lines(rates: Mapping[str, Rates]) -> list[str]:
     ]
 
 
-def profile_for(profile: str, rows: Rows) -> str:
-    """Choose the bundle profile: the one asked for, or else the one that the rows need.
+def profile_for(name: str, rows: Rows) -> str:
+    """The bundle profile: the one asked for, else the one that the rows need.
 
     Args:
-        profile: a profile's name; "" for the one that the rows need.
-        rows: the run's; with several calls in one answer, no profile is taken that would cut off all but the first.
+        name: a name in PROFILES; empty to choose by the rows.
+        rows: the run's.
     Raises:
-        ConfigError: the profile that was asked for does not suit the rows.
+        ConfigError: the rows cannot be answered with this profile.
     """
-    if not profile:
-        chosen = "google" if rows.parallel else "guide"
-        reason = (
-            "rows have answers with several calls, which a stop at <end_function_call> would cut off."
-            if rows.parallel
-            else "every answer is one call or plain text."
+    if not name:
+        name = profiles.DEFAULT_PARALLEL if rows.parallel else profiles.DEFAULT
+        note(
+            f"Profile {name!r}: "
+            + (
+                "rows have answers with several calls, which a stop at <end_function_call> would cut off."
+                if rows.parallel
+                else "every answer is one call or plain text."
+            )
         )
-        note(f"Profile {chosen!r}: {reason}")
-        return chosen
-    if profile == profiles.BAKED and not (rows.tools and all(map(is_single, rows.held_out))):
+    elif profiles.PROFILES[name].embeds_declarations and not (
+        rows.tools and all(map(is_single, rows.held_out))
+    ):
         raise ConfigError(
-            "profile is 'baked', which puts one developer turn before one question, but rows have "
+            f"profile is {name!r}, which puts one developer turn before one question, but rows have "
             "tools of their own or several turns. Choose 'guide' or 'google', or leave profile empty."
         )
-    if rows.parallel and "<end_function_call>" in profiles.profile(profile).stop_tokens:
+    elif rows.parallel and profiles.PROFILES[name].single_call_only:
         raise ConfigError(
-            f"profile is {profile!r}, which stops at the first <end_function_call>, but rows have "
+            f"profile is {name!r}, which stops at the first <end_function_call>, but rows have "
             "answers with several calls: only the first would survive. Choose 'google', or leave "
             "profile empty."
         )
-    return profile
+    return name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fgkit import progress, prompts
 from fgkit.bundles import prompting
-from fgkit.bundles.profiles import BAKED
+from fgkit.bundles.profiles import embeds_declarations
 from fgkit.dataset.rendered import RenderedRecords
 from fgkit.dataset.rows import Rows, hash_of, rows_hash
 from fgkit.errors import ConfigError
@@ -150,7 +150,7 @@ def _send(
 ) -> Score:
     """Score a bundle that is sent texts; also what was sent to it."""
     modes: dict[str, Rates] = {}
-    baked = runtime.profile == BAKED
+    baked = embeds_declarations(runtime.profile)
 
     def answers(texts: list[str], style: str) -> list[str]:
         if probe_modes and runtime.path.suffix == ".task" and not modes:

@@ -18,8 +18,7 @@ from fgkit.calls import Call
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
 from fgkit.licence import NOTICE
-from fgkit.models.offline_base import DESCRIPTION
-from fgkit.models.spec import OFFLINE
+from fgkit.models.spec import base_named, spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.record_types import BundleRecord
@@ -28,7 +27,6 @@ from .publication import Publication, gate_lines
 from .published_files import BUNDLES, SAID
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from
 HASHED_BYTES = 100_000_000  # larger files have their hash in the card, too
 _HEADLINE = ("parse_rate", "tool_accuracy", "exact_match")
 _TAGS = [
@@ -160,9 +158,10 @@ def _front_matter(found: Publication, repo: str) -> Any:
         else ModelCardData()
     )
     base = found.facts.get("base")
-    data.base_model = OFFLINE_ORIGIN if base == OFFLINE else base if _is_hub_name(base) else None
+    data.base_model = _published_as(base)
     data.base_model_relation = "finetune" if data.base_model else None
-    data.license, data.license_link = "gemma", "https://ai.google.dev/gemma/terms"
+    licence = spec_of_base(base).licence
+    data.license, data.license_link = licence.hub_id, licence.url
     data.library_name, data.pipeline_tag = "transformers", "text-generation"
     data.tags = _TAGS if not found.doubts else [*_TAGS, "gate-not-passed"]
     return data
@@ -193,14 +192,31 @@ def _scores(found: Publication) -> dict[str, Any]:
 
 
 def _base_sentence(base: Any) -> str:
-    if base == OFFLINE:
-        return (
-            f"This is {DESCRIPTION.partition(':')[0]}, with FunctionGemma's control tokens and prompt format, all weights "
-            "fine-tuned."
-        )
+    known = base_named(base)
+    if known and known.card_description:
+        return f"This is {known.card_description}, all weights fine-tuned."
     if _is_hub_name(base):
         return f"This is [{base}](https://huggingface.co/{base}), all weights fine-tuned."
-    return "This is a Gemma 3 270M with FunctionGemma's prompt format, all weights fine-tuned."
+    return (
+        f"This is a {spec_of_base(base).title} with FunctionGemma's prompt format, all weights "
+        "fine-tuned."
+    )
+
+
+def _published_as(base: Any) -> str | None:
+    """The model on the Hub that a base comes from; None where it is a folder of the author's."""
+    known = base_named(base)
+    if known:
+        return known.published_as
+    return base if _is_hub_name(base) else None
+
+
+def _base_row(base: Any) -> str:
+    """The base, as the table of what the model was made from names it."""
+    known = base_named(base)
+    if known and known.card_row:
+        return f"{known.card_row} ({known.published_as})"
+    return _code(base) if _is_hub_name(base) else "a folder of the author's"
 
 
 def _is_hub_name(base: Any) -> bool:
@@ -311,11 +327,7 @@ def _made(found: Publication) -> list[tuple[str, str]]:
     rows = [
         (
             "base",
-            f"Gemma 3 270M from PyPI, fgkit's base for machines without an account ({OFFLINE_ORIGIN})"
-            if base == OFFLINE
-            else _code(base)
-            if _is_hub_name(base)
-            else "a folder of the author's",
+            _base_row(base),
         ),
         ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere"),
     ]

@@ -26,7 +26,8 @@ from fgkit.evaluation import scores as evaluation
 from fgkit.files import sha256
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import base as base_model, record
-from fgkit.models.vocabulary import cut_base
+from fgkit.models.folder import MODEL_FILES
+from fgkit.models.vocabulary import record as vocabulary_record
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.record_types import BundleRecord, ModelRecord, Score, Settings, Summary
@@ -44,7 +45,7 @@ from .published_files import (
     sums,
 )
 
-_MODEL_FILES = (*base_model._FILES, record.NAME, cut_base.FILE)
+_MODEL_FILES = (*MODEL_FILES, record.NAME, vocabulary_record.FILE)
 _AGAIN = "Make it again: python -m fgkit run --output {folder}"
 
 

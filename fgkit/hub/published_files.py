@@ -18,7 +18,7 @@ from fgkit.errors import CheckFailed
 from fgkit.files import read_json
 from fgkit.licence import NOTICE
 from fgkit.models import record
-from fgkit.models.vocabulary import cut_base
+from fgkit.models.vocabulary import record as vocabulary_record
 
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
@@ -141,5 +141,5 @@ _PURPOSES: Mapping[str, str] = {
     "special_tokens_map.json": "names of special tokens",
     "added_tokens.json": "added tokens",
     "fgkit.json": "how the model was made",
-    cut_base.FILE: "which pieces of text were kept",
+    vocabulary_record.FILE: "which pieces of text were kept",
 }

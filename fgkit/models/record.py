@@ -60,6 +60,7 @@ def require_same_tools(folder: Path, rows: Rows) -> None:
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):
         raise ModelError(
-            f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
+            f"{folder}: was trained with other tools than these, so its prompts would not be the "
+            f"ones it "
             "knows. Give the tools file it was trained with (--tools), or tune it again."
         )

@@ -73,7 +73,7 @@ class Choices:
         """What training with these settings will take on this machine."""
         return estimate(
             *self._token_rows,
-            settings.recipe(self.base.offline),
+            settings.recipe(self.base.recipe),
             self.base.folder,
             seed=settings.seed,
         )
@@ -81,7 +81,7 @@ class Choices:
     def value(self, name: str, settings: FinetuneConfig) -> Any:
         """A setting as training will use it: the recipe's value where the setting leaves it to that."""
         value = getattr(settings, name)
-        return getattr(settings.recipe(self.base.offline), name) if value is None else value
+        return getattr(settings.recipe(self.base.recipe), name) if value is None else value
 
     def text(self) -> str:
         """One line of settings and one of what they will take."""
@@ -198,7 +198,7 @@ class TrainingPanel:
         """Build the settings, show what they will take or what is wrong with them."""
         try:
             self.settings = self._read()
-            devices.require_precision(self.settings.recipe(self._choices.base.offline).precision)
+            devices.require_precision(self.settings.recipe(self._choices.base.recipe).precision)
             found = self._choices.estimate(self.settings)
         except FgkitError as error:
             self.expected.value, self.start.disabled = markup.bad(str(error)), True

@@ -12,7 +12,8 @@ import pytest
 
 from fgkit import checks, licence, prompts
 from fgkit.bundles import create as bundle, litertlm, read as bundle_files, task
-from fgkit.bundles.checks import STOPS, check_bundle, check_file
+from fgkit.bundles.checks import check_bundle, check_file
+from fgkit.bundles.inspection import STOPS
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.dataset.records import request
@@ -61,6 +62,9 @@ def make(folder: Path, kind: str, **options) -> Path:
     return bundle.create_litertlm(*inputs, style="template", sidecar=sidecar, **options)
 
 
+TURN = "<start_of_turn>developer\nTools.<end_of_turn>\n"
+
+
 def failed(found: list[checks.Check]) -> list[str]:
     return [check.name for check in found if check.status == "fail"]
 
@@ -78,7 +82,8 @@ def test_a_whole_bundle_passes_every_check(tmp_path, kind):
 
 @pytest.mark.parametrize("profile", bundle.PROFILES)
 def test_every_profile_passes_and_is_named(tmp_path, profile):
-    found = check_bundle(make(tmp_path, ".task", profile=profile))
+    turn = TURN if bundle.PROFILES[profile].embeds_declarations else ""
+    found = check_bundle(make(tmp_path, ".task", profile=profile, developer_turn=turn))
     assert not failed(found) and found[7].reason == f"those of {profile}."
 
 

@@ -31,6 +31,7 @@ from fgkit.errors import (
 from fgkit.evaluation import prompting_modes, score_model as scoring, scores as evaluation
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.models import base as base_model, model_checks, record
+from fgkit.models.spec import FUNCTIONGEMMA, base_named
 from fgkit.prompts import PromptSetup, completion
 from fgkit.runtime import conversations, session as runtime, speed
 from fgkit.tools import load_tools, tools_hash
@@ -100,7 +101,7 @@ def test_report_data_shows_and_keeps_what_the_files_hold(tmp_path, capsys):
     folder.mkdir()
     tiny.tokenizer_files(folder)
     files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
-    base = base_model.Base("offline", folder, True, "")
+    base = base_model.Base("offline", folder, base_named("offline"), "")
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2000)
     picture = stages.report_data(settings, base)
     assert picture == tmp_path / "out" / "report.png" and picture.read_bytes().startswith(
@@ -322,7 +323,7 @@ def test_exactly_one_tflite_is_bundled(tmp_path):
 
 def test_score_base_starts_a_new_summary(tmp_path, scored):
     summary.update(tmp_path, tuned={"n": 1}, gate={"passed": True}, seconds={"old": 1.0})
-    base = base_model.Base("base", model(tmp_path / "base"), True, "")
+    base = base_model.Base("base", model(tmp_path / "base"), base_named("offline"), "")
     score = stages.score_base(
         FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows()
     )
@@ -487,7 +488,9 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
         style="template, litert_lm",
     )
     asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
-    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
+    target = stages.finetune(
+        settings, base_model.Base("offline", folder, base_named("offline"), ""), asked
+    )
     assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
     assert seen["base"] == folder and seen["counts"] == (6, 2)
     assert (seen["recipe"].num_train_epochs, seen["recipe"].learning_rate) == (2, 5e-5)
@@ -525,7 +528,9 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
         tuning, "save", lambda tuned, base, target, record: seen.update(record) or model(target)
     )
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048, vocab_size=32768)
-    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), rows(2))
+    target = stages.finetune(
+        settings, base_model.Base("offline", folder, base_named("offline"), ""), rows(2)
+    )
     assert seen["vocabulary"] == {"pieces": 32768, "of": 262144}
     assert (
         "; vocabulary cut to 32,768 of 262,144 pieces; all weights fine-tuned"
@@ -549,7 +554,7 @@ def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tuning, "train", train)
     monkeypatch.setattr(tuning, "save", save)
-    base = base_model.Base("offline", folder, True, "")
+    base = base_model.Base("offline", folder, base_named("offline"), "")
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048)
     for _ in range(2):
         assert stages.finetune(settings, base, rows()) == tmp_path / "out" / "model"
@@ -574,7 +579,9 @@ def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"4 rows are longer than max_length \(64\): line 1: \d+ tokens"
     ):
-        stages.finetune(settings, base_model.Base("b", folder, False, ""), rows())
+        stages.finetune(
+            settings, base_model.Base("b", folder, base_named(FUNCTIONGEMMA), ""), rows()
+        )
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
@@ -592,12 +599,12 @@ def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
-    check = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
-    longest = int(check.reason.split()[2])
+    longest = kv_cache_fit.longest(tmp_path / "model", asked, PromptSetup(TOOLS))
+    check = kv_cache_fit.check(longest, 1024)
     context = 2048 if longest <= 2048 else 4096
     assert check.status == "pass" and 1024 < longest <= 4096
     assert check.reason == f"longest row {longest} tokens, KV cache {context} instead of 1024."
-    exact = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
+    exact = kv_cache_fit.check(longest, longest)
     assert exact.reason == f"longest row {longest} tokens, KV cache {longest}."
 
 
@@ -729,7 +736,7 @@ def test_rows_that_do_not_fit_get_the_next_cache_aloud(
     tokenizer_folder(tmp_path / "model")
     monkeypatch.setattr(kv_cache_fit, "longest", lambda *_: longest)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
-    check = kv_cache_fit.check(settings, rows())
+    check = kv_cache_fit.check(longest, asked)
     assert check.status == ("fail" if context is None else "pass")
     if context is None:
         assert (
@@ -933,7 +940,7 @@ def test_chat_reads_questions_until_an_empty_line(tmp_path, fake_runtime, monkey
 
 
 def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path, scored):
-    with pytest.raises(FgkitError, match="not a whole model"):
+    with pytest.raises(FgkitError, match="not a complete model"):
         scoring.score_folder(model(tmp_path / "half"), rows())
     folder = tiny.model_folder(tmp_path / "model")
     files.write_json(

@@ -14,11 +14,15 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
 from fgkit.display import show_table, show_text
 from fgkit.files import sha256
-from fgkit.models import model_checks
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.models.record import model_facts
-from fgkit.models.vocabulary import augmentation
-from fgkit.models.vocabulary.cut_base import described, hand_on, modification
+from fgkit.models.vocabulary import augmentation, cut_base
+from fgkit.models.vocabulary.record import (
+    copy_vocabulary_record,
+    modification,
+    vocabulary_size,
+)
+from fgkit.models.weights import weight_problems
 from fgkit.prompts import styles
 from fgkit.tools import lint_tools, load_tools
 from fgkit.training.checkpoints import checkpoint_folder
@@ -27,6 +31,26 @@ from fgkit.training.options import TrainingOptions
 from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
 from fgkit.workflow.recording import step
+
+
+def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
+    """Return the base to train from: with `vocab_size` pieces, or unchanged where that is 0.
+
+    Args:
+        settings: of the run; `vocab_size`, `style`, `system_message` and the output folder count.
+        base: the base with the complete vocabulary.
+        rows: the run's.
+    Raises:
+        ConfigError, DataError, ModelError: as `cut_base.cut_vocabulary` does.
+    """
+    return cut_base.cut_vocabulary(
+        base,
+        rows,
+        size=settings.vocab_size,
+        output=settings.folder,
+        style=settings.style,
+        system_message=settings.system_message,
+    )
 
 
 @step
@@ -82,7 +106,7 @@ def finetune(
         part.tokenized(tokenizer, max_length=settings.max_length, seed=settings.seed)
         for part in (rendered.train, rendered.held_out)
     )
-    recipe = settings.recipe(base.offline)
+    recipe = settings.recipe(base.recipe)
     facts = {
         "base": base.name,
         "base_sha256": sha256(base.folder / "model.safetensors"),
@@ -102,7 +126,7 @@ def finetune(
         if not devices.main_process():
             return target
     else:
-        spelt = augmentation.unseen(
+        spelt = augmentation.unseen_spellings(
             base.folder,
             rendered.train,
             train,
@@ -137,13 +161,13 @@ def finetune(
             | {
                 "tools": rows.tools,
                 "system_message": setup.developer_text,
-                "vocabulary": described(base.folder),
+                "vocabulary": vocabulary_size(base.folder),
                 "modifications": _modifications(base, len(rows.train)),
                 "log": log,
                 "stopped_after": monitor and monitor.stopped_after,
             },
         )
-    hand_on(base.folder, target)
+    copy_vocabulary_record(base.folder, target)
     plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
         progress.note(
@@ -160,10 +184,9 @@ def finetune(
 
 
 def _modifications(base: Base, count: int) -> str:
-    from fgkit.models.offline_base import MODIFICATIONS
-
+    earlier = base.origin.modifications
     return (
-        (f"{MODIFICATIONS}; " if base.offline else "")
+        (f"{earlier}; " if earlier else "")
         + modification(base.folder)
         + f"all weights fine-tuned with fgkit on {count} rows"
     )
@@ -173,6 +196,6 @@ def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether a model folder is what this training would give."""
     return (
         facts.items() <= model_facts(folder).items()
-        and not model_checks.weight_problems(folder)
+        and not weight_problems(folder)
         and not checksums.problems(folder)
     )

@@ -37,13 +37,13 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     require_same_tools(folder, rows)
     setup = prompt_setup(folder, rows.tools, settings.style)
     profile = prompting_modes.profile_for(settings.profile, rows)
-    sent = styles.of_profile(profile)
-    if sent and sent.name not in setup.styles:
+    sent = profiles.PROFILES[profile].plugin_style
+    if sent and sent not in setup.styles:
         print(
             f"warning: profile {profile!r} is for the plugin, which sends prompts of style "
-            f"{sent.name!r}, but the model was trained in style {styles.join(setup.styles)!r}. "
-            f"{styles.difference(setup.style, sent.name, rows.tools)} Score the bundle as the app "
-            f"will prompt it, or train with style {sent.name!r}."
+            f"{sent!r}, but the model was trained in style {styles.join(setup.styles)!r}. "
+            f"{styles.difference(setup.style, sent, rows.tools)} Score the bundle as the app "
+            f"will prompt it, or train with style {sent!r}."
         )
     network = _tflite_of(settings)
     for part in (folder, network):
@@ -55,7 +55,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
         profile=profile,
         sidecar=sidecar(settings, rows),
         developer_turn=""
-        if profile != profiles.BAKED
+        if not profiles.PROFILES[profile].embeds_declarations
         else prompting_modes.developer_turn(rows.rendered(setup).held_out.prompts()[0]),
     )
     summary.update(

@@ -12,7 +12,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
-from fgkit.models import model_checks
+from fgkit.models import answer_checks, model_checks
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.workflow import summary
 from fgkit.workflow.conversion_record import read as conversion_record
@@ -20,7 +20,8 @@ from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
-SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
+# Cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base.
+SAME_LOGITS = 0.98
 
 
 @step
@@ -34,8 +35,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
     texts = [row["text"] for row in score.get("rows", []) if row["expected"]]
-    answers = list(model_checks.check_answers(texts)) if texts else []
-    answers.append(kv_cache_fit.check(settings, rows))
+    answers = list(answer_checks.check_answers(texts)) if texts else []
+    answers.append(kv_cache_fit.check(_longest(settings, rows), settings.kv_cache_max_len))
     found = [
         replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
     ]
@@ -47,7 +48,7 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 def convert(settings: TfliteConfig, rows: Rows) -> Path:
     """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
-    longest = kv_cache_fit.longest(settings, rows)
+    longest = _longest(settings, rows)
     context = conversion.fitting_context(longest, settings.kv_cache_max_len)
     if context is None:
         raise CheckFailed(kv_cache_fit.too_long(longest, settings.kv_cache_max_len))
@@ -77,6 +78,12 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
         files={path.name: summary.describe_file(path)},
     )
     return path
+
+
+def _longest(settings: TfliteConfig, rows: Rows) -> int:
+    """Tokens of the longest prompt with its answer, in the model's styles."""
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    return kv_cache_fit.longest(settings.model_folder, rows, setup)
 
 
 @step
