@@ -212,7 +212,7 @@ def _run(request: Request, folder: Path, progress: bool, memory_gb: int) -> Outc
     reported = json.loads(text.splitlines()[-1])
     return {
         "seconds": round(time.monotonic() - start, 1),
-        "peak_memory_bytes": reported["peak_memory_bytes"],
+        "peak_memory_bytes": reported.get("peak_memory_bytes"),
     }
 
 

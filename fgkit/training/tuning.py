@@ -82,7 +82,7 @@ def train(
     devices.require_precision(precision)
     model, tokenizer = base_model.load(folder)
     require_space(checkpoints, checkpoint_files.saved_model_bytes(model), "the tuned model")
-    # Steps of a learning rate of 1e-5 vanish in bfloat16's 8 bits, so the weights are fp32 unless
+    # Steps of a small learning rate vanish in bfloat16's 8 bits, so the weights are fp32 unless
     # asked otherwise.
     if precision != "bf16_weights":
         model = model.float()
