@@ -12,7 +12,7 @@ from fgkit.errors import ModelError
 from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import tools_hash
 
-from . import create as bundle
+from . import read as bundle_files
 
 
 def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
@@ -26,7 +26,7 @@ def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> Pro
     Raises:
         ModelError: it was trained with other tools or in another style.
     """
-    facts = bundle.read_bundle(path).sidecar
+    facts = bundle_files.read_bundle(path).sidecar
     if facts is None:
         if style is None:
             print(

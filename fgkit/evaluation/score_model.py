@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgkit import progress, prompts
 from fgkit.bundles import prompting
@@ -20,6 +20,7 @@ from fgkit.errors import ConfigError
 from fgkit.files import sha256
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.prompts import PromptSetup, styles
+from fgkit.record_types import Provenance, Rates, Score
 from fgkit.runtime import conversations
 
 from . import prompting_modes, scores as evaluation
@@ -34,7 +35,7 @@ def score_model(
     setup: PromptSetup,
     *,
     description: str,
-) -> dict[str, Any]:
+) -> Score:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
@@ -59,7 +60,7 @@ def score_model(
         )
 
     score = _score(rows.rendered(setup).held_out, setup.styles, answers)
-    return score | origin(folder / "model.safetensors", rows)
+    return {**score, **provenance(folder / "model.safetensors", rows)}
 
 
 def score_bundle(
@@ -68,9 +69,9 @@ def score_bundle(
     setup: PromptSetup,
     *,
     tokenizer_folder: Path | None = None,
-    try_ways: bool = True,
+    probe_modes: bool = True,
     constrained: bool = False,
-) -> dict[str, Any]:
+) -> Score:
     """Score a bundle in LiteRT-LM as an app uses it.
 
     A `.task` is sent whole prompts; a `.litertlm` holds conversations, unless its style is one that
@@ -83,7 +84,7 @@ def score_bundle(
         setup: how it is prompted, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer measures the longest answer; left out,
             characters are counted.
-        try_ways: also try the prompting modes of a `.task`; the score's `ways` holds the results.
+        probe_modes: also try the prompting modes of a `.task`; the score's `ways` holds the results.
         constrained: have conversations allow only text or calls of the declared tools (see
             `fgkit.runtime.grammar`).
     Raises:
@@ -102,10 +103,13 @@ def score_bundle(
     longest = _longest_answer(rows, tokenizer_folder)
     with Runtime(path) as runtime:
         if conversing:
-            score, sent = _converse(runtime, rows, setup, longest, constrained)
+            score = _converse(runtime, rows, setup, longest, constrained)
         else:
-            score, sent = _send(runtime, rows, setup, longest, try_ways)
-    return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
+            score = _send(runtime, rows, setup, longest, probe_modes)
+    score = {**score, **provenance(path, rows)}
+    if constrained:
+        score["constrained"] = True
+    return score
 
 
 def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
@@ -120,7 +124,7 @@ def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
 
 def _converse(
     runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, constrained: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> Score:
     """Score a bundle in conversations, which write the prompts; also what was sent to it."""
     as_trained = 0
 
@@ -138,20 +142,20 @@ def _converse(
 
     # A conversation writes one text whatever the styles of the training are: the first one's.
     score = _score(rows.rendered(setup).held_out, setup.styles[:1], answers)
-    return score, {"sent": "conversation", "prompts_as_trained": as_trained}
+    return {**score, "sent": "conversation", "prompts_as_trained": as_trained}
 
 
 def _send(
-    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, try_ways: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, probe_modes: bool
+) -> Score:
     """Score a bundle that is sent texts; also what was sent to it."""
-    ways: dict[str, Any] = {}
+    modes: dict[str, Rates] = {}
     baked = embeds_declarations(runtime.profile)
 
     def answers(texts: list[str], style: str) -> list[str]:
-        if try_ways and runtime.path.suffix == ".task" and not ways:
-            ways.update(
-                prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
+        if probe_modes and runtime.path.suffix == ".task" and not modes:
+            modes.update(
+                prompting_modes.probe_modes(runtime, rows.held_out, texts, max_new_tokens=longest)
             )
         if not baked:
             return runtime.generate_all(texts, longest)
@@ -167,7 +171,7 @@ def _send(
     score = _score(
         rows.rendered(setup).held_out, setup.styles, answers, end_tag_cut=runtime.end_tag_cut
     )
-    return score, {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
+    return {**score, "sent": prompting_modes.QUESTION if baked else "prompt", "ways": modes}
 
 
 def _score(
@@ -176,7 +180,7 @@ def _score(
     answers: Callable[[list[str], str], list[str]],
     *,
     end_tag_cut: bool = False,
-) -> dict[str, Any]:
+) -> Score:
     """Score the answers in each style.
 
     Args:
@@ -197,16 +201,13 @@ def _score(
         )
         for name in names
     }
-    score = scores[names[0]] | {"style": names[0]}
+    score: Score = {**scores[names[0]], "style": names[0]}
     if len(names) > 1:
-        score["per_style"] = {
-            name: {key: value for key, value in each.items() if key != "rows"}
-            for name, each in scores.items()
-        }
+        score["per_style"] = {name: evaluation.without_rows(each) for name, each in scores.items()}
     return score
 
 
-def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> dict[str, Any]:
+def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> Score:
     """Score any whole model folder, with the developer text and the prompt style stored in it.
 
     Args:
@@ -224,7 +225,7 @@ def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> di
 
 def score_file(
     path: Path, rows: RunData, *, style: str | None = None, constrained: bool = False
-) -> dict[str, Any]:
+) -> Score:
     """Score any finished bundle, with what the JSON beside it says about its prompts.
 
     Args:
@@ -235,8 +236,8 @@ def score_file(
     return score_bundle(path, rows, setup, constrained=constrained)
 
 
-def origin(path: Path, rows: RunData) -> dict[str, str | None]:
-    """What a score belongs to: the hashed file, the rows and the tools."""
+def provenance(path: Path, rows: RunData) -> Provenance:
+    """Give what a score belongs to: the scored file and its hash, the rows, the tools."""
     return {
         "path": str(path),
         "sha256": sha256(path),

@@ -25,7 +25,8 @@ from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 
 from . import model_card_origins, model_card_tools
 from .markdown_text import code, plain, size
-from .publication import BUNDLES, SAID, Publication, gate_lines
+from .publication import Publication, gate_lines
+from .published_files import BUNDLES, SAID
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 # The card shows the hashes of the bundles and of all files that are larger than this.

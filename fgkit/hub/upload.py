@@ -29,7 +29,8 @@ from fgkit.errors import CheckFailed, FgkitError
 
 from . import model_card
 from .permissions import AGAIN, explain, require_write
-from .publication import File, Publication, bundles, gather
+from .publication import Publication, bundles, gather
+from .published_files import File
 
 CARD = "README.md"
 

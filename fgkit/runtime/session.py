@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import files
-from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
 from fgkit.progress import bar
 from fgkit.subprocesses import quiet_stderr
@@ -57,7 +56,7 @@ class Runtime:
         self._prefilled: tuple[tuple[str, int], Any] | None = None
         self._single_use: Any = None
         # Checks the file first: LiteRT-LM may abort the process on a damaged one.
-        sidecar = bundle.read_bundle(self.path).sidecar or {}
+        sidecar = bundle_files.read_bundle(self.path).sidecar or {}
         self.profile: str = sidecar.get("profile", "")
         folder = own_cache(self.path) if cache_dir is None else Path(cache_dir)
         folder.mkdir(parents=True, exist_ok=True)

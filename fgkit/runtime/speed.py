@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
-from fgkit.bundles import create as bundle
+from fgkit.bundles import read as bundle_files
 from fgkit.errors import BundleError
 from fgkit.subprocesses import end_with_parent, peak_memory_bytes, python_path
 
@@ -78,7 +78,7 @@ def measure(
         BundleError: the bundle is damaged, or LiteRT-LM does not run it.
     """
     path = Path(path)
-    bundle.read_bundle(path)
+    bundle_files.read_bundle(path)
     request: _Request = {
         "path": str(path.resolve()),
         "cache": str(own_cache(path)),

@@ -10,7 +10,7 @@ import pytest
 from fgkit import config, files
 from fgkit.app import codegen, generated_files
 from fgkit.app.model_source import Source, read_source
-from fgkit.bundles import create as bundle
+from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.cli import main as command_line
 from fgkit.dataset import rows as run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
@@ -96,9 +96,9 @@ def test_rows_that_are_gone_are_no_vectors_and_said(run):
 def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Be brief."}
     monkeypatch.setattr(
-        bundle,
+        bundle_files,
         "read_bundle",
-        lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar),
+        lambda path: bundle_files.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar),
     )
     (run / "app.task").touch()
     (run / "app.task.json").touch()
@@ -114,7 +114,9 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     with pytest.raises(ModelError, match="was trained with other tools than"):
         read_source(run / "app.task", tools=str(DATA / "tools.py"))
     monkeypatch.setattr(
-        bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {})
+        bundle_files,
+        "read_bundle",
+        lambda path: bundle_files.BundleInfo(path, bundle.PROFILES["guide"], {}),
     )
     with pytest.raises(FgkitError, match="app.task.json: is not there"):
         read_source(run / "app.task")

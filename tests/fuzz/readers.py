@@ -43,7 +43,7 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 with instrumented():
     from fgkit import checksums, files, tools
-    from fgkit.bundles import create as bundle, task as task_archive
+    from fgkit.bundles import create as bundle, read as bundle_files, task as task_archive
     from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
@@ -102,13 +102,13 @@ def parameters(data: bytes) -> None:
 
 def task(data: bytes) -> None:
     """A `.task`, here with stand-ins for its large members."""
-    found = bundle.read_bundle(written("a.task", data))
+    found = bundle_files.read_bundle(written("a.task", data))
     assert found.profile.stop_tokens is not None
 
 
 def litertlm(data: bytes) -> None:
     """A `.litertlm`, here with stand-ins for its large sections."""
-    found = bundle.read_bundle(written("a.litertlm", data))
+    found = bundle_files.read_bundle(written("a.litertlm", data))
     assert found.litertlm is not None and found.litertlm.model_type
 
 
@@ -120,7 +120,7 @@ def metadata(data: bytes) -> None:
 def sidecar(data: bytes) -> None:
     """The JSON beside a bundle."""
     written("b.task.json", data)
-    bundle.read_bundle(written("b.task", (CORPUS / "task" / "whole").read_bytes()))
+    bundle_files.read_bundle(written("b.task", (CORPUS / "task" / "whole").read_bytes()))
 
 
 def tokenizer(data: bytes) -> None:

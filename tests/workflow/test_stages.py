@@ -43,6 +43,13 @@ TOOLS = load_tools(files.shipped("data", "tools.py"))
 RED = Call("change_background_color", {"color": "red"})
 BLUE = Call("change_background_color", {"color": "blue"})
 
+SPEED = {
+    "prefill_tokens_per_second": 900.0,
+    "decode_tokens_per_second": 53.0,
+    "peak_memory_bytes": 500_000_000,
+    "threads": 2,
+}
+
 
 def rows(count: int = 4, start: int = 1) -> stages.RunData:
     records = tuple(
@@ -75,14 +82,11 @@ def scored(monkeypatch):
         done.append((folder, setup.system_message, *style))
         score = (
             fake_score(asked)
-            | scoring.origin(folder / "model.safetensors", asked)
+            | scoring.provenance(folder / "model.safetensors", asked)
             | {"style": style[0]}
         )
-        return score | (
-            {"per_style": {name: {"n": len(asked.held_out)} for name in style}}
-            if len(style) > 1
-            else {}
-        )
+        rates = {"n": len(asked.held_out), "tool_accuracy": 1.0, "exact_match": 1.0}
+        return score | ({"per_style": dict.fromkeys(style, rates)} if len(style) > 1 else {})
 
     monkeypatch.setattr(score_steps, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
@@ -273,7 +277,7 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(prompting.bundle, "read_bundle", lambda path: Info)
+    monkeypatch.setattr(prompting.bundle_files, "read_bundle", lambda path: Info)
     assert prompting.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(
         TOOLS, "", ("template",)
     )
@@ -423,15 +427,15 @@ def test_scores_of_an_older_fgkit_are_shown(tmp_path, capsys):
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     path = model(tmp_path / "model") / "model.safetensors"
-    first = scoring.origin(path, rows())
-    assert first == scoring.origin(path, rows())
-    assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
+    first = scoring.provenance(path, rows())
+    assert first == scoring.provenance(path, rows())
+    assert first["rows_sha256"] != scoring.provenance(path, rows(start=2))["rows_sha256"]
     other = stages.RunData(
         TOOLS, (), tuple(request(row.line, row.user_content, (BLUE,)) for row in rows().held_out)
     )
-    assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
+    assert first["rows_sha256"] != scoring.provenance(path, other)["rows_sha256"]
     fewer = stages.RunData(TOOLS[:2], (), rows().held_out)
-    assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
+    assert first["tools_hash"] != scoring.provenance(path, fewer)["tools_hash"]
 
 
 def test_seconds_of_a_step_are_added(tmp_path):
@@ -688,7 +692,9 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         seen.update(options, folder=folder, output=output)
         path = output / "mine_q8_ekv512.tflite"
         path.write_text("network")
-        files.write_json(f"{path}.json", {"seconds": 1.5, "peak_memory_bytes": 6_800_000_000})
+        parameters = {"prefill_seq_len": 256, "kv_cache_max_len": 512}
+        record = {"parameters": parameters, "model_sha256": "0", "seconds": 1.5}
+        files.write_json(f"{path}.json", record | {"peak_memory_bytes": 6_800_000_000})
         return path
 
     monkeypatch.setattr(conversion, "convert", convert)
@@ -845,7 +851,7 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
-    monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
+    monkeypatch.setattr(scoring.prompting_modes, "probe_modes", lambda *_, **__: {})
     monkeypatch.setattr(
         prompting,
         "bundle_setup",
@@ -891,7 +897,7 @@ def test_conversations_are_constrained_when_asked_and_the_score_says_so(
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
-    monkeypatch.setattr(speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
+    monkeypatch.setattr(speed, "measure", lambda path: SPEED)
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
     path = task_of(tmp_path)
@@ -900,10 +906,7 @@ def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, mon
     assert {"task": found["task"]} == scores and f"{path.name} on the held-out rows" in found[
         "seconds"
     ]
-    assert (
-        found["speed"] == {path.name: {"decode_tokens_per_second": 53.0}}
-        and found["litertlm"] is None
-    )
+    assert found["speed"] == {path.name: SPEED} and found["litertlm"] is None
     assert (
         found["versions"] == summary.versions()
     )  # a notebook may run where the ones before it did not

@@ -28,6 +28,7 @@ from fgkit.errors import ConfigError, ModelError
 from fgkit.files import read_json, replacing, require_space, sha256, write_json, write_text
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models.base import Base, load_tokenizer
+from fgkit.models.record import model_facts
 from fgkit.prompts import styles
 
 from . import languages
@@ -140,8 +141,8 @@ def cut(
         _write_tokenizer_json(folder, part, pieces, ids)
         _write_weights(folder, part, ids)
         (part / NOTICE).write_text(notice_text(), encoding="utf-8")
-        record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
-        write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
+        record = model_facts(folder)
+        write_json(part / "fgkit.json", {**record, **({"base": base} if base else {})})
         not_in_second = [new for new, old in enumerate(ids) if old not in second]
         _write_record(folder, part, ids, len(pieces), made_from, not_in_second)
         check_tokenizers(part, pieces, ids, segments(texts))

@@ -30,7 +30,7 @@ from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.options import TrainingOptions
 from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 
 def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: RunData) -> Base:
