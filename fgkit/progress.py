@@ -29,10 +29,10 @@ _panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.Conte
 
 def bar(iterable: Any = None, **options: Any) -> Any:
     """A tqdm progress bar; arguments as tqdm's (`total`, `desc`, `unit`, ...)."""
-    if _panel.get():
+    if show := _panel.get():
         from tqdm import tqdm
 
-        return tqdm(iterable, file=_Line(_panel.get()), ncols=90, mininterval=0.5, **options)
+        return tqdm(iterable, file=_Line(show), ncols=90, mininterval=0.5, **options)
     relay = os.environ.get(VARIABLE)
     if relay:
         from tqdm import tqdm
@@ -45,8 +45,8 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 
 def note(text: str) -> None:
     """Print a line that says what is going on, in the notebook and in the terminal that runs it."""
-    if _panel.get():
-        _panel.get()(text)
+    if show := _panel.get():
+        show(text)
         return
     print(text)
     relay = os.environ.get(VARIABLE)

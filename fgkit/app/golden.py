@@ -20,6 +20,7 @@ from typing import Any, NotRequired, TypedDict
 
 from fgkit import prompts
 from fgkit.calls import Call
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, request
 from fgkit.prompts import PromptSetup
@@ -156,7 +157,7 @@ def choose(rows: Sequence[Record], count: int) -> list[Record]:
     return [row for row in rows if id(row) in chosen]
 
 
-def received(call: Call, tools: list[dict]) -> dict[str, Any] | None:
+def received(call: Call, tools: list[ToolDeclaration]) -> dict[str, Any] | None:
     """Compute what the app's function gets for a call of the model.
 
     Args:
@@ -182,7 +183,7 @@ def received(call: Call, tools: list[dict]) -> dict[str, Any] | None:
     }
 
 
-def _golden_call(call: Call, tools: list[dict]) -> GoldenCall:
+def _golden_call(call: Call, tools: list[ToolDeclaration]) -> GoldenCall:
     golden: GoldenCall = {"name": call.name, "arguments": call.arguments}
     arguments = received(call, tools)
     if arguments is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset import rows as run_rows
 from fgkit.dataset.records import Record
 from fgkit.errors import FgkitError, ModelError
@@ -79,7 +80,7 @@ def read_source(
 
 def _training_facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The record of a model's training (as in `fgkit.json`), and the settings of its run."""
-    from fgkit.bundles import create as bundle
+    from fgkit.bundles import read as bundle
 
     if path.is_dir():
         folder = path if (path / "fgkit.json").is_file() else path / "model"
@@ -110,7 +111,7 @@ def _training_facts(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return {"tools": same.get("tools"), **sidecar}, same.get("settings") or {}
 
 
-def _trained_tools(path: Path, facts: Mapping[str, Any], tools: str) -> list[dict]:
+def _trained_tools(path: Path, facts: Mapping[str, Any], tools: str) -> list[ToolDeclaration]:
     """The tools of the training: those of the given file, otherwise those in its record.
 
     Args:
@@ -138,7 +139,7 @@ def _trained_tools(path: Path, facts: Mapping[str, Any], tools: str) -> list[dic
 
 
 def _held_out_rows(
-    data: str, settings: Mapping[str, Any], tools: list[dict], format: str
+    data: str, settings: Mapping[str, Any], tools: list[ToolDeclaration], format: str
 ) -> tuple[Record, ...]:
     """The rows of the given file, otherwise the run's held-out rows, split off as in the run."""
     from fgkit.dataset.splits import held_out_data, load_data

@@ -18,6 +18,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from fgkit.chat_types import ToolDeclaration
+
 from .languages import INHERITED_MEMBERS, LIBRARY_TYPES, Language, words
 from .types import Class, Default, Enum, Function, Kind, Member, Plan, Type
 
@@ -38,7 +40,7 @@ _UNCHECKED = words("""
     """)
 
 
-def plan(tools: list[dict], language: Language) -> Plan:
+def plan(tools: list[ToolDeclaration], language: Language) -> Plan:
     """Name everything in checked tools for one language; the same tools give the same names.
 
     Args:
@@ -48,7 +50,7 @@ def plan(tools: list[dict], language: Language) -> Plan:
     return _Planner(language).plan(tools)
 
 
-def unchecked(tools: list[dict]) -> list[str]:
+def unchecked(tools: list[ToolDeclaration]) -> list[str]:
     """List the schema keywords that generated code does not check.
 
     Args:
@@ -86,7 +88,7 @@ class _Planner:
         self.enums: dict[tuple[str, tuple[str, ...]], Enum] = {}
         self.classes: list[Class] = []
 
-    def plan(self, tools: list[dict]) -> Plan:
+    def plan(self, tools: list[ToolDeclaration]) -> Plan:
         name_of = self._namer(self.members_to_avoid, "function")
         functions = []
         for tool in tools:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgkit.chat_types import FunctionDeclaration
 from fgkit.prompts import PromptSetup, styles
 from fgkit.prompts.format import CONTROL_TOKENS, IMAGE_TOKENS
 
@@ -45,7 +46,7 @@ class App:
     kotlin_package: str
 
     @property
-    def declarations(self) -> list[dict]:
+    def declarations(self) -> list[FunctionDeclaration]:
         """The function of each tool: its name, description and parameters."""
         return [tool["function"] for tool in self.setup.tools]
 

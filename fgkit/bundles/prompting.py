@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgkit.chat_types import ToolDeclaration
 from fgkit.errors import ModelError
 from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import tools_hash
@@ -15,7 +16,7 @@ from fgkit.tools import tools_hash
 from . import read as bundle_files
 
 
-def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+def bundle_setup(path: Path, tools: list[ToolDeclaration], style: str | None = None) -> PromptSetup:
     """Give how a bundle is prompted, in one style, after checks that it was trained so.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fgkit import files, schema
 from fgkit.errors import BundleError
-from fgkit.export.tflite import signatures
+from fgkit.export.tflite import Signature, signatures
 from fgkit.record_types import BundleRecord
 
 from . import litertlm as litertlm_archive, task
@@ -24,7 +24,7 @@ from .profiles import Profile
 SUFFIXES = (".task", ".litertlm")
 
 # By signature: the shapes of its "inputs" and "outputs", by the tensor's name.
-Signatures = dict[str, dict[str, dict[str, list[int]]]]
+Signatures = dict[str, Signature]
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> Sc
         rows: tools and held-out rows.
         style: one of the styles it was trained in; None for the first.
     """
-    from fgkit.models.base import check_folder
+    from fgkit.models.folder import check_folder
 
     check_folder(folder)
     require_same_tools(folder, rows)

@@ -22,6 +22,7 @@ from fgkit.licence import NOTICE
 from fgkit.models.spec import spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+from fgkit.record_types import BundleRecord
 
 from . import model_card_origins, model_card_tools
 from .markdown_text import code, plain, size
@@ -177,7 +178,7 @@ def _prompting(publication: Publication) -> dict[str, Any]:
     }
 
 
-def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
+def _bundle(sidecar: BundleRecord) -> dict[str, str]:
     """What a bundle adds to a prompt and where it stops, from the JSON beside it."""
     prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
     before, after = (code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fgkit.models.spec import base_named, spec_of_base
@@ -42,7 +43,7 @@ def base_row(base: Any) -> str:
     return code(base) if _is_hub_name(base) else "a folder of the author's"
 
 
-def recipe(settings: dict[str, Any]) -> list[str]:
+def recipe(settings: Mapping[str, Any]) -> list[str]:
     """The hyperparameters of the training, as far as they are known."""
     labels = {"num_train_epochs": "epochs", "learning_rate": "peak learning rate"}
     parts = [

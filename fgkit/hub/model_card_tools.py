@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fgkit import prompts
@@ -11,14 +12,14 @@ from fgkit.calls import Call
 from .markdown_text import code, plain
 
 
-def count(functions: list[dict]) -> str:
+def count(functions: Sequence[Mapping[str, Any]]) -> str:
     """Write how many functions there are, such as `3 functions`."""
     if not functions:
         return "an app's functions"
     return f"{len(functions)} function{'s' * (len(functions) != 1)}"
 
 
-def arguments(function: dict[str, Any]) -> str:
+def arguments(function: Mapping[str, Any]) -> str:
     """Write each argument of a function with its type; optional ones in italics."""
     schema = function.get("parameters") or {}
     required = schema.get("required") or []
@@ -31,7 +32,7 @@ def arguments(function: dict[str, Any]) -> str:
     return ", ".join(parts) or "none"
 
 
-def example_call(functions: list[dict]) -> Call | None:
+def example_call(functions: Sequence[Mapping[str, Any]]) -> Call | None:
     """Make up a call of the first function; its values only show where values go."""
     if not functions:
         return None

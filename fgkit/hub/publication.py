@@ -16,17 +16,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from fgkit import checksums, progress, prompts
 from fgkit.bundles.read import read_own_record, sidecar_path
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset import rows as run_rows
 from fgkit.dataset.splits import load_data
 from fgkit.errors import BundleError, FgkitError
 from fgkit.evaluation import scores as evaluation
 from fgkit.files import sha256
 from fgkit.licence import NOTICE, notice_text
-from fgkit.models import base as base_model, record
-from fgkit.models.folder import MODEL_FILES
+from fgkit.models import record
+from fgkit.models.folder import MODEL_FILES, check_folder
 from fgkit.models.vocabulary import record as vocabulary_record
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
@@ -97,7 +99,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
             f"{folder}: holds no .task and no .litertlm yet. Finish the run: python -m fgkit run "
             f"--output {folder}"
         )
-    base_model.check_folder(model)
+    check_folder(model)
     facts = record.model_facts(model)
     if tools := facts.get("tools"):
         check_tools([{**tool} for tool in tools], f"{model / record.NAME}: tools")
@@ -218,7 +220,7 @@ def _data_files(settings: Settings, facts: ModelRecord, run: Summary) -> list[Fi
     loaded = load_data(
         rows,
         held_out,
-        [{**tool} for tool in facts.get("tools") or []],
+        cast("list[ToolDeclaration]", facts.get("tools") or []),
         seed=settings.get("seed", 42),
         format=settings.get("data_format", "auto"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgkit import schema
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset.rows import RunData
 from fgkit.errors import ModelError
 from fgkit.prompts import PromptSetup, styles
@@ -38,7 +39,9 @@ def system_message_of(folder: Path) -> str:
     return model_facts(folder).get("system_message") or ""
 
 
-def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+def prompt_setup(
+    folder: Path, tools: list[ToolDeclaration], style: str | None = None
+) -> PromptSetup:
     """How a tuned model is prompted: with the developer text and in the styles of its training.
 
     Args:

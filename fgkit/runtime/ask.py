@@ -17,6 +17,7 @@ from types import TracebackType
 from fgkit import calls
 from fgkit.bundles import prompting
 from fgkit.calls import Call
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import CallSyntaxError
@@ -66,7 +67,7 @@ class AskBundle:
         BundleError: the bundle does not load.
     """
 
-    def __init__(self, path: Path, tools: list[dict]):
+    def __init__(self, path: Path, tools: list[ToolDeclaration]):
         from . import session as runtime
 
         self._setup = prompting.bundle_setup(path, tools)
@@ -104,7 +105,7 @@ class AskModel:
         tools: the tools that prompts declare, unless a row brings its own.
     """
 
-    def __init__(self, folder: Path, tools: list[dict]):
+    def __init__(self, folder: Path, tools: list[ToolDeclaration]):
         from fgkit.training import generation
 
         self._setup = record.prompt_setup(folder, tools)

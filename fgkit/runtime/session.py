@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import files
+from fgkit.bundles import read as bundle_files
 from fgkit.errors import BundleError
 from fgkit.progress import bar
 from fgkit.subprocesses import quiet_stderr

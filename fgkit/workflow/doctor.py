@@ -83,7 +83,7 @@ def _check_platform(steps: Sequence[str]) -> _Fields:
 
 
 def _check_packages(extras: Sequence[str]) -> list[_Fields]:
-    rows = {}
+    rows: dict[str, _Fields] = {}
     for requirement in _requirements(extras):
         try:
             found = importlib.metadata.version(requirement.name)
