@@ -27,7 +27,8 @@ RUNTIMES = {
     "T4": "no bfloat16, so fp32, never fp16, which overflows; 15 GB hold 32 rows per step; the "
     "example takes minutes",
     "": "no GPU: bf16 or fp32, depending on the processor, with 16 rows per step; the example "
-    "takes 10 to 30 minutes and 8 GB of memory. Runtime > Change runtime type > T4 is free and faster",
+    "takes 10 to 30 minutes and 8 GB of memory. Runtime > Change runtime type > T4 is free and "
+    "faster",
 }
 
 
@@ -125,8 +126,8 @@ def keep(folder: Path) -> Path | None:
     if not _mounted():
         print(
             "Google Drive is not connected, so the files stay on this Colab machine and vanish "
-            "with it. Download them from the folder icon on the left, or connect Drive and run this "
-            "cell again."
+            "with it. Download them from the folder icon on the left, or connect Drive and run "
+            "this cell again."
         )
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name

@@ -111,9 +111,8 @@ def estimate(
     moved = 7 * (2 if recipe.precision == "bf16_weights" else 4) * shape.weights
     seconds = steps * (work / multiply + moved / move)
     evaluated = held_out[:256]
-    evaluation = sum(map(shape.operations, batches.packs(evaluated)))
-    evaluation = 2 * evaluation * len(held_out) / len(evaluated)
-    seconds += recipe.num_train_epochs * evaluation / multiply
+    forward = 2 * sum(map(shape.operations, batches.packs(evaluated)))
+    seconds += recipe.num_train_epochs * forward * len(held_out) / len(evaluated) / multiply
     answers = max(map(_answers, packs))
     tokens = max(len(prefix_tree.build(pack).tokens) for pack in packs)
     gpu, name, available = _device()
