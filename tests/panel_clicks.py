@@ -101,7 +101,7 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Run
     assert bytes(panel.chart.value).startswith(b"\x89PNG")
     panel.reset.click()
     assert panel.settings() == settings and "2, " in panel.expected.value
-    stages.finetune(panel.settings(), base, rows, panel.watch)  # the cell below
+    stages.finetune(panel.settings(), base, rows, panel.monitor)  # the cell below
     assert (
         record.model_facts(settings.model_folder)["stopped_after"] is None
         and "Step 2 of 2" in panel.state.value

@@ -84,7 +84,7 @@ def runtime() -> str:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     if not name:
         return f"CPU runtime: {RUNTIMES['']}."
-    unknown = "the precision and batch are chosen for it; the panel below estimates the minutes"
+    unknown = "precision and batch are chosen for it; the panel below estimates the minutes"
     meaning = next((text for gpu, text in RUNTIMES.items() if gpu and gpu in name), unknown)
     return f"{name}: {meaning}."
 

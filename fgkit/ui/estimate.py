@@ -201,7 +201,7 @@ class _Shape:
         self.head = self.vocabulary * self.hidden
         self.weights = self.body + self.head
 
-    def operations(self, pack: Sequence[Row]) -> int:
+    def operations(self, pack: Sequence[TokenizedExample]) -> int:
         """Count the multiplications of a forward pass over a pack of rows.
 
         All tokens of the tree go through the layers, but only answer tokens through the head.
@@ -209,7 +209,7 @@ class _Shape:
         return self.body * len(prefix_tree.build(pack).tokens) + self.head * _answers(pack)
 
 
-def _answers(rows: Sequence[Row]) -> int:
+def _answers(rows: Sequence[TokenizedExample]) -> int:
     """Count the answer tokens of some rows."""
     return sum(len(row.tokens) - row.prompt_length for row in rows)
 

@@ -2,7 +2,7 @@
 
 In: rows with their tools, and a tokenizer. Out: a widget. Example:
 
-    display(Explorer(rows, tokenizer, style="template").box)
+    display(Explorer(rows, tokenizer, rows.setup()).box)
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ class Explorer:
     Args:
         rows: training and held-out rows with their tools.
         tokenizer: the base model's tokenizer.
-        style: prompt styles, separated by commas as in the settings; the first is shown first.
-        system_message: the developer text; "" for the official sentence.
+        setup: how the rows are prompted; the first of its styles is shown first.
     """
 
     def __init__(self, rows: RunData, tokenizer: Any, setup: PromptSetup):
         import ipywidgets as w
 
-        self._rows, self._tokenizer, self._system_message = rows, tokenizer, system_message
+        self._rows, self._tokenizer, self._setup = rows, tokenizer, setup
         self._filtered: list[Record] = []
         names = sorted({call.name for row in (*rows.train, *rows.held_out) for call in row.calls})
         kinds = [

@@ -11,10 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from fgkit.config import FinetuneConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.models.base import Base, load_tokenizer
-from fgkit.training.monitor import Watch
+from fgkit.prompts import styles
+from fgkit.training.monitor import TrainingMonitor
 
 from .estimate import Estimate, estimate
 
@@ -40,7 +41,7 @@ class Choices:
     """
 
     # Nothing follows the training in a headless notebook; `TrainingPanel` has a real one.
-    watch: Watch | None = None
+    monitor: TrainingMonitor | None = None
 
     def __init__(self, settings: FinetuneConfig, base: Base, rows: Rows):
         self.initial, self.base, self.rows = settings, base, rows
@@ -50,20 +51,14 @@ class Choices:
         return self.initial
 
     @cached_property
-    def _token_rows(self) -> tuple[list[tokenize.Row], list[tokenize.Row]]:
+    def _token_rows(self) -> tuple[list[TokenizedExample], list[TokenizedExample]]:
         """Tokenize training and held-out rows, once: no field of the form changes the tokens."""
         tokenizer = load_tokenizer(self.base.folder)
+        setup = self.rows.setup(self.initial.system_message, styles.split(self.initial.style))
+        rendered = self.rows.rendered(setup)
         train, held_out = (
-            tokenize.tokenize_records(
-                part,
-                self.rows.tools,
-                tokenizer,
-                max_length=sys.maxsize,
-                system_message=self.initial.system_message,
-                style=self.initial.style,
-                seed=self.initial.seed,
-            )
-            for part in (self.rows.train, self.rows.held_out)
+            part.tokenized(tokenizer, max_length=sys.maxsize, seed=self.initial.seed)
+            for part in (rendered.train, rendered.held_out)
         )
         return train, held_out
 

@@ -22,8 +22,8 @@ from typing import Any
 from fgkit import devices, plots, progress
 from fgkit.config import FinetuneConfig
 from fgkit.errors import FgkitError
-from fgkit.training import tuning
-from fgkit.training.monitor import Watch
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.plots import loss_figure
 from fgkit.workflow import stages
 
 from . import markup
@@ -90,12 +90,12 @@ class TrainingPanel:
         )
 
     @property
-    def watch(self) -> Watch:
+    def monitor(self) -> TrainingMonitor:
         """A monitor for a training that a cell runs: this panel draws its chart.
 
         ■ in the notebook's toolbar stops such a training and keeps what was trained.
         """
-        return Watch(self._show)
+        return TrainingMonitor(self._show)
 
     def settings(self) -> FinetuneConfig:
         """Return the settings of the form, after a training that Start began has ended.
@@ -164,23 +164,23 @@ class TrainingPanel:
         self._running(True)
         self.state.value = markup.note("Starting: the model is loaded.")
         self._thread = threading.Thread(
-            target=self._train, args=(self._current, self._watch), daemon=True
+            target=self._train, args=(self._current, self._monitor), daemon=True
         )
         self._thread.start()
 
-    def _train(self, settings: FinetuneConfig, watch: Watch) -> None:
+    def _train(self, settings: FinetuneConfig, monitor: TrainingMonitor) -> None:
         """Run the training stage in a thread, and show how it ended."""
         outcome = markup.bad("The training failed; the notebook's log shows why.")
         try:
             with progress.shown_in(self._say):
-                folder = stages.finetune(settings, self._choices.base, self._choices.rows, watch)
-            if watch.stopped_after is None:
+                folder = stages.finetune(settings, self._choices.base, self._choices.rows, monitor)
+            if monitor.stopped_after is None:
                 outcome = markup.good(f"Trained: {folder}. The cell below uses it as it is.")
             else:
                 outcome = markup.good(
-                    f"Stopped after step {watch.stopped_after} of {watch.steps}: {folder} holds "
-                    "the model as it is now. Score it with the cells further down. Start, or the "
-                    "cell below, continues the training."
+                    f"Stopped after step {monitor.stopped_after} of {monitor.steps}: "
+                    f"{folder} holds the model as it is now. Score it with the cells further down. "
+                    "Start, or the cell below, continues the training."
                 )
         except FgkitError as error:
             outcome = markup.bad(str(error))
@@ -201,21 +201,20 @@ class TrainingPanel:
         for widget in (self.bar, self.chart):
             widget.layout.display = (
                 None
-                if (self._watch and self._watch.log) or (running and widget is self.bar)
+                if (self._monitor and self._monitor.log) or (running and widget is self.bar)
                 else "none"
             )
 
     def _say(self, text: str) -> None:
         self.line.value = markup.note(text)
 
-    def _show(self, watch: Watch) -> None:
+    def _show(self, monitor: TrainingMonitor) -> None:
         """Update bar, text and chart from a training, whether Start or a cell began it."""
-        done = watch.step == watch.steps
+        done = monitor.step == monitor.steps
         self.bar.layout.display = None
-        self.bar.max, self.bar.value = max(1, watch.steps), watch.step
-        left = (
-            "" if done or watch.seconds_left is None else f", {duration(watch.seconds_left)} left"
-        )
+        self.bar.max, self.bar.value = max(1, monitor.steps), monitor.step
+        seconds = None if done else monitor.seconds_left
+        left = "" if seconds is None else f", {duration(seconds)} left"
         stop = (
             ""
             if monitor is self._monitor
@@ -223,10 +222,10 @@ class TrainingPanel:
         )
         if not monitor.stop:
             self.state.value = markup.note(
-                f"Step {watch.step} of {watch.steps}{left}{_latest(watch.log)}.{stop}"
+                f"Step {monitor.step} of {monitor.steps}{left}{_latest(monitor.log)}.{stop}"
             )
-        if watch.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
-            self.chart.value = plots.png(tuning.curves(watch.log))
+        if monitor.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
+            self.chart.value = plots.png(loss_figure(monitor.log))
             self.chart.layout.display = None
             self._drawn = time.monotonic()
 

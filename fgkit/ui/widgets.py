@@ -60,7 +60,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
         rows: training and held-out rows.
 
     Returns:
-        the panel: `settings()` returns its current settings, `watch` is for `stages.finetune`.
+        the panel: `settings()` returns its current settings, `monitor` is for `stages.finetune`.
     """
     from .training_choices import Choices
     from .training_panel import TrainingPanel
