@@ -14,11 +14,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fgkit.plots import DPI
-
 # The environment variable with the file through which the progress bars of a headless kernel reach
 # the terminal, see progress.py.
 RELAY = "FGKIT_PROGRESS"
+# Pixels per inch of every saved picture, from which a notebook's page works out its width.
+DPI = 144
 
 
 def show_table(markdown: str) -> None:

@@ -72,7 +72,7 @@ class Choices:
         return estimate(
             train,
             held_out,
-            settings.recipe(self.base.offline),
+            settings.recipe(self.base.recipe),
             self.base.folder,
             seed=settings.seed,
         )
@@ -85,7 +85,7 @@ class Choices:
             settings: the settings to read.
         """
         value = getattr(settings, name)
-        return getattr(settings.recipe(self.base.offline), name) if value is None else value
+        return getattr(settings.recipe(self.base.recipe), name) if value is None else value
 
     def text(self) -> str:
         """Describe the settings in one line and the estimate in a second one."""

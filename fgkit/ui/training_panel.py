@@ -144,7 +144,7 @@ class TrainingPanel:
         """Rebuild the settings, and show what training will take or why they are refused."""
         try:
             self._current = self._read()
-            recipe = self._current.recipe(self._choices.base.offline)
+            recipe = self._current.recipe(self._choices.base.recipe)
             devices.require_precision(recipe.precision)
             estimate = self._choices.estimate(self._current)
         except FgkitError as error:
