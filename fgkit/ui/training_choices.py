@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from fgkit.config import FinetuneConfig
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.prompts import styles
@@ -43,7 +43,7 @@ class Choices:
     # Nothing follows the training in a headless notebook; `TrainingPanel` has a real one.
     monitor: TrainingMonitor | None = None
 
-    def __init__(self, settings: FinetuneConfig, base: Base, rows: Rows):
+    def __init__(self, settings: FinetuneConfig, base: Base, rows: RunData):
         self.initial, self.base, self.rows = settings, base, rows
 
     def settings(self) -> FinetuneConfig:

@@ -23,7 +23,7 @@ from fgkit.models.base import Base, load_tokenizer
 from fgkit.prompts import styles
 
 
-def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
+def explore(settings: FinetuneConfig, base: Base, rows: RunData) -> None:
     """Show the rows: with filters, and each as a conversation, as its prompt and as tokens.
 
     Args:
@@ -51,7 +51,7 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     )
 
 
-def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
+def choose(settings: FinetuneConfig, base: Base, rows: RunData) -> Any:
     """Show the hyperparameters with an estimate of what training will take, Start and Stop.
 
     Args:
@@ -86,7 +86,7 @@ def results(settings: FinetuneConfig | TaskConfig) -> None:
         _display(Results(settings.folder).box)
 
 
-def playground(settings: FinetuneConfig | TaskConfig, rows: Rows) -> None:
+def playground(settings: FinetuneConfig | TaskConfig, rows: RunData) -> None:
     """Ask the tuned model and, if there is one, the finished bundle; headless nothing.
 
     Raw text, parsed call and time of both are shown side by side.
