@@ -23,6 +23,7 @@ from fgkit.hub.upload import publish
 from fgkit.models.base import find_base
 from fgkit.ui import colab
 from fgkit.workflow import run as pipeline
+from tests.ui.test_colab import google  # noqa: F401  (a fixture)
 
 CANARY = "hf_" + "CanaryThatNobodyMayEverSee" + "0123456789"
 ADDRESS = "https://ada:sesameOpen@mirror.example/rows.jsonl"
