@@ -1,6 +1,7 @@
 """Show tables, text and pictures in a notebook or a terminal, and detect interactive sessions.
 
-A notebook renders tables and pictures; a terminal gets the text and the picture's path. Example:
+A notebook renders tables and pictures; a terminal gets the text and the picture's path.
+For example:
 
     show_table("| rows |\\n| ---: |\\n|  156 |")
 """
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +84,7 @@ def interactive() -> bool:
     kernel = _kernel()
     if kernel is None or os.environ.get(RELAY):
         return False
-    try:
-        import ipywidgets  # noqa: F401
-    except ModuleNotFoundError:
+    if find_spec("ipywidgets") is None:
         return False
     if type(kernel).__module__.startswith("google.colab"):
         return True

@@ -1,6 +1,6 @@
 """The model index of a score: the evaluation results in a model card on the Hugging Face Hub.
 
-Example:
+For example:
 
     card = card_data(score, "my-app-functions", data="eval_data.jsonl").to_dict()
     card["model-index"][0]["results"][0]["metrics"][1]

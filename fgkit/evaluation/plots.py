@@ -1,6 +1,6 @@
 """Charts of scores: rates as bars with 95% intervals, and the confusion matrix of the tools.
 
-Example:
+For example:
 
     plot({"base": base, "tuned": tuned}, "scores.png")
     plot_confusion(tuned, "confusion.png", name="tuned")

@@ -1,6 +1,6 @@
 """Prompting modes: what an app sends to a `.task` for a question, and which modes answer well.
 
-Example:
+For example:
 
     probe_modes(runtime, rows, trained, max_new_tokens=48)[QUESTION]["tool_accuracy"]
 

@@ -1,6 +1,6 @@
 """Reports of named scores, to print and to publish: tables, charts, changed rows, model index.
 
-Example:
+For example:
 
     write("report", {"tuned": tuned, "task": task}, data="eval_data.jsonl")
 """

@@ -2,7 +2,8 @@
 
 The metrics are fractions from 0 to 1; docs/scores.md explains each of them with an example:
 
-- parse_rate: answers that `calls.parse` accepts, out of all;
+- parse_rate: answers that `calls.parse` accepts and that hold calls exactly where calls are
+  expected;
 - tool_accuracy: answers that call the expected tools in the expected order;
 - exact_match: answers whose tools and arguments are all as expected. Types count (1, 1.0 and true
   all differ), the order of an object's keys does not;
@@ -55,9 +56,9 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
     Returns:
         what `measure` returns, and "rows": a list of {"line", "group", "user_content", "expected",
         "text", "calls", "error", "tool_ok", "exact"}. `group` is the number of the row's paraphrase
-        group. Where the answer does not parse, `calls` is None and `error` is the reason. A plain
-        text where a call is expected counts as not parsed in `parse_rate`, because it does not
-        show whether the model knows the format.
+        group. Where the answer does not parse, `calls` is None and `error` is the reason. Plain
+        text where a call is expected does not count in `parse_rate`, because it does not show
+        whether the model knows the format.
     Raises:
         FgkitError: there are no rows, or the number of answers differs from the number of rows.
     """

@@ -1,6 +1,6 @@
 """Markdown tables of named scores: rates with their intervals, differences, arguments, mistakes.
 
-Example:
+For example:
 
     print(compare({"tuned": tuned, "task": task}))
     # |               |          tuned |           task |
