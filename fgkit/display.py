@@ -76,7 +76,7 @@ def show_picture(path: Path) -> None:
 
 
 def interactive() -> bool:
-    """Tell whether a person is running this notebook and can click.
+    """Return whether a person is running this notebook and can click.
 
     A front end for people can ask for input (`allow_stdin`), papermill cannot. Colab's kernel has
     its own way of asking and always counts. Without ipywidgets there is nothing to click.
@@ -93,7 +93,7 @@ def interactive() -> bool:
 
 
 def unattended() -> bool:
-    """Tell whether this is a kernel without a person in front of it, such as papermill's."""
+    """Return whether this is a kernel without a person in front of it, such as papermill's."""
     return _kernel() is not None and not interactive()
 
 

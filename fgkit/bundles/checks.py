@@ -6,7 +6,7 @@ The bundle is not run; `python -m fgkit evaluate` does that. A check that cannot
 For example:
 
     print(checks.table(check_bundle("run/functiongemma-flutter.task", model="run/model")))
-     1. pass     format    a .task, as its name says.
+     1. pass     format    a .task, as its name indicates.
      2. pass     whole     3 parts, 290.2 MB.
      ...
 """

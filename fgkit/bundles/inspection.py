@@ -84,7 +84,7 @@ class Inspection:
         if self.path.suffix not in bundle_files.SUFFIXES or content != self.path.suffix:
             expected = " or ".join(bundle_files.SUFFIXES)
             raise Failed(f"{self.path.name} is a {content}; expected a {expected}, named so.")
-        return f"a {content}, as its name says."
+        return f"a {content}, as its name indicates."
 
     def complete(self) -> str:
         """Check that the archive can be read to its end."""
@@ -110,7 +110,9 @@ class Inspection:
         # 0 means that the metadata do not record a length.
         stated = info.litertlm.context if info.litertlm else 0
         if stated not in (0, self.context):
-            raise Failed(f"its metadata say {stated} tokens, its network takes {self.context}.")
+            raise Failed(
+                f"its metadata record a context of {stated} tokens, its network has {self.context}."
+            )
         return (
             f"{', '.join(sorted(signatures))}; KV cache of {self.context or 'unknown'} tokens; "
             f"{tokenizer.GetPieceSize()} pieces."
@@ -208,7 +210,7 @@ class Inspection:
             raise Failed(f"{beside}: is not there.")
         if licence.GEMMA.name not in beside.read_text(encoding="utf-8", errors="replace"):
             raise Failed(f"{beside}: does not name the {licence.GEMMA.name}.")
-        return f"{licence.NOTICE} lies beside it."
+        return f"{licence.NOTICE} is beside it."
 
     def _conversation_problems(self, contents: litertlm.Litertlm) -> list[str]:
         """List how the prompts of LiteRT-LM's conversations would differ from the training's."""

@@ -147,5 +147,5 @@ def together(verdicts: dict[str, Verdict]) -> Verdict:
 
 
 def _change(loss: float) -> str:
-    """Put percentage points into words."""
+    """Format a loss in percentage points, as in `1.3 points lost`."""
     return f"{abs(loss):.1f} points {'lost' if loss > 0 else 'gained'}" if loss else "no change"

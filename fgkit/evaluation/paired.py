@@ -121,7 +121,7 @@ def same_rows(before: Score, after: Score) -> tuple[list[ScoredRow], list[Scored
 
 
 def comparable(before: Score, after: Score) -> bool:
-    """Tell whether two scores have their rows, and the same ones in the same order."""
+    """Return whether two scores have their rows, and the same rows in the same order."""
     old, new = before.get("rows"), after.get("rows")
     return bool(old and new and _asked(old) == _asked(new))
 

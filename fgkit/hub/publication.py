@@ -172,7 +172,7 @@ def _sidecar(path: Path) -> BundleRecord:
     beside = sidecar_path(path)
     if not beside.is_file():
         raise BundleError(
-            f"{beside}: is missing, so nobody can tell what {path.name} was made from and whether "
+            f"{beside}: is missing, so it is not known what {path.name} was made from and whether "
             f"it passed the gate. {_AGAIN.format(folder=path.parent)}"
         )
     return read_own_record(path)
@@ -211,7 +211,7 @@ def _doubts(sidecars: Mapping[Path, BundleRecord], scores: Mapping[str, Score]) 
     for path, sidecar in sidecars.items():
         gate = sidecar.get("gate")
         if path.name not in scores:
-            yield f"{path.name} was not scored: nobody knows whether it answers."
+            yield f"{path.name} was not scored, so it is not known how well it answers."
         elif not gate:
             yield f"{path.name} was not compared with the model it was made from."
         elif gate.get("passed") is not True:
