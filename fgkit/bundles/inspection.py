@@ -110,9 +110,7 @@ class Inspection:
         # 0 means that the metadata do not record a length.
         stated = info.litertlm.context if info.litertlm else 0
         if stated not in (0, self.context):
-            raise Failed(
-                f"its metadata record a context of {stated} tokens, its network has {self.context}."
-            )
+            raise Failed(f"its metadata say {stated} tokens, its network takes {self.context}.")
         return (
             f"{', '.join(sorted(signatures))}; KV cache of {self.context or 'unknown'} tokens; "
             f"{tokenizer.GetPieceSize()} pieces."
