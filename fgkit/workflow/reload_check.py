@@ -53,15 +53,15 @@ def reload_check(settings: FinetuneConfig, rows: RunData) -> str:
             f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. "
             "Run the cell that scores it first."
         )
-    asked = rows.held_out[:ROWS]
+    compared = rows.held_out[:ROWS]
     here = [row["text"] for row in score.get("rows", [])[:ROWS]]
     setup = record.prompt_setup(settings.model_folder, rows.tools, score.get("style"))
-    texts = tokenize.prompt_texts(asked, setup)
+    texts = tokenize.prompt_texts(compared, setup)
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
     different = [
         f"  line {row.line}: here {old!r}, there {new!r}"
-        for row, old, new in zip(asked, here, there, strict=True)
+        for row, old, new in zip(compared, here, there, strict=True)
         if old != new
     ]
     if different:
@@ -74,7 +74,8 @@ def reload_check(settings: FinetuneConfig, rows: RunData) -> str:
                 ]
             )
         )
-    return f"loaded in a fresh process: {len(asked)} of {len(asked)} answers are the same as here"
+    count = len(compared)
+    return f"loaded in a fresh process: {count} of {count} answers are the same as here"
 
 
 def _ask(folder: Path, request: dict[str, Any]) -> list[str]:

@@ -121,7 +121,7 @@ def finetune(
     )
     facts = _training_facts(settings, base, rows, setup)
     target = settings.model_folder
-    if _is_whole_result(target, facts):
+    if _is_complete_result(target, facts):
         progress.note(
             f"{target} was tuned from the same inputs with the same settings: it is kept."
         )
@@ -232,7 +232,7 @@ def _modifications(base: Base, count: int) -> str:
     )
 
 
-def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
+def _is_complete_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Tell whether a model folder is complete and the result of this very training."""
     return (
         facts.items() <= model_facts(folder).items()

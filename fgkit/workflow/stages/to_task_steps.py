@@ -41,6 +41,7 @@ def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
         the path of the `.task`.
     Raises:
         ModelError: the model was tuned with other tools, or there is not exactly one `.tflite`.
+        BundleError: the `.tflite` changed after its conversion.
     """
     folder = settings.model_folder
     require_same_tools(folder, rows)
