@@ -110,16 +110,21 @@ def gate(
             "rows or epochs."
         )
     if n < ENOUGH_ROWS:
-        own = completed(bundle_score).get("intervals", {}).get("exact_match")
-        low, high = own or (0.0, 1.0)
-        lines.append(
-            f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match "
-            f"may lie anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
-            f"Give an eval file of at least {ENOUGH_ROWS} rows."
-        )
+        lines.append(_few_rows(bundle_score, n))
     lines += change_lines(changes, "model", "bundle")
     return Verdict(
         passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared
+    )
+
+
+def _few_rows(bundle_score: Score, n: int) -> str:
+    """Say how little a score of few rows proves."""
+    own = completed(bundle_score).get("intervals", {}).get("exact_match")
+    low, high = own or (0.0, 1.0)
+    return (
+        f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match "
+        f"may lie anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
+        f"Give an eval file of at least {ENOUGH_ROWS} rows."
     )
 
 
