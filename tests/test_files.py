@@ -12,7 +12,7 @@ import pytest
 from crash_points import crash_points
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files
+from fgkit import files, ownership
 from fgkit.errors import FgkitError
 
 JSON = st.recursive(
@@ -51,8 +51,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     [Stop("x"), KeyboardInterrupt(), FgkitError("mine"), OSError(errno.ENOSPC, "disk full")],
 )
 def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old", encoding="utf-8")
+    target = files.write_text(tmp_path / "a.txt", "old")
     raised = FgkitError if isinstance(error, OSError) else type(error)
     with pytest.raises(raised) as info, files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
@@ -75,8 +74,7 @@ def test_a_failure_leaves_no_new_file(tmp_path) -> None:
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old", encoding="utf-8")
+    target = files.write_text(tmp_path / "a.txt", "old")
 
     def fail(*args: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -89,24 +87,22 @@ def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
 
 def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
     order: list[str] = []
-    replace = os.replace
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda number: (
-            order.append(Path(f"/proc/self/fd/{number}").resolve().name)
-            if Path("/proc/self/fd").exists()
-            else order.append("?")
-        ),
-    )
-    monkeypatch.setattr(os, "replace", lambda a, b: order.append("replace") or replace(a, b))
+    replace, sync = os.replace, files.sync
+    monkeypatch.setattr(files, "sync", lambda path: order.append(path.name) or sync(path))
+
+    def named(source: Path, target: Path) -> None:
+        if Path(target).parent == tmp_path:
+            order.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", named)
     with files.replacing(tmp_path / "model") as part:
         (part / "deep").mkdir(parents=True)
         for name in ("a", "deep/b"):
             (part / name).write_text(name, encoding="utf-8")
     assert len(order) == 6 and order[4] == "replace"
-    assert set(order[:4]) <= {"a", "b", "deep", f".model.{os.getpid()}.part", "?"}
-    assert order[5] in (tmp_path.name, "?")  # the new name, too
+    assert set(order[:4]) == {"a", "b", "deep", part.name}
+    assert order[5] == tmp_path.name  # the new name, too
 
 
 # ---- killed
@@ -118,14 +114,14 @@ posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
 def test_a_file_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path) -> None:
     target, seen = tmp_path / "a b \u00e9.json", []
     for number in crash_points(
-        lambda: files.write_json(target, "new"), lambda: target.write_text('"old"\n')
+        lambda: files.write_json(target, "new"), lambda: files.write_json(target, "old")
     ):
         seen.append(files.read_json(target))
         files.write_json(
             target, "again"
         )  # nothing but the next writing is needed to put things in order
         assert files.read_json(target) == "again" and names(tmp_path) == [target.name]
-    assert seen == ["old"] * len(seen) and len(seen) >= 2
+    assert seen == sorted(seen, reverse=True) and seen[:2] == ["old"] * 2  # "old", then "new"
     assert files.read_json(target) == "new" and names(tmp_path) == [target.name]
 
 
@@ -163,30 +159,52 @@ def test_a_folder_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path, put_in
 
 
 def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
-    mine = [".env", ".a.part", "model.1.part", ".git", ".x.old", ".1.2.partial"]
-    for name in mine:
-        (tmp_path / name).touch()
-    gone = [
+    ownership.mark(tmp_path)
+    mine = [
         ".a.12.part",
-        ".a b.7.part.task",
-        ".a.7.part.litertlm.metadata",
-        ".old.3.old",
-        "in/.b.5.part",
+        ".movie.mkv.12.part",
+        ".notes.2024.old",
+        ".work.1-00000000.part",
+        ".x.99999-0123abcd.old",
+        "x.part",
     ]
-    (tmp_path / "in").mkdir()
-    for name in gone:
-        (tmp_path / name).touch()
-    (tmp_path / "old").touch()
-    (tmp_path / ".tflite-ab_12").mkdir()
-    (tmp_path / ".tflite-ab_12" / "log.txt").touch()
+    for name in mine:
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".tflite-mine").mkdir()
     files.tidy(tmp_path)
-    assert names(tmp_path) == sorted([*mine, "in", "old"]) and names(tmp_path / "in") == []
+    files.write_text(tmp_path / "x", "fgkit's")
+    assert names(tmp_path) == sorted([*mine, ".tflite-mine", ownership.RECORD, "x"])
+    assert all((tmp_path / name).read_text() == name for name in mine)
+
+
+@posix
+def test_tidy_removes_what_killed_processes_left(tmp_path) -> None:
+    ownership.mark(tmp_path)
+
+    def work() -> None:
+        with files.working_folder(tmp_path) as folder:
+            (folder / "big").write_text("x")
+            with files.replacing(tmp_path / "deep" / "a") as part:
+                part.with_name(part.name + ".task").write_text("a bundler's own name")
+                part.write_text("new")
+
+    left = 0
+    for _ in crash_points(work):
+        left = max(left, len(names(tmp_path)))
+        files.tidy(tmp_path)
+        assert set(names(tmp_path)) <= {ownership.RECORD, "deep"}
+        if (tmp_path / "deep").exists():
+            assert set(names(tmp_path / "deep")) <= {"a"}
+    assert left >= 2
+    assert names(tmp_path / "deep") == ["a"]
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path) -> None:
-    (tmp_path / f".a.{os.getppid()}.part").touch()
-    files.write_text(tmp_path / "a", "x")
-    assert names(tmp_path) == [f".a.{os.getppid()}.part", "a"]
+    mine = f".a.{os.getppid()}-00000000.part"
+    with ownership.Owner(tmp_path / "a", files.cache_dir()).temporary(mine):
+        (tmp_path / mine).touch()
+        files.write_text(tmp_path / "a", "x")
+        assert names(tmp_path) == [mine, "a"]
 
 
 def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
@@ -201,8 +219,7 @@ def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
 
 def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
     target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").touch()
+    fresh_folder(target)
     with files.replacing(target) as part:
         part.mkdir()
         (part / "new").touch()
@@ -210,16 +227,8 @@ def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
     assert names(target) == ["new"] and names(tmp_path) == ["model"]
 
 
-def test_what_an_earlier_failure_left_is_overwritten(tmp_path) -> None:
-    left = tmp_path / f".a.{os.getpid()}.part"
-    left.mkdir()
-    (left / "x").touch()
-    files.write_text(tmp_path / "a", "fine")
-    assert names(tmp_path) == ["a"]
-
-
 def test_a_block_that_writes_nothing(tmp_path) -> None:
-    (tmp_path / "a").write_text("old", encoding="utf-8")
+    files.write_text(tmp_path / "a", "old")
     with pytest.raises(FgkitError, match="cannot be written"), files.replacing(tmp_path / "a"):
         pass
     assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
