@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,13 @@ from .errors import FgkitError
 from .ownership import Owner
 
 PACKAGE = Path(__file__).parent
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 _STREAM_FOLDERS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 
 # A temporary name says which process writes it. `replacing` gives the first part; bundlers that
@@ -238,14 +246,65 @@ def write_json(path: str | Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def require_regular(path: str | Path, what: str = "a file") -> Path:
+    """Refuse an input that is no regular file: a folder, or a pipe or device that may never end.
+
+    Args:
+        path: the input; links to regular files are fine.
+        what: what is expected there, such as "a tools file", for the message.
+    Raises:
+        FgkitError: nothing is there, or something else.
+    """
+    try:
+        path = Path(path).expanduser()
+        mode = path.stat().st_mode
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FgkitError(f"{path}: cannot be read: {reason}. Name {what}.") from error
+    if not stat.S_ISREG(mode):
+        found = next((name for test, name in _KINDS if test(mode)), "no regular file")
+        raise FgkitError(f"{path}: is {found}, expected {what}. Copy the content into a file.")
+    return path
+
+
+def read_text(path: str | Path, what: str = "a text file", *, limit: int = 1 << 30) -> str:
+    """Read a whole UTF-8 file (with or without a byte order mark) of a size that fits into memory.
+
+    Args:
+        path: the file.
+        what: what is expected there, for messages.
+        limit: the most bytes that are read.
+    Raises:
+        FgkitError: it is no regular file, too large, or not UTF-8.
+    """
+    path = require_regular(path, what)
+    try:
+        with open(path, "rb") as handle:
+            content = handle.read(limit + 1)
+    except OSError as error:
+        raise FgkitError(f"{path}: cannot be read: {error.strerror}. Name {what}.") from error
+    if len(content) > limit:
+        raise FgkitError(f"{path}: has more than {limit:,} bytes, expected {what}.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FgkitError(
+            f"{path}: is not UTF-8 (byte {error.start} is {content[error.start]:#04x}), expected "
+            f"{what}. Save it as UTF-8."
+        ) from error
+
+
 def read_json(path: str | Path) -> Any:
     """Read one JSON file.
 
     Raises:
         FgkitError: it is missing, unreadable or not JSON; the message names the place.
     """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        require_regular(path, "a JSON file")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FgkitError(f"{path}: cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

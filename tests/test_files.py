@@ -307,6 +307,37 @@ def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
         files.read_json(tmp_path)
 
 
+@posix
+def test_an_input_that_is_no_regular_file_is_refused_and_never_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name, says in (
+        (tmp_path / "pipe", "is a pipe, expected a tools file"),
+        (tmp_path / "link", "is a pipe"),
+        (tmp_path / "folder", "is a folder"),
+        ("/dev/zero", "is a device"),
+        (tmp_path / "absent", "cannot be read: No such file"),
+        ("nul\0", "cannot be read"),
+        ("", "is a folder"),
+    ):
+        with pytest.raises(FgkitError, match=says):
+            files.require_regular(name, "a tools file")
+    with pytest.raises(FgkitError, match="pipe: is a pipe"):
+        files.read_json(tmp_path / "pipe")
+
+
+def test_text_is_read_whole_or_refused(tmp_path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"\xef\xbb\xbf\xc3\xa9")
+    assert files.read_text(path) == "\u00e9"
+    with pytest.raises(FgkitError, match="has more than 4 bytes"):
+        files.read_text(path, limit=4)
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(FgkitError, match=r"is not UTF-8 \(byte 2 is 0xff\), expected a YAML file"):
+        files.read_text(path, "a YAML file")
+
+
 def test_sha256(tmp_path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
