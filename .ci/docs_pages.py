@@ -31,6 +31,7 @@ PACKAGES = [
     "runtime",
     "evaluation",
     "app",
+    "config",
     "workflow",
     "hub",
     "ui",

@@ -1,10 +1,11 @@
-"""Seconds an answered row: `model.generate` one prompt at a time, and fgkit's batches behind one copy of the prefix.
+"""Compare the time of an answer with `model.generate`, one by one, and with fgkit's batches.
 
     python benchmarks/evaluate.py [MODEL_FOLDER] [--json]       # about 2 minutes on 2 cores
 
-Both answer the example's held-out rows greedily in fp32 with the same weights, the offline base's where no folder is
-named: the stock call the first 12 of them, fgkit all 156, after a warm-up of each. `equal` counts the answers of those 12
-that are the same token for token; `ratio` is stock seconds a row over fgkit's.
+Both answer the example's held-out rows greedily in fp32 with the same weights, the offline base's
+where no folder is named: the stock call the first 12 of them, fgkit all 156, after a warm-up of
+each. `equal` counts the answers of those 12 that are the same token for token; `ratio` is stock
+seconds a row over fgkit's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NEW_TOKENS = 32
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,6 +38,7 @@ def main() -> int:
     from fgkit.dataset.records import read_records
     from fgkit.files import shipped
     from fgkit.models import base as base_model
+    from fgkit.prompts import PromptSetup
     from fgkit.tools import load_tools
     from fgkit.training import generation
 
@@ -43,7 +46,8 @@ def main() -> int:
     model = model.float()
     model.set_attn_implementation("sdpa")
     tools = load_tools(shipped("data", "tools.py"))
-    texts = tokenize.prompt_texts(read_records(shipped("data", "eval_data.jsonl"), tools), tools)
+    records = read_records(shipped("data", "eval_data.jsonl"), tools)
+    texts = tokenize.prompt_texts(records, PromptSetup(tools))
 
     def stock(text: str) -> str:
         ids = torch.tensor([tokenize.encode(tokenizer, text)], device=model.device)

@@ -1,11 +1,14 @@
-"""How long the data report takes: seeded rows as people write them, seconds and peak memory as one JSON object.
+"""Measure how long the data report takes; prints seconds and peak memory as one JSON object.
 
-    python benchmarks/lint.py                    100,000 training and 2,000 held-out rows of six tools
+    python benchmarks/lint.py          # 100,000 training and 2,000 held-out rows of six tools
     python benchmarks/lint.py --rows 10000 --tokens
 
-One row in 50 has a planted fault (a doubled line, a zero-width space, a wrong argument, other punctuation), so that
-findings are made as well as looked for. `seconds` is the clock's, `cpu_seconds` the processor's: on a machine that does
-nothing else they agree. `--tokens` counts tokens too, with the offline base's tokenizer.
+The rows are made up from a seed, as people write them.
+
+One row in 50 has a planted fault (a doubled line, a zero-width space, a wrong argument, other
+punctuation), so that findings are made as well as looked for. `seconds` is the clock's,
+`cpu_seconds` the processor's: on a machine that does nothing else they agree. `--tokens` counts
+tokens too, with the offline base's tokenizer.
 """
 
 from __future__ import annotations
@@ -67,10 +70,12 @@ NAMES = [
 
 
 def text(description: str, **more: object) -> dict[str, object]:
+    """Describe a text parameter of a tool."""
     return {"type": "string", "description": description, **more}
 
 
 def tool(name: str, description: str, **properties: dict) -> dict:
+    """Describe a tool whose parameters are all required."""
     return {
         "name": name,
         "description": description,
@@ -124,6 +129,7 @@ def rows(count: int, seed: int) -> Iterator[dict[str, str]]:
 
 
 def clean_row(dice: random.Random, number: int) -> dict[str, str]:
+    """Make up a row without a fault."""
     room, name, other, amount = (
         dice.choice(ROOMS),
         dice.choice(NAMES),
@@ -180,6 +186,7 @@ def clean_row(dice: random.Random, number: int) -> dict[str, str]:
 
 
 def write(path: Path, count: int, seed: int) -> Path:
+    """Write a data file of made-up rows."""
     with open(path, "w", encoding="utf-8") as file:
         for row in rows(count, seed):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -187,6 +194,7 @@ def write(path: Path, count: int, seed: int) -> Path:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

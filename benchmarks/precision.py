@@ -1,10 +1,11 @@
-"""What the precision of training costs: loss curve, held-out scores, seconds and memory of each, on the same rows.
+"""Compare the precisions of training: loss curve, held-out scores, seconds and memory.
 
-    python benchmarks/precision.py                          # about 40 minutes on 2 cores; goes on where it was cut off
+    python benchmarks/precision.py                      # about 40 minutes on 2 cores, resumable
     python benchmarks/precision.py --plot docs/precision.png --json
 
-Each precision trains the offline base on the example's 284 rows with its recipe and seed, alone in a process of its own,
-and its model answers the 156 held-out rows. One seed: differences of a row or two are noise.
+Each precision trains the offline base on the example's 284 rows with its recipe and seed, alone in
+a process of its own, and its model answers the 156 held-out rows. One seed: differences of a row or
+two are noise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fgkit.plots import OKABE_ITO, new, save
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +72,8 @@ def main() -> int:
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = [
-        "| precision | loss of the last 10 steps | loss of held-out rows | tool accuracy | exact match | training | peak memory |",
+        "| precision | loss of the last 10 steps | loss of held-out rows "
+        "| tool accuracy | exact match | training | peak memory |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, one in results.items():
@@ -113,13 +116,15 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit.dataset import rows as run_rows, tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
+    from fgkit.models.spec import base_named
     from fgkit.training import tuning
+    from fgkit.training.options import TrainingOptions
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
     base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
     train, held_out = (
-        tokenize.tokenize_records(part, rows.tools, tokenizer, max_length=config.max_length)
+        tokenize.tokenize_records(part, rows.setup(), tokenizer, max_length=config.max_length)
         for part in (rows.train, rows.held_out)
     )
     start = time.monotonic()
@@ -127,15 +132,19 @@ def _measure(precision: str, folder: Path) -> dict[str, Any]:
         base.folder,
         train,
         held_out,
-        recipe=config.recipe(offline=True),
-        config=config,
+        TrainingOptions(
+            recipe=config.recipe(base_named("offline").recipe),
+            lr_scheduler_type=config.lr_scheduler_type,
+            warmup_ratio=config.warmup_ratio,
+            seed=config.seed,
+        ),
         checkpoints=folder / f"checkpoints_{precision}",
     )
     seconds, memory = time.monotonic() - start, subprocesses.peak_memory_gb()
     target = tuning.save(
         model, base.folder, folder / f"model_{precision}", {"base": "offline", "style": "template"}
     )
-    score = score_model.score_model(target, rows, description=precision)
+    score = score_model.score_model(target, rows, rows.setup(), description=precision)
     return {
         "log": log,
         "seconds": round(seconds, 1),

@@ -1,14 +1,15 @@
-"""How the cost of a training step grows: with the number of tools, with the rows of a step, with the share they have in common.
+"""Measure how the cost of a training step grows with tools, rows and the share in common.
 
     python benchmarks/scaling.py                            # about 13 minutes on 2 cores
     python benchmarks/scaling.py --plot docs/scaling.png --json
     python benchmarks/scaling.py --only share               # tools, rows or share
 
-Forward and backward pass in bf16 autocast on the offline base, without the optimizer, whose cost does not depend on the
-rows. `unique_tokens` is what the trees hold, `row_tokens` what separate rows would. The rows are the example's; the
-declarations beyond its three are renamed copies of them. For `share`, rows of 265 made-up tokens have 17 answer tokens and
-a prefix of 0 to 249 in common; there 8 rows also go through the model's own forward pass, as stock TRL's do, in the same precision
-with sdpa attention, which says what sharing nothing costs.
+Forward and backward pass in bf16 autocast on the offline base, without the optimizer, whose cost
+does not depend on the rows. `unique_tokens` is what the trees hold, `row_tokens` what separate rows
+would. The rows are the example's; the declarations beyond its three are renamed copies of them. For
+`share`, rows of 265 made-up tokens have 17 answer tokens and a prefix of 0 to 249 in common; there
+8 rows also go through the model's own forward pass, as stock TRL's do, in the same precision with
+sdpa attention, which says what sharing nothing costs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ LENGTH, ANSWER, FEW = 265, 17, 8
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,7 +55,7 @@ def main() -> int:
         results[name] = []
         for case in _CASES[name](tokenizer, model):
             rows, stock = case.pop("rows_of"), case.pop("stock", False)
-            with tree_model.trained_in_trees(model):
+            with tree_model.tree_training(model):
                 _step(model, rows[:2])  # allocates
                 case |= _step(model, rows)
             if stock:
@@ -83,8 +85,8 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
                 else ""
             )
             lines.append(
-                f"| {label} | {case['unique_tokens']:,} | {case['row_tokens']:,} | {case['seconds']:.1f} | "
-                f"{1000 * case['seconds'] / case['unique_tokens']:.1f} |"
+                f"| {label} | {case['unique_tokens']:,} | {case['row_tokens']:,} "
+                f"| {case['seconds']:.1f} | {1000 * case['seconds'] / case['unique_tokens']:.1f} |"
             )
     return "\n".join(lines)
 
@@ -147,7 +149,7 @@ def _step(model: Any, rows: Sequence[Any]) -> dict[str, Any]:
 
 
 def _stock_step(model: Any, rows: Sequence[Any]) -> float:
-    """Seconds of the same rows as one batch through the model's own forward pass, with labels on the answers."""
+    """Seconds of the same rows as one batch through the model's own forward pass."""
     import torch
 
     ids = torch.tensor([row.tokens for row in rows], device=model.device)
@@ -201,23 +203,25 @@ def _by_rows(tokenizer: Any, model: Any) -> Any:
 
 
 def _reworded(row: Any, made: random.Random) -> Any:
-    """The row with another question: every token after the shared declarations but the last five of the prompt."""
-    from fgkit.dataset.tokenize import Row
+    """The row with another question: tokens between the declarations and the prompt's last five."""
+    from fgkit.dataset.tokenize import TokenizedExample
 
     start, stop = 230, row.prompt_length - 5
     words = [made.randrange(1000, 200_000) for _ in range(max(stop - start, 0))]
-    return Row((*row.tokens[:start], *words, *row.tokens[max(start, stop) :]), row.prompt_length)
+    return TokenizedExample(
+        (*row.tokens[:start], *words, *row.tokens[max(start, stop) :]), row.prompt_length
+    )
 
 
 def _by_share(tokenizer: Any, model: Any) -> Any:
-    from fgkit.dataset.tokenize import Row
+    from fgkit.dataset.tokenize import TokenizedExample
 
     made = random.Random(1)
     for share in SHARES:
         common = round(share * LENGTH)
         prefix = [made.randrange(1000, 200_000) for _ in range(common)]
         rows = [
-            Row(
+            TokenizedExample(
                 (*prefix, *(made.randrange(1000, 200_000) for _ in range(LENGTH - common))),
                 LENGTH - ANSWER,
             )

@@ -1,13 +1,14 @@
-"""Seconds to the first token and tokens a second of a finished model, served in different ways, question by question.
+"""Measure the first token and tokens a second of a finished model, served in different ways.
 
-    python benchmarks/serving.py run                                    # about 10 minutes on 2 cores
+    python benchmarks/serving.py run                    # about 10 minutes on 2 cores
     python benchmarks/serving.py run --prefill 256 32,256 --threads 4 2 --rows 48 --json
 
-The baseline is what the user's guide makes: one prefill signature of 256 tokens, int8, every prompt read whole, the four
-threads that the runtime takes by itself. Beside it: the developer turn computed once (as `evaluate` and `chat` do), further prefill signatures
-(`--prefill`, converted once each into `--output`), other numbers of threads (`--threads`).
-Each question is asked of all of them before the next one, so that what else the machine does falls on all alike;
-medians over the questions, and `ratio` to the baseline. `same` counts the answers that equal the baseline's.
+The baseline is what the user's guide makes: one prefill signature of 256 tokens, int8, every prompt
+read whole, the four threads that the runtime takes by itself. Beside it: the developer turn
+computed once (as `evaluate` and `chat` do), further prefill signatures (`--prefill`, converted once
+each into `--output`), other numbers of threads (`--threads`). Each question is asked of all of them
+before the next one, so that what else the machine does falls on all alike; medians over the
+questions, and `ratio` to the baseline. `same` counts the answers that equal the baseline's.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fgkit.models import record
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fgkit.models import record
 
 GUIDE = (256,)
 NEW_TOKENS = 64
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,9 +62,8 @@ def main() -> int:
 
     settings = TaskConfig(output=str(options.run))
     rows = run_rows.load_rows(settings)
-    texts = tokenize.prompt_texts(
-        rows.held_out, rows.tools, record.system_message_of(settings.model_folder)
-    )
+    setup = rows.setup(record.system_message_of(settings.model_folder))
+    texts = tokenize.prompt_texts(rows.held_out, setup)
     step = max(1, len(texts) // options.rows)
     bundles = {lengths: _bundle(settings, lengths, options.output) for lengths in options.prefill}
     report = {
@@ -160,7 +161,8 @@ def _table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['questions']} questions, {report['device']}",
         "",
-        "| prefill signatures | threads | developer turn | first token, ms | ratio | decode, tokens/s | same answers | MB |",
+        "| prefill signatures | threads | developer turn | first token, ms | ratio "
+        "| decode, tokens/s | same answers | MB |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for way in report["ways"]:

@@ -1,12 +1,15 @@
-"""Seconds a training step of 32 rows: stock TRL with the guide's settings, stock TRL as fast as we could make it, fgkit.
+"""Compare the time of a training step of 32 rows in stock TRL and in fgkit.
 
-    python benchmarks/train.py                 # table; about 20 minutes on 2 cores, most of it stock TRL
+    python benchmarks/train.py                 # about 20 minutes on 2 cores, most of it stock TRL
     python benchmarks/train.py --json          # one JSON object on stdout
 
-Every configuration runs alone in a process of its own, on the same rows and the same offline base, one after the other.
-`ratio_vs_guide` is the guide's literal call over fgkit in bf16 autocast; `ratio_vs_best` is the fastest stock
-configuration over fgkit's; `fp32_ratio` compares fp32 with fp32; `ratio_to_floor` is fgkit's step over its floor: the
-multiplications and the optimizer's bytes, at the rates that the same process measures.
+Stock TRL runs with the guide's settings and with the fastest ones that we found.
+
+Every configuration runs alone in a process of its own, on the same rows and the same offline base,
+one after the other. `ratio_vs_guide` is the guide's literal call over fgkit in bf16 autocast;
+`ratio_vs_best` is the fastest stock configuration over fgkit's; `fp32_ratio` compares fp32 with
+fp32; `ratio_to_floor` is fgkit's step over its floor: the multiplications and the optimizer's
+bytes, at the rates that the same process measures.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ OURS = {"fgkit fp32": "fp32", "fgkit bf16 autocast": "bf16", "fgkit bf16 weights
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -97,26 +101,27 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 
 def _measure(name: str) -> dict[str, Any]:
     from fgkit import subprocesses
-    from fgkit.config import FinetuneConfig
     from fgkit.dataset import tokenize
     from fgkit.dataset.records import read_records
     from fgkit.files import shipped
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe
+    from fgkit.prompts import PromptSetup
     from fgkit.tools import load_tools
     from fgkit.training import trainer, tree_model
+    from fgkit.training.options import TrainingOptions
 
     base = base_model.find_base("offline")
     tools = load_tools(shipped("data", "tools.py"))
     records = read_records(shipped("data", "training_data.jsonl"), tools)[:ROWS]
     model, tokenizer = base_model.load(base.folder)
-    rows = tokenize.tokenize_records(records, tools, tokenizer, max_length=1024)
+    rows = tokenize.tokenize_records(records, PromptSetup(tools), tokenizer, max_length=1024)
     steps = _Steps()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if name in OURS:
             if OURS[name] != "bf16_weights":
                 model = model.float()
-            stack.enter_context(tree_model.trained_in_trees(model))
+            stack.enter_context(tree_model.tree_training(model))
             recipe = Recipe(
                 num_train_epochs=6,
                 learning_rate=1e-5,
@@ -129,8 +134,9 @@ def _measure(name: str) -> dict[str, Any]:
                 tokenizer,
                 rows,
                 rows[:1],
-                recipe=recipe,
-                config=FinetuneConfig(base="offline", output=folder),
+                TrainingOptions(
+                    recipe=recipe, lr_scheduler_type="cosine", warmup_ratio=0.1, seed=42
+                ),
                 checkpoints=Path(folder),
             )
             run.args.eval_strategy = "no"
@@ -213,19 +219,20 @@ class _Steps:
 def _floor(rows: list, model: Any, name: str) -> dict[str, float]:
     """Seconds that the shared-prefix step needs at least, at the rates that this process measures.
 
-    Multiplications: forward once, backward twice, of shared tokens through the layers, of answer tokens through the
-    head, and of every token with its ancestors. Bytes: AdamW reads four fp32 numbers of every weight and writes three.
+    Multiplications: forward once, backward twice, of shared tokens through the layers, of answer
+    tokens through the head, and of every token with its ancestors. Bytes: AdamW reads four fp32
+    numbers of every weight and writes three.
     """
     import torch
 
-    from fgkit.training import prefix_tree, tree_attention
+    from fgkit.training import attention_blocks, prefix_tree
     from fgkit.ui.estimate import fastest
 
     tree, config = prefix_tree.build(rows), model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
     head = model.get_input_embeddings().weight.numel()
     pairs = sum(
-        tree_attention.attended_pairs(
+        attention_blocks.attended_pairs(
             tree.positions, config.sliding_window if kind.startswith("sliding") else None
         )
         for kind in config.layer_types

@@ -1,20 +1,26 @@
-"""What a smaller vocabulary costs and saves: sizes from 8,192 pieces to all, each tuned, converted, bundled and scored.
+"""Measure what a smaller vocabulary costs and saves, from 8,192 pieces to all.
 
-    python benchmarks/vocabulary.py --only pieces                   # what held-out texts pay, without training: a minute
-    python benchmarks/vocabulary.py --only step --sizes 32768 0     # a training step: 2 minutes on 2 cores
-    python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1      # what it costs in PyTorch, 30 minutes
-    python benchmarks/vocabulary.py                                 # all, for one seed: about 80 minutes
-    python benchmarks/vocabulary.py --parameters notebooks/params/home.yaml --output build/vocabulary-home
-    python benchmarks/vocabulary.py --json > vocabulary.json        # what is known so far as one JSON object
+Each size is tuned, converted, bundled and scored.
 
-Seven parts a size, each kept in `--output`, so that a second call goes on where the first stopped: `pieces`, in how many
-held-out rows an argument has other pieces than in the whole vocabulary; `step`, seconds and peak memory of a training step
-of 32 rows, in a process of its own; `tuned`, a model trained and scored in PyTorch for each of `--seeds`; `run`, what
-`fgkit run` makes of the first of these models: both bundles, scored; `quantize`, `fgkit quantize` of that model for each of
-`--quantize`; `speed`, the median of three measurements of each of those bundles, in rounds over all of them, taken again at
-every call; `served`, answers of the int8 `.task` to requests in other languages and with emoji (`other_languages.json`, 6 of
-each), which the training rows do not hold. Losses are against the whole vocabulary, paired row by row, where that was
-measured, too. Size 0 is the whole vocabulary. The table is printed and, with a picture, left in `--output`. Delete a size's
+    python benchmarks/vocabulary.py --only pieces                # what held-out texts pay: a minute
+    python benchmarks/vocabulary.py --only step --sizes 32768 0   # a training step: 2 minutes
+    python benchmarks/vocabulary.py --only tuned --sizes 32768 0 --seeds 42 1     # 30 minutes
+    python benchmarks/vocabulary.py                               # all, for one seed: 80 minutes
+    python benchmarks/vocabulary.py --parameters notebooks/params/home.yaml --output build/home
+    python benchmarks/vocabulary.py --json > vocabulary.json      # what is known so far, as JSON
+
+The times are those of 2 cores. `tuned` says what a smaller vocabulary costs in PyTorch.
+
+Seven parts a size, each kept in `--output`, so that a second call goes on where the first stopped:
+`pieces`, in how many held-out rows an argument has other pieces than in the whole vocabulary;
+`step`, seconds and peak memory of a training step of 32 rows, in a process of its own; `tuned`, a
+model trained and scored in PyTorch for each of `--seeds`; `run`, what `fgkit run` makes of the
+first of these models: both bundles, scored; `quantize`, `fgkit quantize` of that model for each of
+`--quantize`; `speed`, the median of three measurements of each of those bundles, in rounds over all
+of them, taken again at every call; `served`, answers of the int8 `.task` to requests in other
+languages and with emoji (`other_languages.json`, 6 of each), which the training rows do not hold.
+Losses are against the whole vocabulary, paired row by row, where that was measured, too. Size 0 is
+the whole vocabulary. The table is printed and, with a picture, left in `--output`. Delete a size's
 folder to measure it again.
 """
 
@@ -42,6 +48,7 @@ STEP_ROWS, STEPS, ROUNDS = 32, 3, 3
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -324,7 +331,7 @@ def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any
 
 
 def _pieces(options: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Held-out rows with an argument that other pieces spell than in the whole vocabulary, and those that begin so."""
+    """Held-out rows with an argument that is split into other pieces, and those that begin so."""
     from fgkit.dataset import tokenize
     from fgkit.models import base as base_model
 
@@ -363,11 +370,12 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe
     from fgkit.training import tuning
+    from fgkit.training.options import TrainingOptions
 
     settings, rows, _, base = _base_of(options, size)
     tokenizer = base_model.load_tokenizer(base.folder)
     tokens = tokenize.tokenize_records(
-        rows.train[: STEP_ROWS * STEPS], rows.tools, tokenizer, max_length=1024
+        rows.train[: STEP_ROWS * STEPS], rows.setup(), tokenizer, max_length=1024
     )
     recipe = Recipe(
         num_train_epochs=1,
@@ -392,8 +400,12 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
             base.folder,
             tokens,
             tokens[:1],
-            recipe=recipe,
-            config=settings,
+            TrainingOptions(
+                recipe=recipe,
+                lr_scheduler_type=settings.lr_scheduler_type,
+                warmup_ratio=settings.warmup_ratio,
+                seed=settings.seed,
+            ),
             checkpoints=Path(checkpoints),
         )
     seconds = [later - earlier for earlier, later in zip(ends, ends[1:])]
@@ -407,7 +419,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 
 
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Tokens with the bundle's tokenizer, and its answers in other languages (those are about the first example's tools)."""
+    """Tokens with the bundle's tokenizer, and its answers in other languages."""
     from fgkit.calls import Call
     from fgkit.config import TaskConfig
     from fgkit.dataset import rows as run_rows, tokenize
@@ -427,7 +439,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     if not (variants / "quantization.json").is_file():
         raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
     task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]
-    texts = tokenize.prompt_texts(rows.held_out, rows.tools)
+    texts = tokenize.prompt_texts(rows.held_out, rows.setup())
     with Runtime(task) as runtime:
         found: dict[str, Any] = {
             "tokens_a_prompt": round(statistics.mean(map(runtime.count, texts)), 1),
@@ -450,7 +462,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
                 for line, row in enumerate(asked, 1)
             ]
             answers = runtime.generate_all(
-                tokenize.prompt_texts(records, rows.tools), 64, progress=False
+                tokenize.prompt_texts(records, rows.setup()), 64, progress=False
             )
             score = evaluation.score(records, answers, end_tag_cut=runtime.end_tag_cut)
             found["languages"][language] = {
@@ -546,7 +558,10 @@ def _languages(found: dict[str, Any], emoji: bool) -> str:
 
 
 def plot(results: dict[str, dict[str, Any]], recipes: Sequence[str], path: Path) -> Path:
-    """Pieces against the bytes of the `.task`, exact match with its interval, and writing speed; a line for each way to store weights."""
+    """Draw size of the `.task`, exact match and decoding speed against the vocabulary.
+
+    One line for each way to store the weights.
+    """
     from fgkit.plots import BLUE, GREEN, VERMILION, new, save
 
     names = sorted(

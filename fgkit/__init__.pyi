@@ -6,11 +6,11 @@ from .errors import (
     FgkitError as FgkitError,
 )
 from .prompts.format import neutralise as neutralise
-from .prompts.template import (
+from .prompts.rendering import (
     completion as completion,
-    conversation as conversation,
     render as render,
 )
+from .prompts.template import conversation as conversation
 from .tools.coercion import coerce as coerce
 from .tools.loading import load_tools as load_tools
 

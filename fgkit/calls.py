@@ -1,12 +1,14 @@
-"""Model text back into typed calls: the strict inverse of `prompts.completion`.
+"""Generated text as typed calls: the strict inverse of `prompts.completion`.
 
-In: what was generated after `<start_of_turn>model\\n`, control tokens kept. Out: the calls, none for a plain answer.
+In: what the model generated after `<start_of_turn>model\\n`, with its control tokens. Out: the
+calls; none for a plain answer.
 
->>> parse("<start_function_call>call:set_alarm{hour:7,label:<escape>gym<escape>}<end_function_call>")
-[Call(name='set_alarm', arguments={'hour': 7, 'label': 'gym'})]
+>>> parse("<start_function_call>call:alarm{hour:7,label:<escape>gym<escape>}<end_function_call>")
+[Call(name='alarm', arguments={'hour': 7, 'label': 'gym'})]
 
-Strict means: no spaces, no bare words, no duplicate keys, no text between or after calls. A model that is scored here
-has written what every runtime can read. An escaped value is always a string; "42" against 42 is the schema's business.
+Strict means: no spaces, no bare words, no duplicate keys, no text between or after calls. An answer
+that passes can be read by every runtime. An escaped value is always a string; converting "42" to 42
+is left to `fgkit.tools.coercion`.
 """
 
 from __future__ import annotations
@@ -50,17 +52,24 @@ def parse(text: str, *, end_tag_cut: bool = False) -> list[Call]:
     """Read the calls in generated text.
 
     Args:
-        text: the model's answer; it is read up to the first stop token. Plain text may come before the first call.
-        end_tag_cut: accept that the last call has no <end_function_call>, for runtimes that stop at it and cut it off.
+        text: the model's answer, which is read up to the first stop token. Plain text may come
+            before the first call.
+        end_tag_cut: accept a last call without <end_function_call>, for runtimes that stop at this
+            token and cut it off; left out, it is refused.
     Raises:
-        CallSyntaxError: the text is not a sequence of calls; it says what was expected, what was found and where.
+        CallSyntaxError: the text is not a sequence of calls; the message says what was expected,
+            what was found and at which character.
     """
     stop = _STOP.search(text)
     return _Parser(text[: stop.start()] if stop else text).calls(end_tag_cut)
 
 
 class _Parser:
-    """Reads `text` from left to right; `at` is the next character."""
+    """A recursive descent parser: reads `text` from left to right; `at` is the next character.
+
+    The format cannot escape anything, so a string ends at the next control token, whatever else it
+    contains, and no look-ahead is needed anywhere.
+    """
 
     def __init__(self, text: str):
         self.text = text
@@ -136,36 +145,39 @@ class _Parser:
         return text
 
     def bare(self) -> bool | int | float | None:
-        word = _BARE.match(self.text, self.at).group()
+        bare = _BARE.match(self.text, self.at)
+        word = bare.group() if bare else ""
         if word in _WORDS:
             self.at += len(word)
             return _WORDS[word]
         number = _NUMBER.fullmatch(word)
         if number is None:
             self.fail(
-                "a value: a number, true, false, None, {...}, [...] or a string between two <escape>"
+                "a value: a number, true, false, None, {...}, [...] or a string between two "
+                "<escape>"
             )
         try:
-            found = float(word) if any(number.groups()) else int(word)
-        except ValueError:  # Python reads integers of some thousand digits only
+            parsed = float(word) if any(number.groups()) else int(word)
+        except ValueError:
+            # Python refuses to read integers of more than some thousand digits.
             self.fail("a shorter integer")
-        if isinstance(found, float) and math.isinf(found):
+        if isinstance(parsed, float) and math.isinf(parsed):
             self.fail("a number that a float can hold")
         self.at += len(word)
-        return found
+        return parsed
 
     def name(self, what: str) -> str:
-        found = NAME.match(self.text, self.at)
-        if found is None:
+        match = NAME.match(self.text, self.at)
+        if match is None:
             self.fail(what)
-        self.at = found.end()
-        return found.group()
+        self.at = match.end()
+        return match.group()
 
     def accept(self, literal: str) -> bool:
-        found = self.text.startswith(literal, self.at)
-        if found:
+        present = self.text.startswith(literal, self.at)
+        if present:
             self.at += len(literal)
-        return found
+        return present
 
     def expect(self, literal: str, what: str = "") -> None:
         if not self.accept(literal):

@@ -46,7 +46,7 @@ def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Ro
 
 
 def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
-    panel = Explorer(rows, base_model.load_tokenizer(base.folder), style="template")
+    panel = Explorer(rows, base_model.load_tokenizer(base.folder), rows.setup())
     assert f"{len(rows.train)} of {len(rows.train)} rows" in panel.count.value
     panel.tool.value = "change_app_title"
     titles = [row for row in rows.train if row.calls[0].name == "change_app_title"]
@@ -100,7 +100,7 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     assert bytes(panel.chart.value).startswith(b"\x89PNG")
     panel.reset.click()
     assert panel.settled() == settings and "2, " in panel.expected.value
-    stages.finetune(panel.settled(), base, rows, panel.watch)  # the cell below
+    stages.finetune(panel.settled(), base, rows, panel.monitor)  # the cell below
     assert (
         record.model_facts(settings.model_folder)["stopped_after"] is None
         and "Step 2 of 2" in panel.state.value

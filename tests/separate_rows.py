@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 
 PREFIX = tuple(range(120, 160))  # longer than the tiny model's window of 24
-ROWS = [Row((2, *PREFIX, *range(200 + i, 205 + i), *range(300, 306 + i % 3)), 46) for i in range(8)]
+ROWS = [
+    TokenizedExample((2, *PREFIX, *range(200 + i, 205 + i), *range(300, 306 + i % 3)), 46)
+    for i in range(8)
+]
 
 
-def separate_loss(model: Any, rows: list[Row]) -> Any:
+def separate_loss(model: Any, rows: list[TokenizedExample]) -> Any:
     """Summed loss of rows run one by one through the model's own masks.
 
     Only the softmax is taken in fp64: PyTorch's own in fp32 is off by 4e-6 over 262,144 pieces, ours by 6e-8.

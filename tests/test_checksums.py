@@ -11,6 +11,7 @@ import pytest
 from fgkit import checksums, files
 from fgkit.errors import BundleError, FgkitError, ModelError
 from fgkit.models import base as base_model
+from fgkit.models.folder import MODEL_FILES
 
 NAMES = ("model.safetensors", "tokenizer.model", "\u00fc b.json")
 
@@ -119,7 +120,7 @@ def test_a_file_is_compared_with_the_json_beside_it(tmp_path: Path) -> None:
 def test_a_base_with_a_flipped_bit_is_refused_before_anything_is_trained_from_it(
     tmp_path: Path,
 ) -> None:
-    for name in base_model._FILES:
+    for name in MODEL_FILES:
         (tmp_path / name).write_text("{}")
     header = (
         b'{"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}'

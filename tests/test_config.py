@@ -19,7 +19,7 @@ from fgkit.config import (
 )
 from fgkit.errors import ConfigError
 from fgkit.files import shipped
-from fgkit.models.spec import OFFLINE_RECIPE, Recipe
+from fgkit.models.spec import FUNCTIONGEMMA, Recipe, base_named
 
 KINDS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}
 
@@ -52,7 +52,7 @@ def test_defaults_are_fine_and_frozen(kind) -> None:
 
 
 def test_the_guides_table() -> None:
-    assert FinetuneConfig().recipe(offline=False) == recipe(
+    assert FinetuneConfig().recipe(base_named(FUNCTIONGEMMA).recipe) == recipe(
         3, 1e-5, 4, 8, devices.default_precision()
     )
     config = FinetuneConfig()
@@ -72,9 +72,9 @@ def test_the_guides_table() -> None:
 
 def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:
     config = FinetuneConfig(num_train_epochs=1, precision="fp32")
-    assert config.recipe(offline=False) == recipe(1, 1e-5, 4, 8, "fp32")
-    assert FinetuneConfig(precision="fp32").recipe(offline=True) == replace(
-        OFFLINE_RECIPE, precision="fp32"
+    assert config.recipe(base_named(FUNCTIONGEMMA).recipe) == recipe(1, 1e-5, 4, 8, "fp32")
+    assert FinetuneConfig(precision="fp32").recipe(base_named("offline").recipe) == replace(
+        base_named("offline").recipe, precision="fp32"
     )
     own = {
         "num_train_epochs": 7,
@@ -84,7 +84,9 @@ def test_a_recipe_takes_what_was_set_and_leaves_the_rest() -> None:
         "precision": "bf16",
     }
     assert (
-        FinetuneConfig(**own).recipe(True) == FinetuneConfig(**own).recipe(False) == Recipe(**own)
+        FinetuneConfig(**own).recipe(base_named("offline").recipe)
+        == FinetuneConfig(**own).recipe(base_named(FUNCTIONGEMMA).recipe)
+        == Recipe(**own)
     )
 
 
@@ -250,7 +252,7 @@ def test_a_path_that_no_disk_has(path) -> None:
     lines = problems(TaskConfig, data=path, eval_data=path, tools=path, model=path)
     assert [line.split()[0] for line in lines] == ["data", "eval_data", "tools", "model"]
     if path.startswith("~"):
-        assert "nobody's home" in problems(FinetuneConfig, output=path)[0]
+        assert "~ for an unknown user" in problems(FinetuneConfig, output=path)[0]
 
 
 def test_home_is_found(monkeypatch, tmp_path) -> None:

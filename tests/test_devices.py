@@ -7,6 +7,7 @@ import pytest
 from fgkit import devices
 from fgkit.config import FinetuneConfig
 from fgkit.errors import ConfigError
+from fgkit.models.spec import FUNCTIONGEMMA, base_named
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +21,7 @@ def t4(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("t4")
 def test_a_gpu_without_bf16_trains_in_fp32_by_itself() -> None:
-    assert FinetuneConfig().recipe(offline=False).precision == "fp32"
+    assert FinetuneConfig().recipe(base_named(FUNCTIONGEMMA).recipe).precision == "fp32"
 
 
 @pytest.mark.usefixtures("t4")

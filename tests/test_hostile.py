@@ -20,7 +20,7 @@ from fgkit.cli.main import main
 from fgkit.dataset import records
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.files import shipped
-from fgkit.models import model_checks
+from fgkit.models import model_checks, weights
 from tests.bundles.test_create import tiny_tokenizer
 
 GOOD = {task.TFLITE: b"\x1c\0\0\0TFL3" + bytes(99), task.METADATA: b"\x32\x05<bos>"}
@@ -217,7 +217,7 @@ def safetensors(header: bytes, length: int | None = None) -> bytes:
 )
 def test_a_header_made_by_an_enemy_is_one_problem(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
-    found = model_checks.weight_problems(tmp_path)
+    found = weights.weight_problems(tmp_path)
     assert found and all("model.safetensors: " in text and len(text) < 600 for text in found)
     assert model_checks.check_model_folder(tmp_path)[1].status == "fail"
 
@@ -226,8 +226,8 @@ def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(
         b"cposix\nsystem\n(S'touch " + str(tmp_path / "run").encode() + b"'\ntR."
     )
-    assert "pickle files are not read" in model_checks.weight_problems(tmp_path)[0]
-    with pytest.raises(FgkitError, match="not a whole model"):
+    assert "pickle files are not read" in weights.weight_problems(tmp_path)[0]
+    with pytest.raises(FgkitError, match="not a complete model"):
         from fgkit.models import base as base_model
 
         base_model.find_base(str(tmp_path))
@@ -247,7 +247,7 @@ def test_pickles_are_named_and_never_read(tmp_path: Path) -> None:
 )
 def test_a_tokenizer_that_is_none_is_one_message(data: bytes) -> None:
     with pytest.raises(BundleError, match="tokenizer.model: "):
-        bundle.check_tokens(bundle.PROFILES["guide"], data, where="tokenizer.model")
+        bundle.check_tokens(data, ("<bos>",), "", where="tokenizer.model")
 
 
 # ---- rows

@@ -21,9 +21,10 @@ from IPython.core.inputtransformer2 import TransformerManager
 from packaging.utils import canonicalize_name
 
 from fgkit import config, devices
-from fgkit.bundles.profiles import BAKED, PROFILES
+from fgkit.bundles.profiles import PROFILES
 from fgkit.dataset.formats.detection import FORMATS
 from fgkit.export.quantization import QUANTIZATIONS
+from fgkit.models import spec
 from fgkit.workflow import run as pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,7 +159,7 @@ def test_papermill_sees_every_parameter(name):
     ("name", "parameter", "choices"),
     [
         ("to_tflite", "quantize", list(QUANTIZATIONS)),
-        ("to_task", "profile", ["", *PROFILES, BAKED]),
+        ("to_task", "profile", ["", *PROFILES]),
         *((name, "data_format", list(FORMATS)) for name in NAMES),
         ("finetune", "lr_scheduler_type", ["cosine", "linear", "constant_with_warmup"]),
     ],
@@ -198,7 +199,7 @@ def test_guide_values():
         "cosine",
         0.1,
     )
-    recipe = tuning.recipe(offline=False)
+    recipe = tuning.recipe(spec.default_spec().bases[0].recipe)
     assert (recipe.num_train_epochs, recipe.learning_rate) == (3, 1e-5)
     assert recipe.precision == devices.default_precision()
     assert recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps == 32

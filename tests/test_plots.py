@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from fgkit import plots as plot_look
-from fgkit.training import tuning
+from fgkit.training.plots import loss_figure
 
 
 def luminance(colour: str) -> float:
@@ -40,7 +40,7 @@ def test_a_picture_is_an_opaque_card_with_labelled_axes():
         {"step": 2, "loss": 1.0},
         {"step": 2, "eval_loss": 1.5, "eval_exact": 0.25},
     ]
-    figure = tuning.curves(log)
+    figure = loss_figure(log)
     image = imread(io.BytesIO(plot_look.png(figure)), format="png")
     assert image.shape[2] == 3 or np.all(image[..., 3] == 1)
     assert np.all(image[0, :, :3] == 1) and np.all(image[:, 0, :3] == 1)
@@ -55,4 +55,4 @@ def test_a_picture_is_an_opaque_card_with_labelled_axes():
         "held-out rows",
     ]
     assert list(right.lines[0].get_ydata()) == [25.0]
-    assert len(tuning.curves(log[:2]).axes) == 1 and tuning.curves([]).axes
+    assert len(loss_figure(log[:2]).axes) == 1 and loss_figure([]).axes

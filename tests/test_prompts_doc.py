@@ -30,7 +30,7 @@ def test_the_page_has_its_blocks():
     assert set(CODE) == {"answer", "tools", "neutralise", "tokens"} and set(SHOWN) == set(CODE) - {
         "tools"
     }
-    assert tuple(STYLES) == prompts.STYLES
+    assert tuple(STYLES) == tuple(prompts.STYLES)
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -25,8 +25,9 @@ SHAPE = {
 KERNEL = f"""
 import json, sys
 from fgkit.export import conversion
-from fgkit.models import model_checks
-model_checks.SHAPE_270M.clear()
+from dataclasses import replace
+from fgkit.models import spec
+spec.register(replace(spec.GEMMA_3_270M, shape={{}}))
 conversion._command = lambda request: [sys.executable, {str(Path(__file__).resolve())!r}, json.dumps(request)]
 """
 TOOLS = '''
@@ -69,10 +70,10 @@ def inputs(folder: Path) -> dict[str, Any]:
 
 
 def main(request: str) -> None:
-    from fgkit.export import conversion
+    from fgkit.export import conversion_worker
     from fgkit.files import read_json
 
-    conversion._import_lora_layers()
+    conversion_worker.import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
     from litert_torch.generative.layers import model_config
 
@@ -90,7 +91,7 @@ def main(request: str) -> None:
     attention = config.block_configs[-1].attn_config
     attention.attn_type, attention.rotary_base = model_config.AttentionType.GLOBAL, 1_000_000
     decoder.get_decoder_config_270m = lambda: config
-    conversion._worker(request)
+    conversion_worker.run(request)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgkit import files, prompts
+from fgkit import files
 from fgkit.dataset import rows as run_rows
 from fgkit.dataset.records import Record
 from fgkit.errors import FgkitError, ModelError
 from fgkit.models import record
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import check_tools, load_tools, tools_hash
 
 from . import dart as app_dart, golden, kotlin as app_kotlin
@@ -50,16 +50,12 @@ class Source:
 
     Args:
         name: what the files call it.
-        tools: checked declarations.
-        style: the prompt style of the model's training.
-        system_message: its developer text; empty for the official trigger sentence.
+        setup: its checked tools, the developer text and the one prompt style of its training.
         rows: held-out rows for golden vectors; may be none.
     """
 
     name: str
-    tools: list[dict]
-    style: str
-    system_message: str
+    setup: PromptSetup
     rows: tuple[Record, ...]
 
 
@@ -110,13 +106,11 @@ def read_source(
                 f"{path}: was trained with other tools than {tools or 'the model folder beside it has'}. "
                 "Give the tools file of the training (--tools): an app must declare the same."
             )
-    names = styles.chosen(path, facts.get("style"), style, declared)
+    names = styles.resolve(path, facts.get("style"), style, declared)
     rows = _rows(data, settings, declared, format)
     return Source(
         path.name or path.resolve().name,
-        declared,
-        names[0],
-        facts.get("system_message") or "",
+        PromptSetup(declared, facts.get("system_message") or "", names[:1]),
         rows,
     )
 
@@ -157,22 +151,19 @@ def make(
         )
     if count < 0:
         raise FgkitError(f"rows is {count}, expected 0 or more.")
+    setup = source.setup
     app = App(
-        source.tools,
-        source.style,
-        source.system_message or prompts.DEFAULT_SYSTEM_MSG,
-        golden.prompt_text(source.tools, source.system_message, source.style),
+        setup,
+        golden.prompt_text(setup),
         source.name,
         dart_package,
         kotlin_package,
     )
     vectors = _text(
         {
-            "style": source.style,
-            "tools_sha256": tools_hash(source.tools),
-            "vectors": golden.vectors(
-                golden.choose(source.rows, count), source.tools, source.system_message, source.style
-            ),
+            "style": setup.style,
+            "tools_sha256": tools_hash(setup.tools),
+            "vectors": golden.vectors(golden.choose(source.rows, count), setup),
         }
     )
     in_dart, in_kotlin = _dart(app, vectors), _kotlin(app, vectors)
@@ -182,7 +173,7 @@ def make(
         if root
     }
     if not roots:
-        everything = {"tools.json": (_text(source.tools), False), "golden.json": (vectors, False)}
+        everything = {"tools.json": (_text(setup.tools), False), "golden.json": (vectors, False)}
         everything |= {f"dart/{name}": part for name, part in in_dart.items()}
         roots[Path(output).expanduser()] = everything | {
             f"kotlin/{name}": part for name, part in in_kotlin.items()
@@ -193,16 +184,14 @@ def make(
 
 def notes(source: Source) -> list[str]:
     """What the user must know: runtimes that write another prompt, rules that are not checked, no vectors."""
+    trained_in, tools = source.setup.style, source.setup.tools
     found = [
-        f"{runtime} writes prompts of style {style}, but the model was trained in {source.style}. "
-        + styles.difference(source.style, style, source.tools)
-        for runtime, style in (
-            ("flutter_gemma", "flutter_gemma"),
-            ("LiteRT-LM's conversation interface", "litert_lm"),
-        )
-        if style != source.style
+        f"{style.runtime} writes prompts of style {name}, but the model was trained in {trained_in}. "
+        + styles.difference(trained_in, name, tools)
+        for name, style in styles.STYLES.items()
+        if style.runtime and name != trained_in
     ]
-    lost = unchecked(source.tools)
+    lost = unchecked(tools)
     found += [f"not checked by the generated code: {'; '.join(lost)}"] if lost else []
     return found + (
         [] if source.rows else ["no rows, so golden.json holds no vectors: give some (--data)."]
@@ -220,11 +209,8 @@ def make_for_run(settings: TaskConfig, rows: run_rows.Rows) -> str:
     """
     if not rows.tools:
         return "not written: every row brings its own tools, so an app has none to declare."
-    folder, facts = settings.model_folder, record.model_facts(settings.model_folder)
-    style = styles.chosen(folder, facts.get("style"), settings.style, rows.tools)[0]
-    source = Source(
-        settings.name, rows.tools, style, record.system_message_of(folder), rows.held_out
-    )
+    setup = record.prompt_setup(settings.model_folder, rows.tools, settings.style).only()
+    source = Source(settings.name, setup, rows.held_out)
     try:
         make(source, settings.folder / "app")
     except FgkitError as error:

@@ -127,7 +127,7 @@ def _tools(app: App) -> str:
         for body in app.bodies
     )
     return (
-        f"/// What the model can call, in the order it was trained with.\n///\n{app.note('///', 'flutter_gemma')}"
+        f"/// What the model can call, in the order it was trained with.\n///\n{app.note('///', 'dart')}"
         f"const functionTools = <Tool>[\n{tools}];\n"
     )
 
@@ -140,7 +140,7 @@ def _prompt(app: App) -> str:
         ends = f"final _ends = RegExp({literal(f'^[{inside}]+|[{inside}]+$')});\n"
     return (
         f"const _promptPrefix =\n{prefix};\nconst _promptSuffix = {literal(app.prompt.suffix)};\n{ends}\n"
-        f"/// The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n"
+        f"/// The whole prompt for what the user says, byte for byte as in training (style {app.setup.style}).\n"
         "///\n/// For a runtime that takes a prompt as it is.\n"
         f"String promptFor(String text) => '$_promptPrefix${{neutralise({text})}}$_promptSuffix';\n"
     )

@@ -2,7 +2,7 @@
 
 In: rows, tools, how the model is prompted. Out: JSON values that an app's own tests replay.
 
->>> vectors(rows, tools, "", "template")[0]
+>>> vectors(rows, PromptSetup(tools))[0]
 {'line': 1, 'user': 'make it red', 'single': True, 'prompt': '<bos><start_of_turn>developer\\n...',
  'answer': '<start_function_call>call:...', 'calls': [{'name': 'change_background_color',
  'arguments': {'color': 'red'}, 'received': {'color': 'red'}}], 'text': ''}
@@ -19,6 +19,7 @@ from fgkit import prompts
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, request
+from fgkit.prompts import PromptSetup
 from fgkit.prompts.litert_lm import SPACES
 from fgkit.tools.coercion import coerce
 from fgkit.tools.validation import without_nulls
@@ -42,19 +43,17 @@ class PromptText:
         return f"{self.prefix}{text.strip(self.trimmed) if self.trimmed else text}{self.suffix}"
 
 
-def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptText:
+def prompt_text(setup: PromptSetup) -> PromptText:
     """Find what a style writes around a request.
 
     Args:
-        tools: the tools declared in every prompt.
-        system_message: developer text; empty for the official trigger sentence.
-        style: one of `prompts.STYLES`.
+        setup: how the model is prompted; its first style is the one.
     Raises:
         DataError, ToolError: the style cannot say the developer text or the tools.
     """
 
     def rendered(text: str) -> str:
-        return tokenize.prompt_texts([request(1, text)], tools, system_message, style)[0]
+        return tokenize.prompt_texts([request(1, text)], setup)[0]
 
     bare = rendered(_TEXT)
     prefix, suffix = bare.rsplit(_TEXT, 1)
@@ -68,24 +67,20 @@ def prompt_text(tools: list[dict], system_message: str, style: str) -> PromptTex
     )
 
 
-def vectors(
-    rows: Sequence[Record], tools: list[dict], system_message: str, style: str
-) -> list[dict[str, Any]]:
+def vectors(rows: Sequence[Record], setup: PromptSetup) -> list[dict[str, Any]]:
     """Give one vector for each row, in order.
 
     Args:
         rows: with tools of their own or without.
-        tools: the tools of the others, which the app's code knows.
-        system_message: developer text of rows without their own.
-        style: one of `prompts.STYLES`.
+        setup: how the model is prompted, in its first style; the app's code knows its tools.
     Returns:
         `prompt` is the text up to the model's turn; `single` says that it is the text around `user` and nothing else;
         `received` are the arguments with the declared types and with the defaults that the app fills in.
     Raises:
         DataError, PromptError: the style cannot say a row.
     """
-    texts = tokenize.prompt_texts(rows, tools, system_message, style)
-    around = prompt_text(tools, system_message, style) if tools else None
+    texts = tokenize.prompt_texts(rows, setup)
+    around = prompt_text(setup) if setup.tools else None
     return [
         {
             "line": row.line,
@@ -94,8 +89,8 @@ def vectors(
             and around is not None
             and around.of(row.user_content) == text,
             "prompt": text,
-            "answer": prompts.answer(row.calls, row.text, style=style),
-            "calls": [_call(call, tools) for call in row.calls],
+            "answer": prompts.answer(row.calls, row.text, style=setup.style),
+            "calls": [_call(call, setup.tools) for call in row.calls],
             "text": row.text.strip(),
         }
         for row, text in zip(rows, texts, strict=True)

@@ -61,12 +61,12 @@ import com.google.ai.edge.litertlm.ToolProvider
 import com.google.ai.edge.litertlm.tool
 
 /** The developer text of the training: `ConversationConfig(systemInstruction = Contents.of(SYSTEM_INSTRUCTION))`. */
-const val SYSTEM_INSTRUCTION = {literal(app.system_message)}
+const val SYSTEM_INSTRUCTION = {literal(app.setup.developer_text)}
 
 /**
  * The tools for `ConversationConfig(tools = liteRtLmTools(MyFunctions()))`.
  *
-{_closed(app.note(" *", "litert_lm"))} *
+{_closed(app.note(" *", "kotlin"))} *
  * With `automaticToolCalling = false` LiteRT-LM gives the calls to the app instead: pass each to [dispatch].
  */
 fun liteRtLmTools(functions: Functions<*>): List<ToolProvider> = functionDeclarations.map {{ declaration ->
@@ -173,7 +173,7 @@ def _prompt(app: App) -> str:
     return (
         f"private const val PROMPT_PREFIX =\n{prefix}\n"
         f"private const val PROMPT_SUFFIX = {literal(app.prompt.suffix)}\n{ends}\n"
-        f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.style}).\n *\n"
+        f"/**\n * The whole prompt for what the user says, byte for byte as in training (style {app.setup.style}).\n *\n"
         " * For a runtime that takes a prompt as it is. A LiteRT-LM Session writes `<bos>`: remove it there.\n"
         " */\n"
         f"fun promptFor(text: String): String = PROMPT_PREFIX + neutralise({text}) + PROMPT_SUFFIX\n"

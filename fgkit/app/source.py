@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.prompts.format import CONTROL_TOKENS, IMAGE_TOKENS
 
 from .golden import PromptText
@@ -29,25 +29,27 @@ class App:
     """What code is made from.
 
     Args:
-        tools: checked declarations.
-        style: the prompt style that the model was trained in.
-        system_message: the developer text of its training.
+        setup: its checked tools, the developer text and the prompt style of its training.
         prompt: the text around a request in that style.
         source: what the files say they were made from.
         dart_package: the plugin's name, flutter_gemma or flutter_edge_ai.
         kotlin_package: the package of the Kotlin files.
     """
 
-    tools: list[dict]
-    style: str
-    system_message: str
+    setup: PromptSetup
     prompt: PromptText
     source: str
     dart_package: str
     kotlin_package: str
 
     @property
+    def tools(self) -> list[dict]:
+        """The tools that the model was trained with."""
+        return self.setup.tools
+
+    @property
     def bodies(self) -> list[dict]:
+        """What each tool says of its function: name, description and parameters."""
         return [tool["function"] for tool in self.tools]
 
     @property
@@ -63,13 +65,19 @@ class App:
         """The prompt's prefix in parts that are good to read: lines, and one for each declaration."""
         return re.findall(r"(?s).+?(?:<end_function_declaration>\n?|\n|\Z)", self.prompt.prefix)
 
-    def note(self, mark: str, style: str) -> str:
-        """A comment that says whether a runtime that writes prompts in `style` writes those of the training."""
+    def note(self, mark: str, language: str) -> str:
+        """A comment that says whether the app's runtime writes the prompts of the training.
+
+        Args:
+            mark: what each line of the comment begins with.
+            language: "dart" or "kotlin", which decides on the runtime.
+        """
+        style, trained_in = styles.of_app(language).name, self.setup.style
         text = f"The app's runtime writes these into the prompt exactly as in training (style {style})."
-        if style != self.style:
+        if style != trained_in:
             text = (
-                f"Trained in prompt style {self.style}, while the app's runtime writes {style}. "
-                + styles.difference(self.style, style, self.tools)
+                f"Trained in prompt style {trained_in}, while the app's runtime writes {style}. "
+                + styles.difference(trained_in, style, self.tools)
             )
         return "".join(f"{mark} {line}\n" for line in comment_lines(text, 76))
 

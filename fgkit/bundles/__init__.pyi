@@ -12,7 +12,6 @@ from .create import (
     update_sidecar as update_sidecar,
 )
 from .profiles import (
-    BAKED as BAKED,
     LITERTLM as LITERTLM,
     PROFILES as PROFILES,
     Profile as Profile,

@@ -20,13 +20,14 @@ from typing import Any
 
 from fgkit import files, prompts
 from fgkit.errors import BundleError, ConfigError
-from fgkit.export.conversion import signatures
+from fgkit.export.tflite import signatures
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import sentencepiece_model
 from fgkit.models.sentencepiece_model import check_tokens
+from fgkit.prompts import styles
 
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
-from .profiles import BAKED, LITERTLM, PROFILES, Profile
+from .profiles import LITERTLM, PROFILES, Profile
 
 __all__ = [
     "PROFILES",
@@ -65,7 +66,7 @@ class BundleInfo:
     @property
     def end_tag_cut(self) -> bool:
         """Whether the runtime stops at, and removes, the call's end tag: `calls.parse(..., end_tag_cut=True)` then."""
-        return "<end_function_call>" in self.profile.stop_tokens
+        return self.profile.single_call_only
 
 
 def create_task(
@@ -83,21 +84,20 @@ def create_task(
         tflite: the converted network.
         tokenizer: the SentencePiece model of the model folder.
         output: the `.task` to write; an existing one is replaced.
-        profile: a name in PROFILES, or `baked`.
-        developer_turn: for `baked`: what the bundle puts before every question.
+        profile: a name in PROFILES.
+        developer_turn: what the bundle puts before every question; for a profile that embeds it.
         sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile, stop tokens, sizes and
             hashes are added.
     Raises:
         ConfigError: no such profile, or `output` does not end in `.task`.
         BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
     """
-    if profile not in (*PROFILES, BAKED):
+    if profile not in PROFILES:
+        raise ConfigError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}.")
+    embeds = PROFILES[profile].embeds_declarations
+    if embeds != bool(developer_turn):
         raise ConfigError(
-            f"profile is {profile!r}, expected one of {', '.join((*PROFILES, BAKED))}."
-        )
-    if (profile == BAKED) != bool(developer_turn):
-        raise ConfigError(
-            f"profile is {profile!r}, but {'no' if profile == BAKED else 'a'} developer turn is given."
+            f"profile is {profile!r}, but {'no' if embeds else 'a'} developer turn is given."
         )
     tflite, tokenizer, wanted = (
         Path(tflite),
@@ -107,7 +107,7 @@ def create_task(
 
     def write(part: Path) -> None:
         _bundle(tflite, tokenizer, part, wanted)
-        reproducible_zip.unset(part)
+        reproducible_zip.clear_timestamps(part)
 
     return _create(
         tflite, tokenizer, Path(output), ".task", wanted, write, {**sidecar, "profile": profile}
@@ -134,6 +134,7 @@ def create_litertlm(
     """
     tflite, tokenizer = Path(tflite), Path(tokenizer)
     context = context_of(_network(tflite))
+    template_writes_tools = styles.get(style).template_writes_tools
 
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
@@ -141,7 +142,7 @@ def create_litertlm(
         wanted = {
             "model_type": litertlm_archive.MODEL_TYPE,
             "context": context,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
             "template": prompts.chat_template(),
         }
         _refuse(
@@ -162,7 +163,7 @@ def create_litertlm(
         {
             **sidecar,
             "model_type": litertlm_archive.MODEL_TYPE,
-            "template_writes_tools": style != "litert_lm",
+            "template_writes_tools": template_writes_tools,
         },
     )
 
@@ -247,7 +248,8 @@ def _create(
     if output.suffix != suffix:
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
     found, given = _network(tflite), _file_bytes(tokenizer)
-    check_tokens(wanted, given, where=tokenizer)
+    tokens, prompt_text = (wanted.start_token, *wanted.stop_tokens), "".join(wanted.around)
+    check_tokens(given, tokens, prompt_text, where=tokenizer)
     require_pieces(tflite, found, sentencepiece_model.parse(given, tokenizer).GetPieceSize())
     notice = notice_text()
     files.require_space(

@@ -1,12 +1,16 @@
-"""Write and read a `.litertlm`, the file of LiteRT-LM: a header, then sections that begin at multiples of 16 KiB.
+"""Writing and reading a `.litertlm`, the file format of LiteRT-LM.
 
->>> read("run/functiongemma-flutter.litertlm").model_type
-'function_gemma'
+It is a header, followed by sections that begin at multiples of 16 KiB. Ours has three: what the
+runtime must know (`LlmMetadata`: model type, start and stop ids, sampling, the chat template), the
+SentencePiece model and the network.
 
-Ours has three sections: what the runtime must know (`LlmMetadata`: model type, start and stop ids, sampling, the chat
-template), the SentencePiece model and the network. Model type `function_gemma` makes LiteRT-LM's conversation interface
-read calls. It also makes it write tools its own way, unless the metadata say that the template writes them: then what a
-conversation puts before the model is the text of the model's own template, which is what is trained by default.
+Model type `function_gemma` makes LiteRT-LM's conversation interface parse calls. It also makes the
+runtime render tools its own way, unless the metadata say that the template renders them: then a
+conversation's prompt is the text of the model's own template, which is what is trained by default.
+
+Example:
+
+    read("run/functiongemma-flutter.litertlm").model_type    # 'function_gemma'
 """
 
 from __future__ import annotations
@@ -23,29 +27,35 @@ from fgkit import prompts
 from fgkit.errors import BundleError
 from fgkit.files import sha256
 from fgkit.models import sentencepiece_model
+from fgkit.prompts import styles
 
 from .profiles import LITERTLM, Profile
 
 LLM_METADATA, TOKENIZER, NETWORK = "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel"
 MODEL_TYPE, PREFILL_DECODE = "function_gemma", "tf_lite_prefill_decode"
 SECTIONS = frozenset({LLM_METADATA, TOKENIZER, NETWORK})
+# What the builder writes into the header at random, and the time.
 _UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00"
-_HEADER_TEXTS = 16 * 1024  # the first section begins there at the earliest
-MAGIC, HEADER_START, _MAX_HEADER, _MAX_SECTIONS = b"LITERTLM", 32, 1 << 20, 64
+# The first section begins there at the earliest.
+_HEADER_TEXTS = 16 * 1024
+# The file's first bytes, and where its header begins.
+MAGIC, HEADER_START = b"LITERTLM", 32
+# Larger numbers in a header are damage.
+_MAX_HEADER, _MAX_SECTIONS = 1 << 20, 64
 
 
 @dataclass(frozen=True)
 class Litertlm:
-    """What a `.litertlm` says about itself.
+    """The contents of a `.litertlm`, without the network.
 
     Args:
-        sections: (first byte, end) of each section in the file, by its kind.
+        sections: (first byte, end) of each section in the file, by its name.
         profile: start token, stop tokens and the texts around a user's turn.
-        model_type: LiteRT-LM's name for how tools are written and calls are read.
+        model_type: LiteRT-LM's name for how tools are rendered and calls are parsed.
         template: the chat template, in Jinja.
-        template_writes_tools: whether the template writes tools; else LiteRT-LM writes them before it.
-        context: longest prompt and answer together, in tokens; 0 where it is not said.
+        template_writes_tools: whether the template renders the tools; else LiteRT-LM does.
+        context: longest prompt and answer together, in tokens; 0 where none is recorded.
     """
 
     sections: dict[str, tuple[int, int]]
@@ -57,13 +67,14 @@ class Litertlm:
 
 
 def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int) -> None:
-    """Write a `.litertlm` of type `function_gemma` whose conversations put the trained text before the model.
+    """Write a `.litertlm` of type `function_gemma` whose conversations send the trained prompt.
 
     Args:
         path: the file to write.
         tflite: the network.
         tokenizer: the SentencePiece model.
-        style: the prompt style that the model was trained in; `litert_lm` leaves the tools to the runtime.
+        style: the prompt style that the model was trained in, which decides
+            whether the template or LiteRT-LM writes the tools.
         context: length of the network's KV cache in tokens.
     Raises:
         BundleError: LiteRT-LM's builder failed.
@@ -84,20 +95,26 @@ def write(path: Path, tflite: Path, tokenizer: Path, *, style: str, context: int
         builder.add_tflite_model(str(tflite), litertlm_builder.TfLiteModelType.PREFILL_DECODE)
         with open(path, "wb") as file:
             builder.build(file)
-        _settle(path, metadata, tokenizer, tflite)
+        _make_reproducible(path, metadata, tokenizer, tflite)
     except ValueError as error:
         raise BundleError(
-            f"{tflite}: LiteRT-LM's builder failed: {error}. `python -m fgkit doctor` checks its package."
+            f"{tflite}: LiteRT-LM's builder failed: {error}. "
+            "`python -m fgkit doctor` checks its package."
         ) from error
     finally:
         metadata.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> Litertlm:
-    """Read a `.litertlm` of any origin; its sections have no checksums, so damage inside the weights is not seen here.
+    """Read a `.litertlm` of any origin.
 
+    Its sections have no checksums, so damage inside the weights is not noticed here.
+
+    Args:
+        path: the file.
     Raises:
-        BundleError: missing, truncated, damaged, of other sections, or its tokenizer cannot be parsed.
+        BundleError: missing, truncated, damaged, with other sections, or a tokenizer that cannot
+            be parsed.
     """
     path = Path(path)
     try:
@@ -115,7 +132,7 @@ def read(path: str | Path) -> Litertlm:
             f"{path}: its network is no .tflite (starts with {start!r}). Make it again."
         )
     processor = sentencepiece_model.parse(tokenizer, f"{path} {TOKENIZER}")
-    return _described(path, sections, metadata, processor)
+    return _parse(path, sections, metadata, processor)
 
 
 def _metadata(style: str, context: int, tokenizer: Path) -> Any:
@@ -132,32 +149,39 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
         metadata.stop_tokens.add().token_ids.ids.append(processor.PieceToId(token))
     metadata.prompt_templates.user.prefix = LITERTLM.prompt_prefix
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
-    metadata.llm_model_type.function_gemma.use_template_for_fc_format = style != "litert_lm"
-    sampler = (
-        metadata.sampler_params
-    )  # the greedy answers that are scored are those that an app gets
+    writes_tools = styles.get(style).template_writes_tools
+    metadata.llm_model_type.function_gemma.use_template_for_fc_format = writes_tools
+    # Greedy, so that the answers that are scored are those that an app gets.
+    sampler = metadata.sampler_params
     sampler.type, sampler.k = sampler_params_pb2.SamplerParameters.TOP_P, 1
     sampler.p, sampler.temperature, sampler.seed = 1.0, 1.0, 0
     return metadata
 
 
-def _settle(path: Path, *sources: Path) -> None:
-    """Give equal bundles equal bytes: an identity from what went in, and no time, where the builder writes chance and now."""
+def _make_reproducible(path: Path, *sources: Path) -> None:
+    """Give equal bundles equal bytes: the builder's random id and its time are replaced.
+
+    Args:
+        path: the bundle, changed in place.
+        sources: what it was made from; their hashes decide the id.
+    """
     digest = hashlib.sha256("".join(sha256(source) for source in sources).encode()).digest()
     with open(path, "r+b") as file:
         header = file.read(_HEADER_TEXTS)
         header = re.sub(
             _UUID, str(uuid.UUID(bytes=digest[:16], version=4)).encode(), header, count=1
         )
-        header = re.sub(_TIME, lambda found: re.sub(rb"\d", b"0", found[0]), header, count=1)
+        header = re.sub(_TIME, lambda match: re.sub(rb"\d", b"0", match[0]), header, count=1)
         file.seek(0)
         file.write(header)
 
 
 def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
-    """Where each section lies, refused where they are not exactly one language model in plain order."""
-    from litert_lm_builder import litertlm_core, litertlm_header_schema_py_generated as schema
+    """First byte and end of each section, by its name.
 
+    Raises:
+        BundleError: they are not exactly those of one language model, one after the other.
+    """
     size = path.stat().st_size
     start = file.read(HEADER_START)
     if start[:8] != MAGIC:
@@ -167,25 +191,52 @@ def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
     end = struct.unpack_from("<Q", start, 24)[0] if len(start) == HEADER_START else 0
     if not HEADER_START < end <= min(size, _MAX_HEADER):
         raise BundleError(
-            f"{path}: its header ends at byte {end} of {size}. It is incomplete or damaged: make or "
+            f"{path}: its header ends at byte {end} of {size}. It is incomplete or damaged: make "
+            f"or "
             "download it again."
         )
-    names = litertlm_core.SECTION_DATA_TYPE_TO_STRING_MAP
-    found: list[tuple[str, int, int]] = []
-    try:
-        listed = schema.LiteRTLMMetaData.GetRootAs(
-            file.read(end - HEADER_START), 0
-        ).SectionMetadata()
-        count = listed.ObjectsLength()
-        for index in range(min(count, _MAX_SECTIONS)):
-            section = listed.Objects(index)
-            found.append(
-                (
-                    str(names.get(section.DataType(), section.DataType())),
-                    section.BeginOffset(),
-                    section.EndOffset(),
-                )
+    listed = _listed_sections(path, file.read(end - HEADER_START))
+    names = [name for name, _, _ in listed]
+    if sorted(names) != sorted(SECTIONS):
+        raise BundleError(
+            f"{path}: holds the sections {names[:9]}, expected {sorted(SECTIONS)}. It is no "
+            f"language "
+            "model of one network, or an incomplete one: make or download it again."
+        )
+    position = end
+    for name, begin, stop in sorted(listed, key=lambda section: section[1]):
+        if not position <= begin < stop <= size:
+            raise BundleError(
+                f"{path}: its section {name} lies at bytes {begin} to {stop} of {size}. The file "
+                f"is "
+                "incomplete or damaged: make or download it again."
             )
+        position = stop
+    if position != size:
+        raise BundleError(
+            f"{path}: has {size - position} bytes after its last section. Make or download it "
+            f"again."
+        )
+    return {name: (begin, stop) for name, begin, stop in listed}
+
+
+def _listed_sections(path: Path, header: bytes) -> list[tuple[str, int, int]]:
+    """Name, first byte and end of each section that a header lists; one too many at most."""
+    from litert_lm_builder import litertlm_core, litertlm_header_schema_py_generated as schema
+
+    names = litertlm_core.SECTION_DATA_TYPE_TO_STRING_MAP
+    try:
+        listed = schema.LiteRTLMMetaData.GetRootAs(header, 0).SectionMetadata()
+        sections = [listed.Objects(i) for i in range(min(listed.ObjectsLength(), _MAX_SECTIONS))]
+        return [
+            (
+                str(names.get(section.DataType(), section.DataType())),
+                section.BeginOffset(),
+                section.EndOffset(),
+            )
+            for section in sections
+        ]
+    # Flatbuffers follow whatever offsets the bytes hold, and fail in every way.
     except (
         struct.error,
         IndexError,
@@ -197,34 +248,16 @@ def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
         raise BundleError(
             f"{path}: its header cannot be read ({error}). Make or download it again."
         ) from error
-    kinds = [kind for kind, _, _ in found]
-    if sorted(kinds) != sorted(SECTIONS) or count > _MAX_SECTIONS:
-        raise BundleError(
-            f"{path}: holds the sections {kinds[:9]}, expected {sorted(SECTIONS)}. It is no language "
-            "model of one network, or not a whole one: make or download it again."
-        )
-    at = end
-    for kind, begin, stop in sorted(found, key=lambda one: one[1]):
-        if not at <= begin < stop <= size:
-            raise BundleError(
-                f"{path}: its section {kind} lies at bytes {begin} to {stop} of {size}. The file is "
-                "incomplete or damaged: make or download it again."
-            )
-        at = stop
-    if at != size:
-        raise BundleError(
-            f"{path}: has {size - at} bytes after its last section. Make or download it again."
-        )
-    return {kind: (begin, stop) for kind, begin, stop in found}
 
 
-def _section(file: Any, place: tuple[int, int], limit: int | None = None) -> bytes:
-    begin, end = place
+def _section(file: Any, bounds: tuple[int, int], limit: int | None = None) -> bytes:
+    """A section's bytes, or its first ones where a limit is given."""
+    begin, end = bounds
     file.seek(begin)
     return file.read(end - begin if limit is None else min(limit, end - begin))
 
 
-def _described(
+def _parse(
     path: Path, sections: dict[str, tuple[int, int]], data: bytes, processor: Any
 ) -> Litertlm:
     from google.protobuf.message import DecodeError
@@ -242,8 +275,10 @@ def _described(
             return token.token_str
         ids = list(token.token_ids.ids)
         return "".join(
-            processor.IdToPiece(one) if 0 <= one < processor.GetPieceSize() else f"<id {one}>"
-            for one in ids
+            processor.IdToPiece(number)
+            if 0 <= number < processor.GetPieceSize()
+            else f"<id {number}>"
+            for number in ids
         )
 
     user = metadata.prompt_templates.user
@@ -253,12 +288,13 @@ def _described(
         user.prefix,
         user.suffix,
     )
-    kind = metadata.llm_model_type.WhichOneof("model_type") or "generic_model"
+    model_type = metadata.llm_model_type.WhichOneof("model_type") or "generic_model"
+    gemma = metadata.llm_model_type.function_gemma
     return Litertlm(
         sections,
         profile,
-        kind,
+        model_type,
         metadata.jinja_prompt_template,
-        kind == MODEL_TYPE and metadata.llm_model_type.function_gemma.use_template_for_fc_format,
+        model_type == MODEL_TYPE and gemma.use_template_for_fc_format,
         metadata.max_num_tokens,
     )

@@ -1,50 +1,96 @@
-"""What a bundle tells its runtime: the start token, the tokens to stop at, the texts put around what the user said.
+"""Bundle profiles: start token, stop tokens and the texts a runtime puts around a user's message.
 
->>> PROFILES["google"].stop_tokens
-('<end_of_turn>', '<start_function_response>')
+Example:
+
+    PROFILES["google"].stop_tokens    # ('<end_of_turn>', '<start_function_response>')
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from fgkit.prompts.format import STOP_TOKENS
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a bundle tells its runtime: first token, tokens to stop at, texts put around what the user said."""
+    """What a bundle tells its runtime, and what follows from it for apps and for scoring.
+
+    The first four fields are in the file and decide whether two profiles are equal. The others
+    belong to a profile's name and are not recovered from a file.
+
+    Args:
+        start_token: token in front of every prompt.
+        stop_tokens: tokens at which the runtime stops and which it removes from the answer.
+        prompt_prefix: text in front of what the app sends.
+        prompt_suffix: text after it.
+        embeds_declarations: whether the developer turn with the tools' declarations is part of
+            `prompt_prefix`, so that an app sends the question alone.
+        plugin_style: prompt style of the plugin that this profile is for; empty: for no plugin.
+    """
 
     start_token: str
     stop_tokens: tuple[str, ...]
     prompt_prefix: str
     prompt_suffix: str
+    embeds_declarations: bool = field(default=False, compare=False)
+    plugin_style: str = field(default="", compare=False)
+
+    @property
+    def single_call_only(self) -> bool:
+        """Whether the runtime stops at the first call's end tag, so that further calls are lost."""
+        return "<end_function_call>" in self.stop_tokens
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """The texts before and after what the app sends."""
+        return self.prompt_prefix, self.prompt_suffix
 
 
 _PREFIX, _SUFFIX = "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"
 _GUIDE_STOPS = ("<eos>", "<end_of_turn>", "<end_function_call>", "<start_function_response>")
+_PLUGIN = "flutter_gemma"
 PROFILES = {
-    # One call an answer; the runtime cuts the call's end tag off, so the app's parser must accept its absence.
+    # One call per answer. The runtime removes the call's end tag; an app must accept that.
     "guide": Profile("<bos>", _GUIDE_STOPS, _PREFIX, _SUFFIX),
     # Parallel calls survive.
     "google": Profile("<bos>", ("<end_of_turn>", "<start_function_response>"), _PREFIX, _SUFFIX),
-    # Today's flutter_gemma plugin writes the turns itself.
-    "flutter_gemma": Profile("<bos>", _GUIDE_STOPS, "", ""),
+    # The plugin writes the turns itself.
+    _PLUGIN: Profile("<bos>", _GUIDE_STOPS, "", "", plugin_style=_PLUGIN),
+    # The developer turn is put in front of the prefix when a bundle is made: see `profile`.
+    "baked": Profile("<bos>", _GUIDE_STOPS, _PREFIX, _SUFFIX, embeds_declarations=True),
 }
-BAKED = "baked"  # the developer turn is the bundle's, so that an app sends the question alone: see `profile`
+DEFAULT = "guide"
+# For rows whose answers have several calls.
+DEFAULT_PARALLEL = "google"
+
+# LiteRT-LM parses whole calls itself, so it stops only where the model was taught to stop.
+LITERTLM = Profile("<bos>", STOP_TOKENS, _PREFIX, _SUFFIX)
 
 
 def profile(name: str, developer_turn: str = "") -> Profile:
-    """The profile of a name in PROFILES, or `baked`: the developer turn with its declarations in front of every question.
+    """The profile of a name, with the developer turn that it embeds, if it embeds one.
 
     Args:
-        name: which.
-        developer_turn: for `baked`: the rendered turn, without `<bos>`.
+        name: a name in PROFILES.
+        developer_turn: the rendered developer turn, without `<bos>`; only a profile that embeds
+            the tools' declarations takes it.
     """
-    if name != BAKED:
-        return PROFILES[name]
-    return Profile("<bos>", _GUIDE_STOPS, developer_turn + _PREFIX, _SUFFIX)
+    chosen = PROFILES[name]
+    if not chosen.embeds_declarations:
+        return chosen
+    return replace(chosen, prompt_prefix=developer_turn + chosen.prompt_prefix)
 
 
-# A `.litertlm`: whole calls, because LiteRT-LM reads them itself, and a stop wherever the model was taught to stop.
-LITERTLM = Profile("<bos>", STOP_TOKENS, _PREFIX, _SUFFIX)
+def embeds_declarations(name: str | None) -> bool:
+    """Whether the bundle of a recorded profile holds the tools' declarations itself.
+
+    Args:
+        name: the profile in a bundle's record; None, or a name not in PROFILES, counts as no.
+    """
+    return name in PROFILES and PROFILES[name].embeds_declarations
+
+
+def embedding_profiles() -> list[str]:
+    """Names of the profiles that embed the tools' declarations."""
+    return [name for name, candidate in PROFILES.items() if candidate.embeds_declarations]

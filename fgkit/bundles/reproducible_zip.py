@@ -1,9 +1,12 @@
-"""The same bundle whenever it is made: the members' times of a zip archive are set to the start of zip's calendar, in place.
+"""A zip archive with the same bytes whenever it is made: its members' timestamps are cleared.
 
->>> unset(Path("functiongemma-flutter.task"))
+Mediapipe's bundler writes the local time into each member's headers. With it two bundles of the
+same network would have different hashes, and no hash would tell whether a bundle was made from what
+its record says.
 
-Mediapipe's bundler writes the local time of day into each member's headers. With it two bundles of the same network have
-different hashes, and nobody can tell by its hash whether a bundle was made from what it says.
+Example:
+
+    clear_timestamps(Path("functiongemma-flutter.task"))
 """
 
 from __future__ import annotations
@@ -13,13 +16,20 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-_START = struct.pack("<HH", 0, 1 << 5 | 1)  # time and date of 1980-01-01 00:00
+# Time and date of 1980-01-01 00:00, where zip's calendar begins.
+_EPOCH = struct.pack("<HH", 0, 1 << 5 | 1)
+# Signatures of a member's two headers: before its bytes, and in the directory at the end.
 _LOCAL, _CENTRAL = b"PK\3\4", b"PK\1\2"
+# Where the time stands in each of them, and the size of the fixed part of the second. Source:
+# https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7 and 4.3.12.
+_LOCAL_TIME, _CENTRAL_TIME, _CENTRAL_LENGTHS, _CENTRAL_SIZE = 10, 12, 28, 46
 
 
-def unset(path: Path) -> None:
-    """Overwrite the times of all members; everything else stays in its place.
+def clear_timestamps(path: Path) -> None:
+    """Set the timestamps of all members to 1980-01-01, in place; no other byte changes.
 
+    Args:
+        path: the archive.
     Raises:
         zipfile.BadZipFile: it is no archive, or its headers are not where its directory says.
     """
@@ -27,10 +37,11 @@ def unset(path: Path) -> None:
         position, entries = archive.start_dir, archive.infolist()
     with open(path, "rb+") as file:
         for entry in entries:
-            _overwrite(file, entry.header_offset, _LOCAL, 10)
-            _overwrite(file, position, _CENTRAL, 12)
-            file.seek(position + 28)
-            position += 46 + sum(struct.unpack("<HHH", file.read(6)))
+            _overwrite(file, entry.header_offset, _LOCAL, _LOCAL_TIME)
+            _overwrite(file, position, _CENTRAL, _CENTRAL_TIME)
+            # Name, extra field and comment follow the fixed part.
+            file.seek(position + _CENTRAL_LENGTHS)
+            position += _CENTRAL_SIZE + sum(struct.unpack("<HHH", file.read(6)))
 
 
 def _overwrite(file: BinaryIO, header: int, signature: bytes, field: int) -> None:
@@ -38,4 +49,4 @@ def _overwrite(file: BinaryIO, header: int, signature: bytes, field: int) -> Non
     if file.read(4) != signature:
         raise zipfile.BadZipFile(f"no member's header at {header}")
     file.seek(header + field)
-    file.write(_START)
+    file.write(_EPOCH)

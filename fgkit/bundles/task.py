@@ -1,10 +1,13 @@
-"""A `.task` of any origin goes in; its profile and the sizes of its members come out, or what is wrong with it.
+"""Reading a `.task` of any origin: its profile and the sizes of its members, or what is wrong.
 
->>> read("run/functiongemma-flutter.task")[0].stop_tokens
-('<eos>', '<end_of_turn>', '<end_function_call>', '<start_function_response>')
+It is a zip archive of uncompressed members: the network, the SentencePiece model and a protobuf
+with start token, stop tokens and prompt texts.
 
-It is a zip archive of stored members: the network, the SentencePiece model and a protobuf with start token, stop tokens
-and prompt texts.
+Example:
+
+    profile, members = read(Path("run/functiongemma-flutter.task"))
+    profile.stop_tokens
+    # ('<eos>', '<end_of_turn>', '<end_function_call>', '<start_function_response>')
 """
 
 from __future__ import annotations
@@ -20,51 +23,35 @@ from fgkit.models import sentencepiece_model
 from .profiles import Profile
 
 TFLITE, TOKENIZER, METADATA = "TF_LITE_PREFILL_DECODE", "TOKENIZER_MODEL", "METADATA"
-# What mediapipe's bundler may add; a foreign bundle can hold them, ours never do.
+# What mediapipe's bundler may add: bundles from elsewhere can hold them, ours never do.
 OPTIONAL = {
     "TF_LITE_EMBEDDER",
     "TF_LITE_PER_LAYER_EMBEDDER",
     "TF_LITE_VISION_ENCODER",
     "TF_LITE_VISION_ADAPTER",
 }
-LIMITS = {
-    TOKENIZER: 64 << 20,
-    METADATA: 1 << 20,
-}  # bytes; these are read into memory, the network is not
+# Largest sizes in bytes of the members that are read into memory.
+LIMITS = {TOKENIZER: 64 << 20, METADATA: 1 << 20}
+_NO_LIMIT = 1 << 40
 
 
 def read(path: Path) -> tuple[Profile, dict[str, int]]:
-    """Read an archive, every byte against its own checksum: its profile, and its members' sizes in bytes.
+    """Read an archive and verify every byte against its checksums.
 
+    Args:
+        path: the `.task`.
+    Returns:
+        its profile, and its members' sizes in bytes.
     Raises:
-        BundleError: missing, truncated, damaged, compressed, unexpected members, or a tokenizer that cannot be parsed.
+        BundleError: missing, truncated, damaged, compressed, unexpected members, or a tokenizer
+            that cannot be parsed.
     """
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file. Make it with to_task.")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            names = [entry.filename for entry in entries]
-            expected = {TFLITE, TOKENIZER, METADATA}
-            strange = sorted(set(names) - expected - OPTIONAL)
-            if strange or len(set(names)) != len(names) or not expected <= set(names):
-                raise BundleError(
-                    f"{path}: holds the members {names[:9]}, expected {sorted(expected)}. It is no "
-                    "language-model .task, or not a whole one: make or download it again."
-                )
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise BundleError(
-                    f"{path}: its members are compressed, which phones cannot map into memory. "
-                    "Make it again."
-                )
-            if large := [
-                entry.filename
-                for entry in entries
-                if entry.file_size > LIMITS.get(entry.filename, 1 << 40)
-            ]:
-                raise BundleError(
-                    f"{path}: its {large[0]} is larger than any of its kind. Make or download it again."
-                )
+            _check_members(path, entries)
             if (damaged := archive.testzip()) is not None:
                 raise BundleError(
                     f"{path}: its {damaged} is damaged (checksum). Make or download it again."
@@ -93,10 +80,35 @@ def read(path: Path) -> tuple[Profile, dict[str, int]]:
     return _parse_metadata(metadata, path), {entry.filename: entry.file_size for entry in entries}
 
 
-def _parse_metadata(data: bytes, path: Path) -> Profile:
-    """Read mediapipe's LlmParameters: 5 stop tokens, 6 start token, 17.1 the user turn's prefix (2) and suffix (3).
+def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive with other members than a language model's, before any is read."""
+    names = [entry.filename for entry in entries]
+    expected = {TFLITE, TOKENIZER, METADATA}
+    strange = set(names) - expected - OPTIONAL
+    if strange or len(set(names)) != len(names) or not expected <= set(names):
+        raise BundleError(
+            f"{path}: holds the members {names[:9]}, expected {sorted(expected)}. It is no "
+            "language-model .task, or an incomplete one: make or download it again."
+        )
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise BundleError(
+            f"{path}: its members are compressed, which phones cannot map into memory. "
+            "Make it again."
+        )
+    for entry in entries:
+        if entry.file_size > LIMITS.get(entry.filename, _NO_LIMIT):
+            raise BundleError(
+                f"{path}: its {entry.filename} is larger than any of its kind. "
+                "Make or download it again."
+            )
 
-    The message class is compiled into mediapipe's library and not shipped to Python, so the wire format is read here.
+
+def _parse_metadata(data: bytes, path: Path) -> Profile:
+    """Read mediapipe's LlmParameters: start token, stop tokens and the texts of a user's turn.
+
+    The message class is compiled into mediapipe's library and not shipped to Python, so the wire
+    format is read here. Its fields: 5 stop tokens, 6 start token, 17 prompt templates; in these 1
+    is the user's turn, and in that 2 is its prefix and 3 its suffix.
     """
     try:
         fields = list(_protobuf(data))
@@ -106,9 +118,13 @@ def _parse_metadata(data: bytes, path: Path) -> Profile:
             if number in (5, 6) and isinstance(value, bytes)
         ]
         user = [value for number, value in fields if number == 17]
-        turn = [value for message in user for number, value in _protobuf(message) if number == 1]
+        turn = [
+            value for message in user for number, value in _protobuf(_bytes(message)) if number == 1
+        ]
         around = {
-            number: value.decode() for message in turn for number, value in _protobuf(message)
+            number: _bytes(value).decode()
+            for message in turn
+            for number, value in _protobuf(_bytes(message))
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise BundleError(
@@ -122,11 +138,28 @@ def _parse_metadata(data: bytes, path: Path) -> Profile:
     )
 
 
+def _bytes(value: int | bytes) -> bytes:
+    """A field's value where its type must be bytes.
+
+    Raises:
+        TypeError: it is a number, so the message is of another kind.
+    """
+    if isinstance(value, int):
+        raise TypeError("a number where a text is expected")
+    return value
+
+
 def _protobuf(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) pairs of one protobuf message: integers, and bytes for everything with a length."""
+    """Yield (field number, value) of one protobuf message: integers, and bytes for all others.
+
+    A message is a sequence of keys and values. A key holds the field number and, in its lowest
+    three bits, the wire type: 0 a varint, 1 and 5 eight and four bytes, 2 a length and so many
+    bytes. Source: https://protobuf.dev/programming-guides/encoding/
+    """
     position = 0
 
     def varint() -> int:
+        # Seven bits a byte, lowest first; the top bit says that another byte follows.
         nonlocal position
         value = shift = 0
         while True:
@@ -141,13 +174,13 @@ def _protobuf(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
     while position < len(data):
         key = varint()
-        kind = key & 7
-        if kind == 0:
+        wire_type = key & 7
+        if wire_type == 0:
             yield key >> 3, varint()
             continue
-        if kind not in (1, 2, 5):
-            raise ValueError(f"unknown wire type {kind}")
-        size = varint() if kind == 2 else 8 if kind == 1 else 4
+        if wire_type not in (1, 2, 5):
+            raise ValueError(f"unknown wire type {wire_type}")
+        size = varint() if wire_type == 2 else 8 if wire_type == 1 else 4
         if position + size > len(data):
             raise ValueError("a field is cut off")
         yield key >> 3, data[position : position + size]

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from fgkit.prompts import styles
+
 from .options import add_data, add_format, add_tools
 
 HELP = "show what a runtime puts before the model, and where another's text differs"
@@ -25,8 +27,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--style",
         metavar="STYLE",
-        default="template",
-        help="template (default), flutter_gemma or litert_lm",
+        default=styles.DEFAULT,
+        help=f"whose text to show. {styles.help_text()}",
     )
     command.add_argument(
         "--diff", metavar="STYLE", default="", help="another style to compare with"

@@ -19,7 +19,7 @@ from typing import Any, NotRequired, TypedDict
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, read_records, request
 from fgkit.errors import DataError, FgkitError
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.prompts.format import CONTROL
 
 # Without a tokenizer, differences are counted in control tokens, words and single other characters.
@@ -113,7 +113,7 @@ def _render(record: Record, tools: list[dict], style: str) -> tuple[str, str]:
             f"style is {style!r}, expected one style: a prompt has one text. Name one, and "
             "--diff another."
         )
-    return names[0], tokenize.prompt_texts([record], tools, style=names[0])[0]
+    return names[0], tokenize.prompt_texts([record], PromptSetup(tools), names[0])[0]
 
 
 def tokens(tokenizer: Any, text: str) -> list[Token]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fgkit import progress, prompts
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
+from fgkit.prompts import PromptSetup
 
 from .rules import Findings, quoted
 
@@ -58,22 +59,13 @@ class Lengths:
         }
 
 
-def measure(
-    records: Sequence[Record],
-    tools: list[dict],
-    tokenizer: Any,
-    *,
-    system_message: str = "",
-    style: str = "template",
-) -> Lengths:
+def measure(records: Sequence[Record], setup: PromptSetup, tokenizer: Any) -> Lengths:
     """Count the tokens of each row as it is trained and served.
 
     Args:
         records: at least one row.
-        tools: of rows without their own.
+        setup: how the model is prompted; the prompts of its first style are counted.
         tokenizer: the base model's.
-        system_message: developer text; empty for the official trigger sentence.
-        style: which runtime's prompt text.
     """
     import numpy as np
 
@@ -83,7 +75,7 @@ def measure(
     ) as bar:
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
-            texts = tokenize.prompt_texts(chunk, tools, system_message, style)
+            texts = tokenize.prompt_texts(chunk, setup)
             answers = [prompts.answer(record.calls, record.text) for record in chunk]
             for count, lengths in zip(
                 counts, (_lengths(tokenizer, texts), _lengths(tokenizer, answers)), strict=True

@@ -30,6 +30,7 @@ from fgkit.dataset.records import (
 from fgkit.errors import DataError
 from fgkit.files import write_json
 from fgkit.plots import INK, OKABE_ITO, new, save as save_picture
+from fgkit.prompts import PromptSetup
 from fgkit.tables import markdown
 from fgkit.text import short
 from fgkit.tools.report import ToolReport
@@ -192,7 +193,7 @@ def inspect(
         tools: declarations from `load_tools`.
         eval_data: held-out rows; "" for those that `data` marks for evaluation, or none.
         tokenizer: the base model's; without it rows are not counted in tokens, and `without_lengths` says why.
-        system_message, style: of the prompts, as for `examples.prompt_texts`.
+        system_message, style: of the prompts, as for `PromptSetup`.
         max_length, prefill_seq_len, kv_cache_max_len: the notebooks' settings, in tokens.
         seed: of the hash functions that find near-duplicates; the same seed finds the same.
         format: of both files, one of `formats.FORMATS`.
@@ -220,7 +221,7 @@ def inspect(
         balance.check_values(findings, side.path, side.arguments)
         if tokenizer is not None and side.records:
             side.lengths = lengths.measure(
-                side.records, tools, tokenizer, system_message=system_message, style=style
+                side.records, PromptSetup(tools, system_message, (style,)), tokenizer
             )
             lengths.check(
                 findings,

@@ -6,6 +6,7 @@ from .records import (
     read_records as read_records,
     request as request,
 )
+from .rendered import RenderedRecords as RenderedRecords, RenderedRows as RenderedRows
 from .rows import (
     Rows as Rows,
     data_files as data_files,

@@ -1,7 +1,8 @@
-"""The rows of a run and its tools: read as the settings ask, with the hashes of the files that they came from.
+"""The rows of a run and its tools, read as the settings ask, with the hashes of their files.
 
->>> rows = load_rows(settings)
->>> print(rows)                              # how many rows each tool has, training and held out
+Example:
+    rows = load_rows(settings)
+    print(rows)             # how many rows each tool has, training and held out
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgkit.files import sha256, shipped
+from fgkit.prompts import PromptSetup
+from fgkit.prompts.styles import DEFAULT
 from fgkit.tools import load_tools, tools_hash
 
 from .records import KIND_LABELS, KINDS, Record, canonical
+from .rendered import RenderedRecords, RenderedRows
 from .splits import Data, held_out_data, load_data
 
 if TYPE_CHECKING:
@@ -31,15 +35,35 @@ class Rows:
     """The tools of a run, its training rows and its held-out rows.
 
     Args:
-        tools: what every row without tools of its own declares; empty where all rows bring different ones.
+        tools: what every row without tools of its own declares; empty where all rows bring
+            different ones.
         train, held_out: the rows.
-        sources: the files that they and the tools were read from, with their SHA-256; empty where they come from none.
+        sources: the files that they and the tools were read from, with their SHA-256; left out,
+            none.
     """
 
     tools: list[dict]
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
     sources: dict[str, str] = field(default_factory=dict)
+    _rendered: list[RenderedRows] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def setup(self, system_message: str = "", styles: tuple[str, ...] = (DEFAULT,)) -> PromptSetup:
+        """How a model with these tools is prompted; arguments as for `PromptSetup`."""
+        return PromptSetup(self.tools, system_message, styles)
+
+    def rendered(self, setup: PromptSetup) -> RenderedRows:
+        """The rows' prompts and answers, written once for each setup however often it is asked."""
+        for known in self._rendered:
+            if known.setup.same_texts(setup):
+                return known
+        new = RenderedRows(
+            setup, RenderedRecords(self.train, setup), RenderedRecords(self.held_out, setup)
+        )
+        self._rendered.append(new)
+        return new
 
     def __str__(self) -> str:
         sides = [
@@ -80,7 +104,7 @@ class Rows:
 
 
 def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Rows:
-    """Read tools and rows, the example's where none are named; every wrong line is reported at once.
+    """Read tools and rows, the example's where none are named; all wrong lines are reported.
 
     Args:
         settings: its `data`, `eval_data`, `data_format`, `tools` and `seed` count.
@@ -134,7 +158,7 @@ def _announced(data: Data) -> Data:
 
 
 def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -> list[dict]:
-    """The tools of a run: those of its file or, where none is named and every row brings its own, the rows'.
+    """The tools of a run: its file's, or those of the rows where all rows bring their own.
 
     Args:
         rows: all rows of the run.
@@ -145,8 +169,9 @@ def run_tools(rows: tuple[Record, ...], declared: list[dict], tools_file: str) -
     """
     if tools_file or not rows or any(row.tools is None for row in rows):
         return declared
-    same = all(row.tools is rows[0].tools or row.tools == rows[0].tools for row in rows)
-    return list(rows[0].tools) if same else []
+    first = rows[0].tools
+    same = all(row.tools is first or row.tools == first for row in rows)
+    return list(first) if same and first is not None else []
 
 
 def data_files(
@@ -163,7 +188,7 @@ def data_files(
 
 
 def hash_of(tools: list[dict]) -> str | None:
-    """Hash of a run's tools; None where every row has its own, so that no tools are foreign to the model."""
+    """Hash of a run's tools; None where every row has its own, so that any tools are accepted."""
     return tools_hash(tools) if tools else None
 
 

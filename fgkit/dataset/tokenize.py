@@ -1,100 +1,141 @@
-"""Records as token rows: the prompt and the answer that the model is trained on, exactly as they are served.
+"""Records as tokenized examples: prompt and answer, exactly as they are served.
 
-In: records and tools. Out: `prefix_tree.Row`s, after the text has been compared with the model's own chat template.
+In: records and how the model is prompted. Out: texts, or `TokenizedExample`s to train on, after the
+text has been compared with the model's own chat template.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fgkit import prompts
 from fgkit.errors import DataError, ModelError, PromptError
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 
 from .records import Record
 
 SHOWN = 20  # problems named in one message
 
 
-def prompt_texts(
-    records: Sequence[Record], tools: list[dict], system_message: str = "", style: str = "template"
-) -> list[str]:
-    """The text that the runtime will put before the model for each record, up to the model's turn.
+@dataclass(frozen=True)
+class TokenizedExample:
+    """One row to train on.
 
     Args:
-        records: rows; their own tools and developer message stand where they have them.
-        tools: the tools declared in the prompts of all other rows.
-        system_message: developer text of rows that have none; empty for the official trigger sentence.
-        style: which runtime's text, one of `prompts.STYLES`.
-    Raises:
-        DataError: the style cannot say a row; each is named with its line.
-        ToolError: it cannot say the tools.
+        tokens: prompt and answer ids.
+        prompt_length: how many of them are prompt, at least 1; the loss is taken on the others.
     """
-    texts, problems = [], []
-    for record in records:
-        try:
-            texts.append(
-                prompts.render(
-                    *conversation_of(record, tools, system_message),
-                    add_generation_prompt=True,
-                    style=style,
-                )
-            )
-        except PromptError as error:
-            problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
-    _raise(problems, style)
-    return texts
+
+    tokens: tuple[int, ...]
+    prompt_length: int
 
 
-def conversation_of(
-    record: Record, tools: list[dict], system_message: str = ""
-) -> tuple[list[dict], list[dict]]:
-    """Messages and tools of a record as `prompt_texts` renders them; arguments as there."""
-    return list(_with_developer(record.messages, system_message)), list(_tools_of(record, tools))
+def prompt_texts(
+    records: Sequence[Record], setup: PromptSetup, style: str | None = None
+) -> list[str]:
+    """Write the text that the runtime puts before the model for each record, up to its turn.
+
+    Args:
+        records: rows. Their own tools and developer message replace those of the setup.
+        setup: how the model is prompted.
+        style: whose text, a name in `prompts.STYLES`; None for the setup's first style.
+    Raises:
+        DataError: the style cannot express a row; each such row is named with its line.
+        ToolError: it cannot express the tools.
+    """
+    writer = styles.get(style or setup.style)
+    return _written(
+        records,
+        writer.name,
+        lambda record: writer.render(*conversation_of(record, setup), add_generation_prompt=True),
+    )
+
+
+def answer_texts(records: Sequence[Record], style: str = styles.DEFAULT) -> list[str]:
+    """Write the answer that is trained after each record's prompt.
+
+    Args:
+        records: rows with their answers.
+        style: whose parser will read them.
+    Raises:
+        DataError: the style cannot express an answer; each such row is named with its line.
+    """
+    writer = styles.get(style)
+    return _written(records, style, lambda record: writer.answer(record.calls, record.text))
+
+
+def conversation_of(record: Record, setup: PromptSetup) -> tuple[list[dict], list[dict]]:
+    """Give the messages and tools of a record as `prompt_texts` renders them."""
+    return list(_with_developer(record.messages, setup)), list(_tools_of(record, setup))
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of rendered text; nothing is added, because the text holds its own `<bos>`."""
+    """Give the token ids of rendered text; nothing is added, as the text holds its own `<bos>`."""
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
 def tokenize_records(
     records: Sequence[Record],
-    tools: list[dict],
+    setup: PromptSetup,
     tokenizer: Any,
     *,
     max_length: int,
-    system_message: str = "",
-    style: str = "template",
     seed: int = 0,
-) -> list[Row]:
-    """Turn records into token rows with the answer marked.
+) -> list[TokenizedExample]:
+    """Turn records into tokenized examples.
 
     Args:
         records: rows to train on.
-        tools: the tools of rows without their own.
+        setup: how the model is prompted; of several styles each row gets one, see `styles.of_row`.
         tokenizer: the base model's.
         max_length: longest row allowed, in tokens.
-        system_message: developer text; empty for the official trigger sentence.
-        style: which runtime's prompt text; of several with commas between, each row gets one, see `styles.of_row`.
-        seed: the run's, for that choice.
+        seed: the run's, for the choice of styles.
     Raises:
-        DataError: rows are longer than `max_length`, or a style cannot say them; all are named, none is cut.
+        DataError: rows are longer than `max_length`, or a style cannot express them; all are
+            named, none is cut.
     """
-    names = styles.split(style)
-    texts = {name: prompt_texts(records, tools, system_message, name) for name in names}
-    answers = {name: answer_texts(records, name) for name in names}
-    rows, too_long = [], []
+    return tokenize_texts(
+        records,
+        {name: prompt_texts(records, setup, name) for name in setup.styles},
+        {name: answer_texts(records, name) for name in setup.styles},
+        tokenizer,
+        max_length=max_length,
+        seed=seed,
+    )
+
+
+def tokenize_texts(
+    records: Sequence[Record],
+    prompts_by_style: dict[str, list[str]],
+    answers_by_style: dict[str, list[str]],
+    tokenizer: Any,
+    *,
+    max_length: int,
+    seed: int = 0,
+) -> list[TokenizedExample]:
+    """Do what `tokenize_records` does with texts that are written already.
+
+    Args:
+        records: the rows, whose lines are named where one is too long.
+        prompts_by_style, answers_by_style: the text of every row in every style, styles in the
+            order of the setup.
+        tokenizer, max_length, seed: as for `tokenize_records`.
+    """
+    names = tuple(prompts_by_style)
+    examples, too_long = [], []
     for index, record in enumerate(records):
-        name = styles.of_row(texts[names[0]][index], names, seed)
-        prompt = encode(tokenizer, texts[name][index])
-        row = Row(tuple(prompt + encode(tokenizer, answers[name][index])), len(prompt))
-        rows.append(row)
-        if len(row.tokens) > max_length:
-            too_long.append(f"line {record.line}: {len(row.tokens)} tokens")
+        # The first style's prompt is the key, so that a row's style does not depend on the others.
+        name = styles.of_row(prompts_by_style[names[0]][index], names, seed)
+        # Prompt and answer are encoded apart: no token may reach across the place where the
+        # runtime stops writing and the model begins.
+        prompt = encode(tokenizer, prompts_by_style[name][index])
+        answer = encode(tokenizer, answers_by_style[name][index])
+        examples.append(TokenizedExample(tuple(prompt + answer), len(prompt)))
+        if len(prompt) + len(answer) > max_length:
+            too_long.append(f"line {record.line}: {len(prompt) + len(answer)} tokens")
     if too_long:
         raise DataError(
             f"{len(too_long)} rows are longer than max_length ({max_length}): "
@@ -102,101 +143,81 @@ def tokenize_records(
             + (f" and {len(too_long) - SHOWN} more" if len(too_long) > SHOWN else "")
             + ". Shorten the tools or the rows, or raise max_length (`-p max_length ...`)."
         )
-    return rows
+    return examples
 
 
-def check_template(
-    tokenizer: Any, records: Sequence[Record], tools: list[dict], system_message: str = ""
-) -> int:
-    """Compare every rendered conversation with the model's own chat template; return how many were compared.
+def check_template(tokenizer: Any, records: Sequence[Record], setup: PromptSetup) -> int:
+    """Compare every rendered conversation with the model's own chat template.
+
+    Nothing is compared, and 0 returned, where none of the setup's styles is the template's text.
 
     Args:
         tokenizer: the base model's, with its chat template.
         records: the rows that will be trained.
-        tools: the tools of rows without their own.
-        system_message: developer text; empty for the official trigger sentence.
+        setup: how the model is prompted.
+    Returns:
+        how many conversations were compared.
     Raises:
-        ModelError: the tokenizer has no template, or a text differs; the message shows the first difference.
+        ModelError: the tokenizer has no template, or a text differs; the message shows the first
+            difference.
     """
+    writer = next((style for style in setup.each_style() if style.is_model_template), None)
+    if writer is None:
+        return 0
     if not tokenizer.chat_template:
         raise ModelError(
-            "The base model's tokenizer has no chat template, so what the app will send cannot be checked. "
-            "Get the model again: chat_template.jinja is missing."
+            "The base model's tokenizer has no chat template, so what the app will send cannot be "
+            "checked. Get the model again: chat_template.jinja is missing."
         )
     for record in records:
-        messages, own = (
-            _with_developer(record.conversation, system_message),
-            _tools_of(record, tools),
-        )
-        ours = prompts.render(messages, own)
-        theirs = tokenizer.apply_chat_template(messages, tools=own, tokenize=False)
+        messages = _with_developer(record.conversation, setup)
+        tools = _tools_of(record, setup)
+        ours = writer.render(messages, tools)
+        theirs = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
         if ours != theirs:
-            diff = "\n".join(
-                difflib.unified_diff(
-                    theirs.splitlines(),
-                    ours.splitlines(),
-                    "the model's chat template",
-                    "fgkit.prompts.render",
-                    lineterm="",
-                    n=0,
-                )
-            )
             raise ModelError(
-                f"line {record.line}: the prompt that would be trained is not the model's own:\n{diff}\n"
-                "Nothing was trained. Report this with the tools file: the model's template has changed."
+                f"line {record.line}: the prompt that would be trained is not the model's own:\n"
+                f"{_diff(theirs, ours)}\nNothing was trained. Report this with the tools file: the "
+                "model's template has changed."
             )
     return len(records)
 
 
-def answer_texts(records: Sequence[Record], style: str = "template") -> list[str]:
-    """The answer that is trained after each record's prompt.
-
-    Args:
-        records: rows with their answers.
-        style: whose parser will read them.
-    Raises:
-        DataError: the style cannot say an answer; each is named with its line.
-    """
-    answers, problems = [], []
+def _written(records: Sequence[Record], style: str, write: Callable[[Record], str]) -> list[str]:
+    """Write a text for each record, or refuse all records that the style cannot express."""
+    texts, problems = [], []
     for record in records:
         try:
-            answers.append(prompts.answer(record.calls, record.text, style=style))
+            texts.append(write(record))
         except PromptError as error:
             problems += [f"line {record.line}: {line}" for line in str(error).splitlines()]
-    _raise(problems, style)
-    return answers
-
-
-def _raise(problems: Sequence[str], style: str) -> None:
     if problems:
         more = [f"... and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
         raise DataError(
             "\n".join([f"prompt style {style!r} cannot say these rows:", *problems[:SHOWN], *more])
         )
+    return texts
 
 
-def _with_developer(messages: Sequence[dict], system_message: str) -> list[dict]:
-    """The messages after a developer's: the row's own, else the run's, else the official sentence."""
+def _diff(theirs: str, ours: str) -> str:
+    return "\n".join(
+        difflib.unified_diff(
+            theirs.splitlines(),
+            ours.splitlines(),
+            "the model's chat template",
+            "fgkit.prompts.render",
+            lineterm="",
+            n=0,
+        )
+    )
+
+
+def _with_developer(messages: Sequence[dict], setup: PromptSetup) -> list[dict]:
+    """The messages with a developer's first: the row's own, or else the setup's."""
     if prompts.ROLES[messages[0]["role"]] == "developer":
         return list(messages)
-    return [
-        {"role": "developer", "content": system_message or prompts.DEFAULT_SYSTEM_MSG},
-        *messages,
-    ]
+    return [{"role": "developer", "content": setup.developer_text}, *messages]
 
 
-def _tools_of(record: Record, tools: list[dict]) -> list[dict]:
-    return tools if record.tools is None else list(record.tools)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tokenized row.
-
-    Args:
-        tokens: prompt and answer ids.
-        prompt_length: how many of them are prompt, at least 1; the loss is taken on the rest.
-    """
-
-    tokens: tuple[int, ...]
-    prompt_length: int
+def _tools_of(record: Record, setup: PromptSetup) -> list[dict]:
+    return setup.tools if record.tools is None else list(record.tools)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgkit.bundles import profiles
-from fgkit.config import TaskConfig
 from fgkit.dataset.records import Record
 from fgkit.errors import ConfigError
 from fgkit.progress import bar, note
@@ -122,11 +121,17 @@ def lines(found: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
-def profile_for(settings: TaskConfig, rows: Rows) -> str:
-    """The bundle profile: the one asked for, else the one that the rows need; never one that would cut calls off."""
-    name = settings.profile
+def profile_for(name: str, rows: Rows) -> str:
+    """The bundle profile: the one asked for, else the one that the rows need.
+
+    Args:
+        name: a name in PROFILES; empty to choose by the rows.
+        rows: the run's.
+    Raises:
+        ConfigError: the rows cannot be answered with this profile.
+    """
     if not name:
-        name = "google" if rows.parallel else "guide"
+        name = profiles.DEFAULT_PARALLEL if rows.parallel else profiles.DEFAULT
         note(
             f"Profile {name!r}: "
             + (
@@ -135,14 +140,17 @@ def profile_for(settings: TaskConfig, rows: Rows) -> str:
                 else "every answer is one call or plain text."
             )
         )
-    elif name == profiles.BAKED and not (rows.tools and all(map(is_single, rows.held_out))):
+    elif profiles.PROFILES[name].embeds_declarations and not (
+        rows.tools and all(map(is_single, rows.held_out))
+    ):
         raise ConfigError(
-            "profile is 'baked', which puts one developer turn before one question, but rows have tools of "
-            "their own or several turns. Choose 'guide' or 'google', or leave profile empty."
+            f"profile is {name!r}, which puts one developer turn before one question, but rows have "
+            "tools of their own or several turns. Choose 'guide' or 'google', or leave profile empty."
         )
-    elif rows.parallel and "<end_function_call>" in profiles.profile(name).stop_tokens:
+    elif rows.parallel and profiles.PROFILES[name].single_call_only:
         raise ConfigError(
-            f"profile is {name!r}, which stops at the first <end_function_call>, but rows have answers "
-            "with several calls: only the first would survive. Choose 'google', or leave profile empty."
+            f"profile is {name!r}, which stops at the first <end_function_call>, but rows have "
+            "answers with several calls: only the first would survive. Choose 'google', or leave "
+            "profile empty."
         )
     return name

@@ -1,8 +1,9 @@
 from .conversion import (
+    convert as convert,
     fitting_context as fitting_context,
-    signatures as signatures,
 )
 from .quantization import (
     QUANTIZATIONS as QUANTIZATIONS,
     Quantization as Quantization,
 )
+from .tflite import signatures as signatures

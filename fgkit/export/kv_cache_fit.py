@@ -1,59 +1,70 @@
 """Whether the rows fit the KV cache that a network is converted with.
 
->>> longest(settings, rows), check(settings, rows).status
-(403, 'pass')
+Example:
+
+    tokens = longest(Path("run/model"), rows, setup)    # 403
+    check(tokens, 1024).status                                 # 'pass'
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from fgkit import checks
-from fgkit.config import TfliteConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.models.base import load_tokenizer
-from fgkit.models.record import prompt_styles, system_message_of
+from fgkit.prompts import PromptSetup
 
 from . import conversion
 
 
-def longest(settings: TfliteConfig, rows: Rows) -> int:
-    """Tokens of the longest prompt with its answer, in the model's styles."""
-    tokenizer = load_tokenizer(settings.model_folder)
+def longest(folder: Path, rows: Rows, setup: PromptSetup) -> int:
+    """Tokens of the longest prompt with its answer.
+
+    Args:
+        folder: the model's, with its tokenizer.
+        rows: training and held-out rows.
+        setup: how the model is prompted; each of its styles counts.
+    """
+    tokenizer = load_tokenizer(folder)
+    rendered = rows.rendered(setup)
     return max(
-        len(row.tokens)
-        for name in prompt_styles(settings, rows)
-        for row in tokenize.tokenize_records(
-            rows.train + rows.held_out,
-            rows.tools,
-            tokenizer,
-            max_length=sys.maxsize,
-            style=name,
-            system_message=system_message_of(settings.model_folder),
-        )
+        len(example.tokens)
+        for name in setup.styles
+        for part in (rendered.train, rendered.held_out)
+        for example in part.tokenized(tokenizer, max_length=sys.maxsize, styles=(name,))
     )
 
 
-def check(settings: TfliteConfig, rows: Rows) -> checks.Check:
-    """Check that the longest prompt and its answer fit the KV cache, or the next that `convert` may take."""
-    tokens, asked = longest(settings, rows), settings.kv_cache_max_len
+def check(tokens: int, asked: int) -> checks.Check:
+    """Check that a prompt and its answer fit the KV cache, or a longer one that is chosen for them.
+
+    Args:
+        tokens: of the longest prompt with its answer.
+        asked: length of the KV cache that the user set, in tokens.
+    """
     context = conversion.fitting_context(tokens, asked)
-    found = f"longest row {tokens} tokens, KV cache {context or asked}" + (
-        f" instead of {asked}." if context not in (None, asked) else "."
-    )
+    instead = f" instead of {asked}" if context not in (None, asked) else ""
     return checks.Check(
         0,
         "fits the KV cache",
         "fail" if context is None else "pass",
-        found,
+        f"longest row {tokens} tokens, KV cache {context or asked}{instead}.",
         too_long(tokens, asked),
     )
 
 
 def too_long(tokens: int, asked: int) -> str:
+    """The message for rows that are longer than any KV cache that is chosen automatically.
+
+    Args:
+        tokens: of the longest prompt with its answer.
+        asked: length of the KV cache that the user set, in tokens.
+    """
     largest = max(asked, *conversion.CONTEXTS)
     return (
-        f"The longest prompt and answer have {tokens} tokens, {tokens - largest} more than the largest KV cache that "
-        f"is chosen by itself ({largest}). Shorten tools or rows, or set kv_cache_max_len."
+        f"The longest prompt and answer have {tokens} tokens, {tokens - largest} more than the "
+        f"largest KV cache that is chosen by itself ({largest}). Shorten tools or rows, or set "
+        "kv_cache_max_len."
     )

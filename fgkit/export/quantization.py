@@ -1,11 +1,13 @@
-"""How the weights of a `.tflite` are stored: recipes by name, and a float file turned into any of them in seconds.
+"""Quantizations of a `.tflite` by name, and a float file quantized with any of them in seconds.
 
->>> QUANTIZATIONS["dynamic_int8_embedding_int4"].suffix
-'q8_emb4'
+The first six are litert_torch's own, by its names. The mixed ones are written for this network: two
+thirds of its weights are the embedding, which the head shares, so its bits decide the size, and the
+bits of the attention decide the score. Four bits need a scale for every 32 weights of a row: with
+one scale for a row this model answers nothing sensible (docs/quantisation.md).
 
-The first six are litert_torch's own, by its names. The mixed ones are written for this network: two thirds of its weights
-are the embedding, which the head shares, so its bits decide the size, and the bits of the attention decide the score.
-Four bits need a scale for each 32 weights of a row: one a row leaves nothing of this model (docs/quantisation.md).
+Example:
+
+    QUANTIZATIONS["dynamic_int8_embedding_int4"].suffix    # 'q8_emb4'
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from fgkit.errors import BundleError
 
-# Where AI Edge Quantizer finds parts of the network: by the names that litert_torch gives operations.
+# Regular expressions for parts of the network, over the names that litert_torch gives operations.
 _EVERYTHING, _EMBEDDING, _HEAD, _ATTENTION = (
     ".*",
     "Embedding_tok_embedding",
@@ -30,10 +32,11 @@ class Quantization:
     """One way to store weights.
 
     Args:
-        suffix: what the file's name says.
-        bytes_per_weight: bytes a parameter takes on disk, a little too many.
-        rules: (parts of the network, bits, granularity), later ones over earlier ones; none where litert_torch does it.
-        own: whether it is ours; litert_torch knows the others by the same name.
+        suffix: part of the file's name.
+        bytes_per_weight: bytes that a parameter takes on disk, rounded up.
+        rules: (parts of the network, bits, granularity); later rules override earlier ones. None
+            where litert_torch quantizes.
+        own: whether it is fgkit's own; litert_torch knows the others by the same name.
     """
 
     suffix: str
@@ -67,14 +70,14 @@ QUANTIZATIONS = {
 
 
 def quantize(source: str | Path, output: str | Path, name: str) -> Path:
-    """Store the weights of a float `.tflite` otherwise; `dynamic_int8` gives the bytes that litert_torch gives.
+    """Quantize a float `.tflite`; `dynamic_int8` gives the same bytes as litert_torch.
 
     Args:
         source: a file converted with `none`.
-        output: the file to write, as it stands: give a temporary name and rename.
+        output: the file to write; it is written in place, so give a temporary name and rename.
         name: a quantization with rules.
     Raises:
-        BundleError: the file is none that AI Edge Quantizer reads.
+        BundleError: AI Edge Quantizer cannot read the file.
     """
     from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe_manager
 
@@ -101,11 +104,11 @@ def quantize(source: str | Path, output: str | Path, name: str) -> Path:
                 algorithm_key=algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
             )
     try:
-        found = quantizer.Quantizer(str(source), recipe.get_quantization_recipe()).quantize()
+        quantized = quantizer.Quantizer(str(source), recipe.get_quantization_recipe()).quantize()
     except (ValueError, RuntimeError, TypeError) as error:
         raise BundleError(
-            f"{source}: cannot be stored as {name} ({str(error)[:200]}). Convert the model with quantize "
-            "'none' again."
+            f"{source}: cannot be stored as {name} ({str(error)[:200]}). Convert the model with "
+            "quantize 'none' again."
         ) from error
-    Path(output).write_bytes(found.quantized_model)
+    Path(output).write_bytes(quantized.quantized_model)
     return Path(output)

@@ -18,15 +18,13 @@ from fgkit.calls import Call
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
 from fgkit.licence import NOTICE
-from fgkit.models.offline_base import DESCRIPTION
-from fgkit.models.spec import OFFLINE
+from fgkit.models.spec import base_named, spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 
 from .publication import BUNDLES, SAID, Publication, gate_lines
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-OFFLINE_ORIGIN = "google/gemma-3-270m"  # what the offline base's package was quantized from
 HASHED_BYTES = 100_000_000  # larger files have their hash in the card, too
 _HEADLINE = ("parse_rate", "tool_accuracy", "exact_match")
 _TAGS = [
@@ -158,9 +156,10 @@ def _front_matter(found: Publication, repo: str) -> Any:
         else ModelCardData()
     )
     base = found.facts.get("base")
-    data.base_model = OFFLINE_ORIGIN if base == OFFLINE else base if _is_hub_name(base) else None
+    data.base_model = _published_as(base)
     data.base_model_relation = "finetune" if data.base_model else None
-    data.license, data.license_link = "gemma", "https://ai.google.dev/gemma/terms"
+    licence = spec_of_base(base).licence
+    data.license, data.license_link = licence.hub_id, licence.url
     data.library_name, data.pipeline_tag = "transformers", "text-generation"
     data.tags = _TAGS if not found.doubts else [*_TAGS, "gate-not-passed"]
     return data
@@ -191,14 +190,31 @@ def _scores(found: Publication) -> dict[str, Any]:
 
 
 def _base_sentence(base: Any) -> str:
-    if base == OFFLINE:
-        return (
-            f"This is {DESCRIPTION.partition(':')[0]}, with FunctionGemma's control tokens and prompt format, all weights "
-            "fine-tuned."
-        )
+    known = base_named(base)
+    if known and known.card_description:
+        return f"This is {known.card_description}, all weights fine-tuned."
     if _is_hub_name(base):
         return f"This is [{base}](https://huggingface.co/{base}), all weights fine-tuned."
-    return "This is a Gemma 3 270M with FunctionGemma's prompt format, all weights fine-tuned."
+    return (
+        f"This is a {spec_of_base(base).title} with FunctionGemma's prompt format, all weights "
+        "fine-tuned."
+    )
+
+
+def _published_as(base: Any) -> str | None:
+    """The model on the Hub that a base comes from; None where it is a folder of the author's."""
+    known = base_named(base)
+    if known:
+        return known.published_as
+    return base if _is_hub_name(base) else None
+
+
+def _base_row(base: Any) -> str:
+    """The base, as the table of what the model was made from names it."""
+    known = base_named(base)
+    if known and known.card_row:
+        return f"{known.card_row} ({known.published_as})"
+    return _code(base) if _is_hub_name(base) else "a folder of the author's"
 
 
 def _is_hub_name(base: Any) -> bool:
@@ -278,22 +294,24 @@ def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
 def _flutter_note(found: Publication, task: str) -> str:
     """Whether the plugin sends the text that was trained."""
     trained_in, profile = _styles(found), found.bundles[task].get("profile")
-    if "flutter_gemma" in trained_in:
+    plugin = styles.of_app("dart")
+    if plugin.name in trained_in:
         return (
-            f"The plugin writes prompts of style `flutter_gemma`, which this model was trained in, and `{task}` "
+            f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
+            f"and `{task}` "
             + (
                 "takes them as they are."
-                if profile == "flutter_gemma"
+                if profile == plugin.profile
                 else f"takes them with profile `{profile}`."
             )
         )
     text = (
-        f"The plugin writes prompts of style `flutter_gemma`; this model was trained in {_code(styles.join(trained_in))}, "
-        "which is not the same text. Measure it in your app before you rely on it, or train with "
-        "`-p style flutter_gemma`."
+        f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
+        f"{_code(styles.join(trained_in))}, which is not the same text. Measure it in your app "
+        f"before you rely on it, or train with `-p style {plugin.name}`."
     )
     if found.facts.get("tools"):
-        text += f" {_text(styles.difference(trained_in[0], 'flutter_gemma', found.facts['tools']))}"
+        text += f" {_text(styles.difference(trained_in[0], plugin.name, found.facts['tools']))}"
     return text
 
 
@@ -305,11 +323,7 @@ def _made(found: Publication) -> list[tuple[str, str]]:
     rows = [
         (
             "base",
-            f"Gemma 3 270M from PyPI, fgkit's base for machines without an account ({OFFLINE_ORIGIN})"
-            if base == OFFLINE
-            else _code(base)
-            if _is_hub_name(base)
-            else "a folder of the author's",
+            _base_row(base),
         ),
         ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere"),
     ]

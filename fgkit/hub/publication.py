@@ -28,7 +28,8 @@ from fgkit.evaluation import scores as evaluation
 from fgkit.files import read_json, sha256
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import base as base_model, record
-from fgkit.models.vocabulary import cut_base
+from fgkit.models.folder import MODEL_FILES
+from fgkit.models.vocabulary import record as vocabulary_record
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.workflow import summary
@@ -36,7 +37,7 @@ from fgkit.workflow import summary
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
 SAID = "{what the user said}"
-_MODEL_FILES = (*base_model._FILES, "fgkit.json", cut_base.FILE)
+_MODEL_FILES = (*MODEL_FILES, "fgkit.json", vocabulary_record.FILE)
 _LOCAL = {
     "output",
     "data",
@@ -344,5 +345,5 @@ _PURPOSES = {
     "special_tokens_map.json": "names of special tokens",
     "added_tokens.json": "added tokens",
     "fgkit.json": "how the model was made",
-    cut_base.FILE: "which pieces of text were kept",
+    vocabulary_record.FILE: "which pieces of text were kept",
 }

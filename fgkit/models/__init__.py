@@ -1,4 +1,4 @@
-"""Base models: found, built, checked, and cut to a smaller vocabulary.
+"""Base models: their specifications, found, built, checked, and with a reduced vocabulary.
 
 The public names are listed in `__init__.pyi`; their modules are imported at first use.
 """

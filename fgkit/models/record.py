@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ModelError
 from fgkit.files import read_json
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import tools_hash
-
-if TYPE_CHECKING:
-    from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
@@ -26,12 +23,21 @@ def system_message_of(folder: Path) -> str:
     return model_facts(folder).get("system_message", "")
 
 
-def prompt_styles(
-    settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows
-) -> tuple[str, ...]:
-    """The prompt styles of a run's model: those asked for, refused where it was not trained in them, else its own."""
-    folder = settings.model_folder
-    return styles.chosen(folder, model_facts(folder).get("style"), settings.style, rows.tools)
+def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+    """How a tuned model is prompted: with the developer text and in the styles of its training.
+
+    Args:
+        folder: the model.
+        tools: what its prompts declare.
+        style: the styles that the user asks for; None or "" for all that it was trained in.
+    Raises:
+        ModelError: it was not trained in a style that is asked for.
+        ConfigError: an asked style is unknown.
+    """
+    stored = model_facts(folder).get("style")
+    return PromptSetup(
+        tools, system_message_of(folder), styles.resolve(folder, stored, style, tools)
+    )
 
 
 def require_same_tools(folder: Path, rows: Rows) -> None:
@@ -39,6 +45,7 @@ def require_same_tools(folder: Path, rows: Rows) -> None:
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):
         raise ModelError(
-            f"{folder}: was trained with other tools than these, so its prompts would not be the ones it "
+            f"{folder}: was trained with other tools than these, so its prompts would not be the "
+            f"ones it "
             "knows. Give the tools file it was trained with (--tools), or tune it again."
         )

@@ -1,63 +1,60 @@
-"""Bytes of a SentencePiece `tokenizer.model` go in; a tokenizer comes out, or what a bundle may not say with it.
+"""A SentencePiece `tokenizer.model`: parsed, compared, and checked for the tokens a bundle needs.
 
->>> processor = parse(Path("run/model/tokenizer.model").read_bytes(), "tokenizer.model")
->>> processor.Encode("<end_of_turn>")
-[106]
+Example:
+
+    processor = parse(Path("run/model/tokenizer.model").read_bytes(), "tokenizer.model")
+    processor.Encode("<end_of_turn>")    # [106]
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.bundles.profiles import Profile
 from fgkit.errors import BundleError
 from fgkit.prompts.format import CONTROL_TOKENS
 
 
-def check_tokens(profile: Profile, tokenizer: bytes, *, where: str | Path) -> None:
-    """Refuse a profile whose tokens the tokenizer does not know as one piece: the bundler would accept them silently.
+def check_tokens(
+    tokenizer: bytes, tokens: Sequence[str], prompt_text: str, *, where: str | Path
+) -> None:
+    """Refuse tokens that the tokenizer does not know as one piece: a bundler would accept them.
 
     Args:
-        profile: what the bundle will say.
         tokenizer: bytes of a SentencePiece model.
+        tokens: start and stop tokens, which a bundle names; each must be a piece.
+        prompt_text: text that the runtime writes around a user's turn; the control tokens in it
+            must be encoded as one piece each.
         where: the file's name for the message.
     Raises:
         BundleError: the model cannot be parsed or tokens are missing; all are listed.
     """
     processor = parse(tokenizer, where)
-    absent = [
-        token
-        for token in (profile.start_token, *profile.stop_tokens)
-        if processor.IdToPiece(processor.PieceToId(token)) != token
-    ]
-    # The turn tokens inside the prompt texts are encoded from text, so being in the vocabulary is not enough.
+    absent = [token for token in tokens if processor.IdToPiece(processor.PieceToId(token)) != token]
+    # These tokens are encoded from text, so being in the vocabulary is not enough.
     split = [
         token
-        for token in sorted(
-            set(re.findall(r"<[a-z_]+>", profile.prompt_prefix + profile.prompt_suffix))
-        )
+        for token in sorted(set(re.findall(r"<[a-z_]+>", prompt_text)))
         if processor.Encode(token) != [processor.PieceToId(token)]
     ]
     problems = [
         f"{where}: {token} is no piece of the vocabulary." for token in dict.fromkeys(absent)
     ]
     problems += [
-        f"{where}: {token} is split into {processor.Encode(token, out_type=str)}, expected one piece."
+        f"{where}: {token} is split into {processor.Encode(token, out_type=str)}, "
+        "expected one piece."
         for token in split
         if token not in absent
     ]
     if problems:
-        raise BundleError(
-            "\n".join(
-                [*problems, "Use the tokenizer.model of the model folder that was converted."]
-            )
-        )
+        problems.append("Use the tokenizer.model of the model folder that was converted.")
+        raise BundleError("\n".join(problems))
 
 
 def parse(tokenizer: bytes, where: str | Path) -> Any:
-    """Give the SentencePieceProcessor of a model.
+    """Parse a model and return its SentencePieceProcessor.
 
     Args:
         tokenizer: the model's bytes.
@@ -76,13 +73,10 @@ def parse(tokenizer: bytes, where: str | Path) -> Any:
             or not processor.GetPieceSize()
         ):
             raise RuntimeError("it is empty")
-        # Pieces that are no UTF-8, or the lack of one for what is unknown, would fail later, at some text.
+        # Pieces that are not UTF-8, or a missing unknown piece, would fail later, at some text.
         processor.IdToPiece([*range(processor.GetPieceSize()), processor.unk_id()])
-    except (
-        RuntimeError,
-        ValueError,
-        IndexError,
-    ) as error:  # ValueError: bytes that are no UTF-8, in a complaint, too
+    # ValueError: bytes that are not UTF-8, in an error message of the library as well.
+    except (RuntimeError, ValueError, IndexError) as error:
         raise BundleError(
             f"{where}: is no SentencePiece model ({str(error).splitlines()[0]}). "
             "Use the tokenizer.model of the model folder."
@@ -90,40 +84,47 @@ def parse(tokenizer: bytes, where: str | Path) -> Any:
     return processor
 
 
-def control_token_problems(processor: Any) -> list[str]:
-    """List the control tokens that a SentencePieceProcessor has at another id, or does not find in a text as one piece."""
+def control_token_problems(
+    processor: Any, control_tokens: Mapping[str, int] = CONTROL_TOKENS
+) -> list[str]:
+    """List the control tokens that have another id, or are not encoded as one piece.
+
+    Args:
+        processor: a SentencePieceProcessor.
+        control_tokens: the expected id of each token.
+    """
     problems = []
-    for token, number in CONTROL_TOKENS.items():
+    for token, number in control_tokens.items():
         piece = processor.IdToPiece(number) if number < processor.GetPieceSize() else None
         if piece != token:
             problems.append(f"id {number} is {piece!r}, expected {token!r}")
+        # The four core pieces (`<pad>` to `<unk>`) are never found in a text.
         elif number > 3 and processor.Encode(token) != [number]:
-            problems.append(
-                f"{token} is split into {processor.Encode(token, out_type=str)}, expected one piece"
-            )
+            pieces = processor.Encode(token, out_type=str)
+            problems.append(f"{token} is split into {pieces}, expected one piece")
     return problems
 
 
-def differences(given: Any, found: Any) -> list[str]:
-    """List where two tokenizers differ, id by id: in number, pieces, kinds or merge scores; empty when they do not.
+def differences(expected: Any, actual: Any) -> list[str]:
+    """List how two tokenizers differ, id by id: in size, pieces, flags or merge scores.
 
     Args:
-        given: the SentencePieceProcessor as it should be.
-        found: the other one.
+        expected: the SentencePieceProcessor as it should be.
+        actual: the one to compare with it.
     """
-    if given.GetPieceSize() != found.GetPieceSize():
-        return [f"it has {found.GetPieceSize()} pieces, expected {given.GetPieceSize()}"]
-    ids = list(range(given.GetPieceSize()))
+    if expected.GetPieceSize() != actual.GetPieceSize():
+        return [f"it has {actual.GetPieceSize()} pieces, expected {expected.GetPieceSize()}"]
+    ids = list(range(expected.GetPieceSize()))
     aspects = (
-        ("pieces", lambda one: one.IdToPiece(ids)),
-        ("scores", lambda one: one.GetScore(ids)),
-        ("control flags", lambda one: one.IsControl(ids)),
-        ("byte flags", lambda one: one.IsByte(ids)),
+        ("pieces", lambda processor: processor.IdToPiece(ids)),
+        ("scores", lambda processor: processor.GetScore(ids)),
+        ("control flags", lambda processor: processor.IsControl(ids)),
+        ("byte flags", lambda processor: processor.IsByte(ids)),
     )
     problems = []
-    for name, of in aspects:
-        if different := [
-            index for index, (one, two) in enumerate(zip(of(given), of(found))) if one != two
-        ]:
+    for name, values_of in aspects:
+        pairs = zip(values_of(expected), values_of(actual), strict=True)
+        different = [index for index, (wanted, got) in enumerate(pairs) if wanted != got]
+        if different:
             problems.append(f"{len(different)} {name} differ, first at id {different[0]}")
     return problems

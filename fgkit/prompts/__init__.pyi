@@ -6,11 +6,15 @@ from .format import (
     neutralise as neutralise,
 )
 from .messages import ROLES as ROLES
-from .template import (
-    STYLES as STYLES,
+from .rendering import (
     answer as answer,
-    chat_template as chat_template,
     completion as completion,
-    conversation as conversation,
     render as render,
+)
+from .setup import PromptSetup as PromptSetup
+from .style import PromptStyle as PromptStyle
+from .styles import STYLES as STYLES
+from .template import (
+    chat_template as chat_template,
+    conversation as conversation,
 )

@@ -1,11 +1,14 @@
 """Tool schemas as FunctionGemma reads them.
 
-In: {"type": "function", "function": {"name", "description", "parameters"}}. Out: one declaration, or what is wrong
-with the tool. What the format has no room for (`default`, `format`, enums of numbers, `return`, `strict`) is left out,
-as the model's own template does; what it would garble is refused. `fgkit.tools.check_tools` asks for more than this.
+In: {"type": "function", "function": {"name", "description", "parameters"}}. Out: one declaration,
+or what is wrong with the tool.
 
->>> declaration({"function": {"name": "now", "description": "The time."}})
-'<start_function_declaration>declaration:now{description:<escape>The time.<escape>}<end_function_declaration>'
+>>> declaration({"function": {"name": "t", "description": "d"}})
+'<start_function_declaration>declaration:t{description:<escape>d<escape>}<end_function_declaration>'
+
+What the format has no room for (`default`, `format`, enums of numbers, `return`, `strict`) is left
+out, as the model's own template does; what the format would garble is refused.
+`fgkit.tools.check_tools` is stricter.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from .format import (
     value_problems,
 )
 
-# The model's template takes these for schema keywords and leaves parameters of these names out.
+# The model's template reads these as schema keywords and leaves out parameters of these names.
 RESERVED_NAMES = ("description", "type", "properties", "required", "nullable")
 
-# A rule's id (`tool_lint.RULES`) and what is wrong: `place: what was found, what to do`.
+# A rule's id (`fgkit.tools.rules`) and the message: where, what was found, what to do.
 Problem = tuple[str, str]
 _Order = Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]]
 
@@ -39,7 +42,8 @@ def declaration(tool: Mapping[str, Any], *, in_order: _Order = by_key) -> str:
 
     Args:
         tool: {"function": {"name", "description", "parameters"}}.
-        in_order: gives the parameters of a mapping in the order to write; by default the model's template's.
+        in_order: gives the parameters of a mapping in the order to write; left out, the order of
+            the model's template.
     """
     function = tool["function"]
     parameters = function.get("parameters")
@@ -69,20 +73,20 @@ def _properties(schemas: Mapping[str, Any], in_order: _Order) -> str:
 
 def _property(schema: Mapping[str, Any], in_order: _Order) -> str:
     text = f"{{description:{value(schema.get('description', ''))}"
-    kind = _type(schema)
-    if kind == f"{ESCAPE}STRING{ESCAPE}" and schema.get("enum"):
+    type_name = _type(schema)
+    if type_name == f"{ESCAPE}STRING{ESCAPE}" and schema.get("enum"):
         text += f",enum:{value(schema['enum'])}"
-    elif kind == f"{ESCAPE}OBJECT{ESCAPE}":
+    elif type_name == f"{ESCAPE}OBJECT{ESCAPE}":
         text += f",properties:{_properties(schema.get('properties') or {}, in_order)}"
         if schema.get("required"):
             text += f",required:{value(schema['required'])}"
     elif (
-        kind == f"{ESCAPE}ARRAY{ESCAPE}"
+        type_name == f"{ESCAPE}ARRAY{ESCAPE}"
         and schema.get("items")
         and isinstance(schema["items"], Mapping)
     ):
         text += f",items:{_items(schema['items'], in_order)}"
-    return f"{text},type:{kind}}}"
+    return f"{text},type:{type_name}}}"
 
 
 def _items(schema: Mapping[str, Any], in_order: _Order) -> str:
@@ -101,15 +105,18 @@ def _items(schema: Mapping[str, Any], in_order: _Order) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    kind = schema.get("type", "")
-    return value(kind.upper() if isinstance(kind, str) else [each.upper() for each in kind])
+    type_name = schema.get("type", "")
+    return value(
+        type_name.upper() if isinstance(type_name, str) else [name.upper() for name in type_name]
+    )
 
 
 def tool_problems(tools: Any) -> list[str]:
-    """List everything in `tools` that a declaration cannot say, one line a problem; empty when all is well."""
+    """List everything in `tools` that a declaration cannot express; empty for nothing."""
     if not isinstance(tools, (list, tuple)):
         return [
-            f"tools: is of type {type(tools).__name__}, expected a list of tools. Wrap it in a list."
+            f"tools: is of type {type(tools).__name__}, expected a list of tools. Wrap it in a "
+            "list."
         ]
     return [
         problem
@@ -119,19 +126,24 @@ def tool_problems(tools: Any) -> list[str]:
 
 
 def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
-    """Everything in one tool that a declaration cannot say, with its rule; `where` is how messages call the tool."""
+    """Give everything in one tool that a declaration cannot express, with the rule's id.
+
+    Args:
+        tool: any object.
+        where: how messages refer to the tool.
+    """
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         yield (
             "T201",
             (
-                f"{where}: has no 'function' mapping. Write it as {{'type': 'function', 'function': "
-                "{'name': ..., 'description': ..., 'parameters': ...}}."
+                f"{where}: has no 'function' mapping. Write it as {{'type': 'function', "
+                "'function': {'name': ..., 'description': ..., 'parameters': ...}}."
             ),
         )
         return
     wrong = name_problems(function.get("name"), f"{where}: name", PLAIN_NAME)
-    yield from _each("T202", wrong)
+    yield from _with_rule("T202", wrong)
     if not wrong:
         where += f" {function['name']}"
     yield from _description_problems(function, where)
@@ -159,7 +171,7 @@ def declaration_problems(tool: Any, where: str) -> Iterator[Problem]:
 
 
 def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iterator[Problem]:
-    """Problems of `properties` and `required`."""
+    """Problems in `properties` and `required`, at any level of a schema."""
     if depth > MAX_DEPTH:
         yield "T412", f"{where}: is nested deeper than {MAX_DEPTH} levels. Flatten it."
         return
@@ -168,16 +180,16 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> Iter
         yield (
             "T411",
             (
-                f"{where}.properties: is {shown(properties)}, expected a mapping of parameter names to "
-                "schemas. Write it as one."
+                f"{where}.properties: is {shown(properties)}, expected a mapping of parameter "
+                "names to schemas. Write it as one."
             ),
         )
     elif properties:
         for name, inner in properties.items():
             wrong = name_problems(name, f"{where}.properties: name", PLAIN_NAME)
-            yield from _each("T202", wrong)
-            place = f"{where}.properties.{shown(name) if wrong else name}"
-            yield from _property_problems(name, inner, place, depth + 1)
+            yield from _with_rule("T202", wrong)
+            member = f"{where}.properties.{shown(name) if wrong else name}"
+            yield from _property_problems(name, inner, member, depth + 1)
     if required is not None:
         yield from _strings_problems("T410", required, f"{where}.required")
 
@@ -195,80 +207,90 @@ def _property_problems(name: Any, schema: Any, where: str, depth: int) -> Iterat
         yield (
             "T411",
             (
-                f"{where}: is {shown(schema)}, expected a JSON schema. Write one, or drop the parameter "
-                "(Arrow fills missing ones with null: load the data as text and json.loads each row)."
+                f"{where}: is {shown(schema)}, expected a JSON schema. Write one, or drop the "
+                "parameter (Arrow fills missing ones with null: load the data as text and "
+                "json.loads each row)."
             ),
         )
         return
     yield from _description_problems(schema, where)
     yield from _type_problems(schema, where)
-    kind = schema["type"].upper() if isinstance(schema.get("type"), str) else None
-    if kind == "STRING" and schema.get("enum") is not None:
+    type_name = schema["type"].upper() if isinstance(schema.get("type"), str) else None
+    if type_name == "STRING" and schema.get("enum") is not None:
         yield from _strings_problems("T403", schema["enum"], f"{where}.enum")
-    elif kind == "OBJECT":
+    elif type_name == "OBJECT":
         yield from _members_problems(schema, where, depth)
         stray = [shown(key) for key in schema if key not in RESERVED_NAMES]
         if schema.get("properties") is None and stray:
             yield (
                 "T407",
                 (
-                    f"{where}: an object without 'properties' would show {', '.join(stray)} to the model as "
-                    "parameters. Name the object's properties, or take JSON text in a string."
+                    f"{where}: an object without 'properties' would show {', '.join(stray)} to the "
+                    "model as parameters. Name the object's properties, or take JSON text in a "
+                    "string."
                 ),
             )
-    elif kind == "ARRAY" and isinstance(schema.get("items"), Mapping):
+    elif type_name == "ARRAY" and isinstance(schema.get("items"), Mapping):
         yield from _items_problems(schema["items"], f"{where}.items", depth)
 
 
 def _items_problems(schema: Mapping[Any, Any], where: str, depth: int) -> Iterator[Problem]:
     yield from _members_problems(schema, where, depth)
-    kinds = schema.get("type")
-    if kinds is None or isinstance(kinds, str):
-        kinds = [kinds or ""]
-    if isinstance(kinds, (list, tuple)) and not kinds:
+    types = schema.get("type")
+    if types is None or isinstance(types, str):
+        types = [types or ""]
+    if isinstance(types, (list, tuple)) and not types:
         yield "T401", f"{where}.type: is an empty list. Name a type."
-    wrong = list(_strings_problems("T401", kinds, f"{where}.type"))
+    wrong = list(_strings_problems("T401", types, f"{where}.type"))
     yield from wrong
-    if schema.get("items") is not None or not wrong and "ARRAY" in [kind.upper() for kind in kinds]:
+    if (
+        schema.get("items") is not None
+        or not wrong
+        and "ARRAY" in [type_name.upper() for type_name in types]
+    ):
         yield (
             "T405",
-            f"{where}: arrays of arrays have no declaration. Use an array of objects, or of strings.",
+            f"{where}: arrays of arrays have no declaration. Use an array of objects, or of "
+            "strings.",
         )
     for key, item in schema.items():
-        yield from _each("T202", name_problems(key, f"{where}: key", PLAIN_NAME))
+        yield from _with_rule("T202", name_problems(key, f"{where}: key", PLAIN_NAME))
         if key not in ("properties", "required", "type", "items"):
-            yield from _each(
+            yield from _with_rule(
                 "T304" if isinstance(item, str) else "T413", value_problems(item, f"{where}.{key}")
             )
 
 
 def _type_problems(schema: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    kind = schema.get("type", "")
-    if isinstance(kind, (list, tuple)):
+    type_name = schema.get("type", "")
+    if isinstance(type_name, (list, tuple)):
         yield (
             "T402",
             f"{where}.type: is a union, which the model was not trained on. Choose one type.",
         )
     else:
-        yield from _each("T401", text_problems(kind, f"{where}.type"))
+        yield from _with_rule("T401", text_problems(type_name, f"{where}.type"))
 
 
 def _description_problems(schema: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    yield from _each("T304", text_problems(schema.get("description", ""), f"{where}.description"))
+    yield from _with_rule(
+        "T304", text_problems(schema.get("description", ""), f"{where}.description")
+    )
 
 
 def _strings_problems(rule: str, items: Any, where: str) -> Iterator[Problem]:
     if not isinstance(items, (list, tuple)):
         yield (
             rule,
-            f"{where}: is of type {type(items).__name__}, expected a list of strings. Write it as one.",
+            f"{where}: is of type {type(items).__name__}, expected a list of strings. Write it as "
+            "one.",
         )
         return
     for index, item in enumerate(items):
-        yield from _each(
+        yield from _with_rule(
             "T304" if isinstance(item, str) else rule, text_problems(item, f"{where}[{index}]")
         )
 
 
-def _each(rule: str, problems: Iterable[str]) -> Iterator[Problem]:
+def _with_rule(rule: str, problems: Iterable[str]) -> Iterator[Problem]:
     return ((rule, problem) for problem in problems)

@@ -1,21 +1,25 @@
-"""The text that flutter_gemma puts before the model; read from its renderer as of version 1.2.3 and later.
+"""The text that the plugin flutter_gemma puts before the model.
 
-In: messages and tools as `prompts.render` takes them. Out: the whole prompt, or what the plugin has no text for.
+Written down from the plugin's own renderer, version 1.2.3 and later.
 
->>> tool = {"function": {"name": "now", "description": "The time."}}
+In: messages and tools as `prompts.render` takes them. Out: the whole prompt, or what the plugin
+cannot express.
+
+>>> tool = {"function": {"name": "t", "description": "d"}}
 >>> print(layout([{"role": "user", "content": "hi"}], [tool], True))
 <bos><start_of_turn>developer
 You are a model that can do function calling with the following functions
-<start_function_declaration>declaration:now{description:<escape>The time.<escape>}<end_function_declaration>
+<start_function_declaration>declaration:t{description:<escape>d<escape>}<end_function_declaration>
 <end_of_turn>
 <start_of_turn>user
 hi<end_of_turn>
 <start_of_turn>model
 <BLANKLINE>
 
-The plugin always writes the trigger sentence, ends it and every declaration with a newline, keeps parameters in the
-order in which they are declared, calls the top level OBJECT, trims nothing and starts again after every answer: one user
-message and the model's header after it are all there is. The start token comes from the bundle.
+The plugin always writes the trigger sentence, ends it and every declaration with a newline, keeps
+parameters in the order in which they are declared, calls the top level OBJECT and trims nothing. It
+starts again after every answer, so a prompt is one user message and the model's header after it.
+The start token comes from the bundle.
 """
 
 from __future__ import annotations
@@ -32,13 +36,14 @@ from .messages import text_of
 
 _TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
-_MARKS = ("<start_", "<end_")  # the plugin refuses enums with these, whatever follows
+# The plugin refuses enum values that contain these, whatever follows.
+_MARKS = ("<start_", "<end_")
 
 
 def layout(
     messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], _: bool
 ) -> str:
-    """Write what `problems` accepts; the model's header is always there, asked for or not."""
+    """Write checked messages and tools; the model's turn is opened whether asked for or not."""
     out = ["<bos>"]
     if tools:
         out.append(f"<start_of_turn>developer\n{DEFAULT_SYSTEM_MSG}\n")
@@ -55,47 +60,49 @@ def layout(
 
 
 def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List what the plugin cannot send of messages that are otherwise in order."""
+    """List what the plugin cannot send of messages that the format allows."""
     problems = []
     users = [message for message in messages if message["role"] == "user"]
     others = sorted({message["role"] for message in messages} - {"user", "system", "developer"})
     if others:
         problems.append(
-            f"messages: hold {' and '.join(others)} messages, but style flutter_gemma is single-turn: the "
-            "plugin forgets every turn. Leave one user message, or use another style."
+            f"messages: hold {' and '.join(others)} messages, but style flutter_gemma is "
+            "single-turn: the plugin forgets every turn. Leave one user message, or use another "
+            "style."
         )
     elif len(users) != 1:
         problems.append(
-            f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: the "
-            "plugin sends exactly one. Leave one user message, or use another style."
+            f"messages: hold {len(users)} user messages, but style flutter_gemma is single-turn: "
+            "the plugin sends exactly one. Leave one user message, or use another style."
         )
     for index, message in enumerate(messages):
         content = message.get("content")
         if message["role"] in ("system", "developer"):
             if (text := text_of(content)) not in ("", DEFAULT_SYSTEM_MSG):
                 problems.append(
-                    f"messages[{index}] ({message['role']}): is {shown(text)}, but the plugin always sends "
-                    f"{DEFAULT_SYSTEM_MSG!r}. Leave the text out, or use another style."
+                    f"messages[{index}] ({message['role']}): is {shown(text)}, but the plugin "
+                    f"always sends {DEFAULT_SYSTEM_MSG!r}. Leave the text out, or use another "
+                    "style."
                 )
         elif isinstance(content, (list, tuple)) and any(
             part["type"] == "image" for part in content
         ):
             problems.append(
-                f"messages[{index}] ({message['role']}): holds an image, which the plugin does not send to "
-                "this model. Leave it out."
+                f"messages[{index}] ({message['role']}): holds an image, which the plugin does not "
+                "send to this model. Leave it out."
             )
     return problems
 
 
 def flutter_tool_problems(tools: Any) -> list[str]:
-    """List everything in `tools` that the plugin refuses, leaves out or garbles; empty when all is well."""
+    """List everything in `tools` that the plugin refuses, drops or garbles; empty for nothing."""
     if not isinstance(tools, (list, tuple)):
         return tool_problems(tools)
     problems = tool_problems([_as_read(tool) for tool in tools])
     for index, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, Mapping) else None
         parameters = function.get("parameters") if isinstance(function, Mapping) else None
-        if isinstance(parameters, Mapping):
+        if isinstance(function, Mapping) and isinstance(parameters, Mapping):
             where = f"tools[{index}]"
             if not name_problems(function.get("name"), "", PLAIN_NAME):
                 where = f"{where} {function['name']}"
@@ -104,20 +111,28 @@ def flutter_tool_problems(tools: Any) -> list[str]:
 
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
-    """List the names in a call that the plugin's parser, which knows letters, digits and _, does not read."""
+    """List the names in a call that the plugin's parser cannot read.
+
+    It reads letters, digits and '_' in names.
+
+    Args:
+        name, arguments: the call.
+        where: how messages refer to it.
+    """
     names = [
         (f"{where}: name", name),
-        *((place, key) for place, key, is_key in walk(arguments, f"{where}: arguments") if is_key),
+        *((path, key) for path, key, is_key in walk(arguments, f"{where}: arguments") if is_key),
     ]
     return [
-        f"{place}: is {shown(found)}, but the plugin reads only letters, digits and '_' in names. Rename it."
-        for place, found in names
-        if not _WORD.fullmatch(found)
+        f"{path}: is {shown(text)}, but the plugin reads only letters, digits and '_' in names. "
+        "Rename it."
+        for path, text in names
+        if not _WORD.fullmatch(text)
     ]
 
 
 def _as_read(tool: Any) -> Any:
-    """The tool as the plugin reads it, so that the rules and the writer of declarations fit it."""
+    """The tool as the plugin reads it, ready for the model template's rules and declarations."""
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         return tool
@@ -159,7 +174,7 @@ def _property(schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def _type(schema: Mapping[str, Any]) -> Any:
-    """The type as it is declared, or what the plugin takes it for."""
+    """The type as it is declared, or the one that the plugin infers."""
     if schema.get("type") is not None:
         return schema["type"]
     return "object" if "properties" in schema else "array" if "items" in schema else None
@@ -176,7 +191,7 @@ def _pick(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> list[str]:
     members = schema.get("properties")
     if depth > MAX_DEPTH or not isinstance(members, Mapping):
-        return []  # `tool_problems` has said so
+        return []  # `tool_problems` reports these
     return [
         problem
         for name, inner in members.items()
@@ -186,22 +201,22 @@ def _members_problems(schema: Mapping[str, Any], where: str, depth: int) -> list
 
 
 def _property_problems(schema: Mapping[str, Any], where: str, depth: int) -> list[str]:
-    kind, problems = _type(schema), []
-    if kind is None:
+    type_name, problems = _type(schema), []
+    if type_name is None:
         problems.append(
             f"{where}: has no type, and the plugin stops at that. Give it one of "
             f"{', '.join(_TYPES).lower()}."
         )
-    elif isinstance(kind, str) and kind.upper() not in _TYPES:
+    elif isinstance(type_name, str) and type_name.upper() not in _TYPES:
         problems.append(
-            f"{where}.type: is {shown(kind)}, expected one of {', '.join(_TYPES).lower()}, the types the "
-            "plugin knows. Choose one of these."
+            f"{where}.type: is {shown(type_name)}, expected one of {', '.join(_TYPES).lower()}, "
+            "the types the plugin knows. Choose one of these."
         )
     enum = schema.get("enum")
     if isinstance(enum, (list, tuple)):
         problems += [
-            f"{where}.enum[{index}]: is {shown(value)}, and the plugin stops at <start_ and <end_ in an enum. "
-            "Spell it differently."
+            f"{where}.enum[{index}]: is {shown(value)}, and the plugin stops at <start_ and <end_ "
+            "in an enum. Spell it differently."
             for index, value in enumerate(enum)
             if isinstance(value, str) and any(mark in value for mark in _MARKS)
         ]

@@ -1,13 +1,13 @@
-"""The alphabet of FunctionGemma's text format: its control tokens, names and values.
+"""FunctionGemma's text format: its control tokens, names and values.
 
 In: one Python value as JSON knows it. Out: its text, or the list of what cannot be written.
 
 >>> value({"zone": "UTC", "Hours": [1, 2.0, True, None]})
 '{Hours:[1,2.0,true,None],zone:<escape>UTC<escape>}'
 
-The format has no way to escape anything, so a text that holds a control token cannot be told from the format itself.
-fgkit refuses such text everywhere (contents, descriptions, values, keys) instead of changing it in silence: whoever
-owns the text decides what to put in its place, or calls `neutralise`.
+The format cannot escape anything, so a control token inside a text looks like the format itself.
+fgkit refuses such text everywhere (contents, descriptions, values, keys) instead of changing it
+silently: the owner of the text decides what to write instead, or calls `neutralise`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ CONTROL_TOKENS = {
     "<start_of_turn>": 105,
     "<end_of_turn>": 106,
 }
-# Gemma 3's image tokens: no part of a call, but the tokenizer reads them as single tokens all the same.
+# Gemma 3's image tokens are never part of a call, but the tokenizer reads each as a single token.
 IMAGE_TOKENS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
 STOP_TOKENS = ("<eos>", "<start_function_response>", "<end_of_turn>")
 STOP_IDS = tuple(CONTROL_TOKENS[token] for token in STOP_TOKENS)
 ESCAPE = "<escape>"
-# Google calls this sentence essential: it is what makes the model answer with calls. No full stop, no newline.
+# Google calls this sentence essential: it makes the model answer with calls. It has no full stop
+# and no newline. Source: the function calling guide of google/functiongemma-270m-it.
 DEFAULT_SYSTEM_MSG = "You are a model that can do function calling with the following functions"
 
-# What no text may hold.
+# What no text may contain.
 CONTROL = re.compile("|".join(map(re.escape, (*CONTROL_TOKENS, *IMAGE_TOKENS))))
 # A control token, or what may become one when the next part of a message is joined on.
 _BREAKABLE = re.compile(
@@ -64,7 +65,7 @@ _BREAKABLE = re.compile(
 BREAK = "\u200b"  # zero-width space: not seen, and no runtime trims it off
 # Names in trained and generated calls: LiteRT-LM's rule, and what `calls.parse` reads.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-# Names that can at least be told from the format's own signs: what the model's template writes as it is.
+# Names that can be told apart from the format's own signs; the model's template writes any of them.
 PLAIN_NAME = re.compile(r"[^\s{}\[\],:<>]+")
 # Deeper values end in Python's recursion limit, in fgkit or in the Jinja template.
 MAX_DEPTH = 64
@@ -81,7 +82,8 @@ def value(item: Any, *, escape_keys: bool = False) -> str:
 
     Args:
         item: str, bool, int, float, None, list, tuple or dict, nested as you like.
-        escape_keys: wrap dict keys in <escape>, as declarations do; calls and responses write them bare.
+        escape_keys: wrap dict keys in <escape>, as declarations do; calls and responses write
+            them bare.
     """
     if isinstance(item, str):
         return f"{ESCAPE}{str.__str__(item)}{ESCAPE}"
@@ -104,7 +106,7 @@ def value(item: Any, *, escape_keys: bool = False) -> str:
 
 
 def by_key(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Give the items in the format's order: by lower-cased key, ties as they come (Jinja's `dictsort`)."""
+    """Give the items in the format's order: by lower-cased key, as Jinja's `dictsort` does."""
     return sorted(mapping.items(), key=lambda item: item[0].lower())
 
 
@@ -115,9 +117,10 @@ def value_problems(
 
     Args:
         item: any object.
-        where: how messages call the value, such as "messages[1].tool_calls[0].arguments.city".
-        keys: which names dict keys must be, `NAME` or `PLAIN_NAME`; left out, any text without a control token is fine.
-        depth: how deep `item` lies in the value it belongs to.
+        where: how messages refer to it, such as "messages[1].tool_calls[0].arguments.city".
+        keys: what dict keys must match, `NAME` or `PLAIN_NAME`; left out, any text without a
+            control token.
+        depth: how deep `item` is nested in the value that it belongs to.
     """
     if depth > MAX_DEPTH:
         return [f"{where}: is nested deeper than {MAX_DEPTH} levels. Flatten it."]
@@ -126,8 +129,8 @@ def value_problems(
     if isinstance(item, Mapping):
         problems = []
         for key, inner in item.items():
-            place = f"{where}: key {shown(key)}"
-            wrong = name_problems(key, place, keys) if keys else text_problems(key, place)
+            path = f"{where}: key {shown(key)}"
+            wrong = name_problems(key, path, keys) if keys else text_problems(key, path)
             problems += wrong + value_problems(
                 inner, f"{where}.{shown(key) if wrong else key}", keys=keys, depth=depth + 1
             )
@@ -140,7 +143,8 @@ def value_problems(
         ]
     if isinstance(item, float) and not math.isfinite(item):
         return [
-            f"{where}: is {item}, which the format has no number for. Use a finite number, None or a string."
+            f"{where}: is {item}, which the format has no number for. Use a finite number, None "
+            "or a string."
         ]
     if isinstance(item, int) and not isinstance(item, bool):
         try:
@@ -150,17 +154,17 @@ def value_problems(
     if item is None or isinstance(item, (bool, int, float)):
         return []
     return [
-        f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, lists and dicts. "
-        "Convert it first, dates to ISO strings for example."
+        f"{where}: is of type {type(item).__name__}; values are strings, numbers, booleans, None, "
+        "lists and dicts. Convert it first, dates to ISO strings for example."
     ]
 
 
 def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
-    """Give every key and every leaf of a nested value: where it stands, what it is, and whether it is a key.
+    """Give every key and every leaf of a nested value: its path, itself, and whether it is a key.
 
     Args:
-        item: what `value_problems` accepts.
-        where: how messages call it.
+        item: a value that `value_problems` accepts.
+        where: how messages refer to it, the beginning of every path.
     """
     if isinstance(item, Mapping):
         for key, inner in item.items():
@@ -174,7 +178,13 @@ def walk(item: Any, where: str) -> Iterator[tuple[str, Any, bool]]:
 
 
 def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:
-    """List what keeps a function or argument from being called `name`; `rule` is `NAME` or `PLAIN_NAME`."""
+    """List what is wrong with the name of a function or argument.
+
+    Args:
+        name: any object.
+        where: how messages refer to it.
+        rule: `NAME` or `PLAIN_NAME`.
+    """
     problems = text_problems(name, where)
     if not problems and not rule.fullmatch(name):
         problems = [f"{where}: is {shown(name)}, but names {_NAME_RULES[rule]}. Rename it."]
@@ -182,7 +192,7 @@ def name_problems(name: Any, where: str, rule: re.Pattern[str]) -> list[str]:
 
 
 def text_problems(text: Any, where: str) -> list[str]:
-    """List what keeps a text from standing in a prompt: not a string, a control token, a lone surrogate."""
+    """List what keeps a text out of a prompt: no string, a control token, a lone surrogate."""
     if not isinstance(text, str):
         return [
             f"{where}: is {shown(text)}, expected a string. Write the text or leave the entry out."
@@ -190,32 +200,35 @@ def text_problems(text: Any, where: str) -> list[str]:
     problems = []
     if tokens := sorted(set(CONTROL.findall(text))):
         problems.append(
-            f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and which "
-            "cannot be escaped. Remove it or spell it differently, such as "
+            f"{where}: holds {', '.join(tokens)}, which the model reads as a control token and "
+            "which cannot be escaped. Remove it or spell it differently, such as "
             f"{tokens[0].replace('<', '< ')!r}; an app may pass what users type through "
             "`fgkit.prompts.neutralise`."
         )
     if SURROGATE.search(text):
         problems.append(
-            f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the source."
+            f"{where}: holds half of a surrogate pair, which is not Unicode text. Repair the "
+            "source."
         )
     return problems
 
 
 def neutralise(text: str) -> str:
-    """Break every control token in a text, so that it can stand in a prompt as plain text.
+    """Break every control token in a text, so that a prompt can hold it as plain text.
 
-    For apps whose users type what they like; fgkit itself never does this unasked. A zero-width space goes in after the
-    "<" of each token, and of a token's beginning at the end of the text, so that no token arises when parts are joined.
-    Nothing else is changed, and a second pass changes nothing.
+    For apps whose users type freely; fgkit itself never does this unasked. A zero-width space is
+    put after the "<" of each token. The same happens to the beginning of a token at the end of the
+    text, so that no token appears when parts are joined. Nothing else is changed, and a second pass
+    changes nothing.
 
     Args:
         text: what the user typed.
     Raises:
-        PromptError: it is no string.
+        PromptError: it is not a string.
     """
     if not isinstance(text, str):
         raise PromptError(
-            f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its own."
+            f"text: is {shown(text)}, expected a string. Neutralise each text of a message on its "
+            "own."
         )
     return _BREAKABLE.sub("<" + BREAK, text)

@@ -1,16 +1,19 @@
-"""The text that LiteRT-LM's conversation interface puts before the model: 0.18.1, model type `function_gemma`, fgkit's
-chat template in the bundle. tests/test_style_litert_lm.py compares it with the runtime itself, byte for byte.
+"""The text that LiteRT-LM's conversation interface puts before the model.
 
-In: one tool, or one number. Out: its text as LiteRT-LM writes it, or what it would write otherwise than it was meant.
+Written down from LiteRT-LM 0.18.1 with model type `function_gemma` and fgkit's chat template in the
+bundle; tests/prompts/test_litert_lm.py compares it with the runtime itself, byte for byte.
 
->>> declaration({"function": {"name": "f", "parameters": {"type": "object", "x": [1, None]}}})
-'<start_function_declaration>declaration:f{parameters:{type:<escape>OBJECT<escape>,x:[1,null]}}<end_function_declaration>'
+In: one tool, or one value. Out: its text as LiteRT-LM writes it, or what LiteRT-LM would change.
 
-LiteRT-LM turns tools into text before the template sees them: every key in the order of the source, nothing left out,
-null for None, numbers as nlohmann's JSON library prints them (but for the last digits of one float in some thousand,
-see `number_problems`). A tool's response arrives sorted by code point. Calls of
-earlier turns stand there as the model wrote them. Texts are trimmed by MiniJinja, which keeps U+001C to U+001F. The
-runtime writes the start token itself and tells the template so with an empty `bos_token`.
+>>> declaration({"function": {"name": "f", "x": [1, None]}})
+'<start_function_declaration>declaration:f{x:[1,null]}<end_function_declaration>'
+
+LiteRT-LM turns tools into text before the template sees them: every key in the order of the source,
+nothing left out, null for None, numbers as nlohmann's JSON library prints them (except for the last
+digits of about one float in a thousand, see `number_problems`). A tool's response is sorted by code
+point. Calls of earlier turns are repeated as the model wrote them. Texts are trimmed by MiniJinja,
+which keeps U+001C to U+001F. The runtime writes the start token itself and passes the template an
+empty `bos_token`.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ SPACES = (
     + "\u2028\u2029\u202f\u205f\u3000"
 )
 _TYPES = {"string", "number", "integer", "object", "array", "boolean", "null"}
-# LiteRT-LM's grammar of calls: words it does not read as names, and its other spellings of <escape>.
+# From LiteRT-LM's grammar of calls: words that it does not read as names, and what it reads as
+# <escape> besides <escape> itself.
 _KEYWORDS = ("call", "true", "false", "null")
 _QUOTES = ("<ctrl46>", '<|"|>')
 _EXACT_DIGITS = 15  # with more, the library often prints other digits than Python
@@ -88,7 +92,7 @@ def strip(text: str) -> str:
 
 
 def litert_tool_problems(tools: Any) -> list[str]:
-    """List everything in `tools` that LiteRT-LM would write otherwise than it was meant; empty when all is well."""
+    """List everything in `tools` that LiteRT-LM would change; empty where there is nothing."""
     if not isinstance(tools, (list, tuple)):
         return tool_problems(tools)
     problems = []
@@ -107,35 +111,45 @@ def litert_tool_problems(tools: Any) -> list[str]:
         parameters = function.get("parameters")
         if parameters is not None and not isinstance(parameters, Mapping):
             problems.append(
-                f"{where}.parameters: is of type {type(parameters).__name__}, expected a JSON schema. "
-                "Use {'type': 'object', 'properties': {...}}."
+                f"{where}.parameters: is of type {type(parameters).__name__}, expected a JSON "
+                "schema. Use {'type': 'object', 'properties': {...}}."
             )
     return problems
 
 
 def call_problems(name: str, arguments: Any, where: str) -> list[str]:
-    """List what LiteRT-LM's parser of calls does not read: its keywords as names, None, some numbers, quotes."""
-    places = [(f"{where}: name", name, True), *walk(arguments or {}, f"{where}: arguments")]
+    """List what LiteRT-LM's parser cannot read in a call.
+
+    That is: its keywords as names, None, some numbers, and its other spellings of <escape>.
+
+    Args:
+        name, arguments: the call.
+        where: how messages refer to it.
+    """
+    entries = [(f"{where}: name", name, True), *walk(arguments or {}, f"{where}: arguments")]
     return [
-        f"{place}: {problem}"
-        for place, item, is_key in places
-        if (problem := _unread(item, is_key))
+        f"{path}: {problem}" for path, item, is_key in entries if (problem := _unread(item, is_key))
     ]
 
 
 def _unread(item: Any, is_name: bool) -> str:
+    """Why LiteRT-LM's parser cannot read a name or a value; "" where it can."""
     if is_name:
+        if item not in _KEYWORDS:
+            return ""
         return (
-            f"is one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. Rename it."
-            if (item in _KEYWORDS)
-            else ""
+            f"is one of {', '.join(_KEYWORDS)}, which LiteRT-LM's parser does not read as a name. "
+            "Rename it."
         )
     if item is None:
-        return "is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument out."
+        return (
+            "is None, which LiteRT-LM's parser does not read (it reads null). Leave the argument "
+            "out."
+        )
     if isinstance(item, float) and {".", "e"} <= set(repr(item)):
         return (
-            f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and exponent. Round it, or "
-            "pass it as a string."
+            f"is {item!r}, and LiteRT-LM's parser reads no number with both fraction and "
+            "exponent. Round it, or pass it as a string."
         )
     quotes = [mark for mark in _QUOTES if isinstance(item, str) and mark in item]
     return (
@@ -157,42 +171,45 @@ def message_problems(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def number_problems(item: Any, where: str) -> list[str]:
-    """List the numbers in a value that LiteRT-LM's JSON library is likely to print otherwise than they were given.
+    """List the numbers in a value that LiteRT-LM's JSON library is likely to print differently.
 
-    Its algorithm, Grisu2, does not always find the shortest digits. Of everyday floats with up to 15 digits, between 1e-5
-    and 1e16, less than one in a thousand comes out longer (0.80756 does); that cannot be told without running it.
+    Its algorithm, Grisu2, does not always find the shortest digits. Of everyday floats with up to
+    15 digits, between 1e-5 and 1e16, fewer than one in a thousand is printed with more digits
+    (0.80756 is); only running the library would tell which.
 
     Args:
-        item: what `value_problems` accepts.
-        where: how messages call it.
+        item: a value that `value_problems` accepts.
+        where: how messages refer to it.
     """
     problems = []
-    for place, leaf, is_key in walk(item, where):
+    for path, leaf, is_key in walk(item, where):
         if not is_key and type(leaf) is int and not -(2**63) <= leaf < 2**64:
             problems.append(
-                f"{place}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. Pass it "
-                "as a string."
+                f"{path}: is an integer of more than 64 bits, which LiteRT-LM turns into a float. "
+                "Pass it as a string."
             )
         elif (
             isinstance(leaf, float)
             and len(Decimal(repr(leaf)).normalize().as_tuple().digits) > _EXACT_DIGITS
         ):
             problems.append(
-                f"{place}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it to "
-                f"{_EXACT_DIGITS} digits, or pass it as a string."
+                f"{path}: is {leaf!r}, whose last digit LiteRT-LM may print otherwise. Round it "
+                f"to {_EXACT_DIGITS} digits, or pass it as a string."
             )
     return problems
 
 
 def _float(number: float) -> str:
     text = float.__repr__(number)
-    if 1e15 <= abs(number) < 1e16:  # where Python still writes all digits
+    # From 1e15 on the library writes exponents; Python writes all digits up to 1e16.
+    if 1e15 <= abs(number) < 1e16:
         digits = text.lstrip("-").removesuffix(".0").rstrip("0")
         text = f"{'-' * (number < 0)}{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e+15"
     return text
 
 
 def _upper_types(item: Any) -> Any:
+    """A schema with the names of JSON types in capitals, as LiteRT-LM writes them."""
     if isinstance(item, Mapping):
         return {
             key: inner.upper()

@@ -14,14 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from fgkit import calls
+from fgkit.bundles import prompting
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import CallSyntaxError
-from fgkit.evaluation import score_model
 from fgkit.models import record
-from fgkit.prompts import styles
-from fgkit.training import generation
 
 LONGEST_ANSWER = 256  # tokens
 
@@ -65,8 +63,7 @@ class AskBundle:
     def __init__(self, path: Path, tools: list[dict]):
         from . import session as runtime
 
-        self._tools = tools
-        self._message, self._style = score_model.bundle_prompt(path, tools, None)
+        self._setup = prompting.bundle_setup(path, tools)
         self._runtime = runtime.Runtime(path)
 
     def __enter__(self) -> AskBundle:
@@ -82,7 +79,7 @@ class AskBundle:
 
     def ask(self, record: Record) -> Answer:
         """Ask one request (`records.request`) or the prompt of a row."""
-        (text,) = tokenize.prompt_texts([record], self._tools, self._message, self._style)
+        (text,) = tokenize.prompt_texts([record], self._setup)
         start = time.monotonic()
         raw = self._runtime.generate(text, max_new_tokens=LONGEST_ANSWER)
         return _answer(raw, start, end_tag_cut=self._runtime.end_tag_cut)
@@ -97,16 +94,16 @@ class AskModel:
     """
 
     def __init__(self, folder: Path, tools: list[dict]):
-        facts = record.model_facts(folder)
-        self._tools, self._message = tools, record.system_message_of(folder)
-        self._style = styles.chosen(folder, facts.get("style"), None, tools)[0]
-        self._model, self._tokenizer = generation.load_to_answer(folder)
+        from fgkit.training import generation
+
+        self._setup = record.prompt_setup(folder, tools)
+        self._model, self._tokenizer = generation.load_for_generation(folder)
 
     def ask(self, record: Record) -> Answer:
         """Ask one request or the prompt of a row."""
         from fgkit.training import generation
 
-        (text,) = tokenize.prompt_texts([record], self._tools, self._message, self._style)
+        (text,) = tokenize.prompt_texts([record], self._setup)
         start = time.monotonic()
         (raw,) = generation.generate(
             self._model,

@@ -20,7 +20,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record
 from fgkit.errors import BundleError, PromptError
 from fgkit.progress import bar, note
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.subprocesses import quiet_stderr
 
 from . import grammar
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .session import Runtime
 
 _UNREAD = re.compile(r"[Ff]ailed to parse tool calls from code block: (.*)")
-STYLES = ("template", "litert_lm")  # whose text a conversation can write
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,9 @@ def ask(
 def ask_all(
     runtime: Runtime,
     rows: Sequence[Record],
-    tools: list[dict],
+    setup: PromptSetup,
     trained: Sequence[str],
     *,
-    system_message: str,
     max_new_tokens: int,
     constrained: bool = False,
     progress: bool = True,
@@ -147,9 +145,8 @@ def ask_all(
     Args:
         runtime: an open `.litertlm`.
         rows: the rows.
-        tools: what rows without tools of their own declare.
+        setup: the tools and the developer text of conversations without their own.
         trained: the prompt of each row as it is trained; where the runtime's is another, the first difference is shown.
-        system_message: developer text; empty for the official sentence.
         max_new_tokens, constrained: as for `ask`.
         progress: show a bar.
     Returns:
@@ -158,7 +155,7 @@ def ask_all(
     replies = [
         ask(
             runtime,
-            *tokenize.conversation_of(row, tools, system_message),
+            *tokenize.conversation_of(row, setup),
             max_new_tokens=max_new_tokens,
             constrained=constrained,
         )

@@ -20,11 +20,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fgkit.prompts import format as wire
+from fgkit.prompts import format as prompt_format
 
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _TEXT = "(?:[^<]|<[^a-z<])*"  # every control token is a `<` and a lower-case letter
-_STRING = f"{wire.ESCAPE}{_TEXT}{wire.ESCAPE}"
+_STRING = f"{prompt_format.ESCAPE}{_TEXT}{prompt_format.ESCAPE}"
 _INTEGER = "-?(?:0|[1-9][0-9]*)"
 _VALUES = {
     "string": _STRING,
@@ -56,7 +56,7 @@ def pattern(tools: Sequence[Mapping[str, Any]]) -> str:
 def _arguments(schema: Mapping[str, Any]) -> str:
     """A mapping with these properties: `first` is what stands where no pair is yet, `after` what follows one."""
     first = after = ""
-    for key, inner in reversed(wire.by_key(schema.get("properties") or {})):
+    for key, inner in reversed(prompt_format.by_key(schema.get("properties") or {})):
         pair = f"{_spelt(key)}:{_value(inner)}"
         if key in schema.get("required", ()):
             first, after = f"{pair}{after}", f",{pair}{after}"
@@ -71,7 +71,7 @@ def _value(schema: Any) -> str:
     if schema.get("nullable"):
         return f"(?:{_value({**schema, 'nullable': False})}|{_VALUES['null']})"
     if schema.get("enum"):
-        return f"(?:{'|'.join(_spelt(wire.value(item)) for item in schema['enum'])})"
+        return f"(?:{'|'.join(_spelt(prompt_format.value(item)) for item in schema['enum'])})"
     kind = schema.get("type")
     if kind == "array":
         item = _value(schema.get("items"))

@@ -1,125 +1,154 @@
-"""The loss of answer tokens through the tied head, without ever holding its logits in fp32.
+"""The loss of answer tokens through the tied output head, computed in slices of the vocabulary.
 
-In: the hidden states that predict answer tokens, the embedding matrix, the tokens. Out: their summed cross-entropy, with
-the gradients of `cross_entropy(linear(hidden, weight))`.
+In: the hidden states that predict answer tokens, the embedding matrix, the ids of the answer
+tokens. Out: their summed cross-entropy, with the gradients of `cross_entropy(linear(hidden,
+weight))`.
 
-FunctionGemma's head has 262,144 rows: 544 answer tokens make 143 million logits, 570 MB in fp32, of which PyTorch holds
-four copies between forward and backward. Here the matrix is taken in slices that stay in the processor's cache, and one
-copy of the logits is kept, in the precision of the multiplication. The same idea on GPUs: Cut Your Losses
-(arXiv 2411.09009), Liger Kernel (arXiv 2410.10989).
+FunctionGemma's head has 262,144 rows. 544 answer tokens have 143 million logits, 570 MB in fp32,
+and PyTorch holds four copies of them between the forward and the backward pass. Here the matrix is
+multiplied in slices that stay in the processor's cache, and a single copy of the logits is kept, in
+the precision of the multiplication.
 
->>> loss = answer_loss(hidden, model.lm_head.weight, answers)
+Cut Your Losses (arXiv 2411.09009) and Liger Kernel (arXiv 2410.10989) do the same on GPUs.
+
+Example:
+    loss = answer_loss(hidden, model.lm_head.weight, answers)
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.autograd.function import FunctionCtx
 
-_SLICE = 4096  # rows of the embedding matrix at a time
-_ALIGN = 64  # answers are padded to a multiple: bf16 multiplications of 640 columns take 0.7 of the time of 629
+# Rows of the embedding matrix that are multiplied at a time: 4,096 rows of 640 numbers in bfloat16
+# are 5 MB.
+_SLICE = 4096
+# The number of answers is padded to a multiple of this, because bfloat16 kernels are slower on odd
+# sizes: a multiplication with 640 columns takes 0.7 of the time of one with 629.
+_ALIGN = 64
 
 
 def answer_loss(hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """Summed cross-entropy of answer tokens.
+    """Compute the summed cross-entropy of answer tokens.
 
     Args:
-        hidden: shape (answers, hidden size), the states that predict them.
-        weight: shape (vocabulary, hidden size), the head's weights.
-        answers: shape (answers,), token ids.
+        hidden: shape (answers, hidden size), the hidden states that predict the answer tokens.
+        weight: shape (vocabulary, hidden size), the weights of the output head.
+        answers: shape (answers,), ids of the answer tokens.
     Returns:
-        a scalar in fp32, in nats; multiplications are made in autocast's precision where autocast is on.
+        a scalar in fp32, in nats. Multiplications use autocast's precision within autocast, else
+        that of `weight`.
     """
-    import torch
-
-    kind = hidden.device.type
-    compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    return _function().apply(hidden, weight, answers, compute)
+    apply: Callable[..., torch.Tensor] = _AnswerLoss.apply
+    return apply(hidden, weight, answers, _compute_dtype(hidden, weight))
 
 
-def answers_hit(
+def answer_loss_and_hits(
     hidden: torch.Tensor, weight: torch.Tensor, answers: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Without gradients: the loss of `answer_loss`, and which answer tokens are the most likely ones.
+    """Compute, without gradients, the loss and which answer tokens are the most likely ones.
 
     Args:
-        hidden, weight, answers: as for `answer_loss`.
+        hidden: shape (answers, hidden size), the hidden states that predict the answer tokens.
+        weight: shape (vocabulary, hidden size), the weights of the output head.
+        answers: shape (answers,), ids of the answer tokens.
     Returns:
-        (a scalar in fp32, shape (answers,) of booleans); a row whose tokens are all hit is what greedy decoding gives.
+        (the loss, a scalar in fp32; shape (answers,), true where the token is the most likely one).
+        Greedy decoding gives a row's answer word for word exactly if all its tokens are hits.
     """
-    import torch
-
-    kind = hidden.device.type
-    compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    compute = _compute_dtype(hidden, weight)
     columns, head = hidden.to(compute).T.contiguous(), weight.to(compute)
-    places = torch.arange(len(answers), device=head.device)
-    total = best = torch.full((len(answers),), float("-inf"), device=head.device)
-    picked, best_place = torch.zeros_like(total), torch.zeros_like(answers)
+    answer_index = torch.arange(len(answers), device=head.device)
+    # Running values over the slices: log of the summed exponentials, highest logit and its token,
+    # the answer's logit.
+    log_total = best = torch.full((len(answers),), float("-inf"), device=head.device)
+    answer_logit, best_token = torch.zeros_like(log_total), torch.zeros_like(answers)
     for start in range(0, len(head), _SLICE):
-        part = (head[start : start + _SLICE] @ columns).float()
-        total = torch.logaddexp(total, part.logsumexp(0))
-        highest, place = part.max(0)
-        best_place = torch.where(highest > best, place + start, best_place)
+        logits = (head[start : start + _SLICE] @ columns).float()
+        log_total = torch.logaddexp(log_total, logits.logsumexp(0))
+        highest, row = logits.max(0)
+        best_token = torch.where(highest > best, row + start, best_token)
         best = torch.maximum(highest, best)
-        here = (answers >= start) & (answers < start + _SLICE)
-        picked[here] = part[answers[here] - start, places[here]]
-    return (total - picked).sum(), best_place == answers
+        in_slice = (answers >= start) & (answers < start + _SLICE)
+        answer_logit[in_slice] = logits[answers[in_slice] - start, answer_index[in_slice]]
+    return (log_total - answer_logit).sum(), best_token == answers
 
 
-@lru_cache
-def _function() -> Any:
-    import torch
+def _compute_dtype(hidden: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
+    """Precision of the multiplications: autocast does not reach into an autograd function."""
+    device_type = hidden.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return weight.dtype
 
-    class AnswerLoss(torch.autograd.Function):
-        """Logits are kept as (vocabulary, answers), so that the small matrix is the one the multiplication repacks."""
 
-        @staticmethod
-        def forward(
-            ctx: Any,
-            hidden: torch.Tensor,
-            weight: torch.Tensor,
-            answers: torch.Tensor,
-            compute: torch.dtype,
-        ) -> torch.Tensor:
-            count = len(answers)
-            states = torch.nn.functional.pad(hidden.to(compute), (0, 0, 0, -count % _ALIGN))
-            head = weight.to(compute)
-            columns = states.T.contiguous()
-            logits = torch.empty(len(head), len(states), dtype=compute, device=head.device)
-            total = torch.full((len(states),), float("-inf"), device=head.device)
-            for start in range(0, len(head), _SLICE):
-                part = logits[start : start + _SLICE]
-                torch.mm(head[start : start + _SLICE], columns, out=part)
-                total = torch.logaddexp(total, part.float().logsumexp(0))
-            ctx.save_for_backward(states, head, logits, total, answers)
-            ctx.kinds = hidden.dtype, weight.dtype
-            picked = logits[answers, torch.arange(count, device=head.device)].float()
-            return (total[:count] - picked).sum()
+class _AnswerLoss(torch.autograd.Function):
+    """Cross-entropy of a linear layer, with the logits stored as (vocabulary, answers).
 
-        @staticmethod
-        def backward(
-            ctx: Any, gradient: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
-            states, head, logits, total, answers = ctx.saved_tensors
-            count, (hidden_kind, weight_kind) = len(answers), ctx.kinds
-            scaled = states * gradient.to(states.dtype)
-            scaled[count:] = 0
-            for_states = torch.zeros(states.shape, device=head.device)
-            for_head = torch.empty(head.shape, dtype=weight_kind, device=head.device)
-            for start in range(0, len(head), _SLICE):
-                rows = slice(start, start + _SLICE)
-                chances = (logits[rows].float() - total).exp_().to(states.dtype)
-                if weight_kind == states.dtype:
-                    torch.mm(chances, scaled, out=for_head[rows])
-                else:
-                    for_head[rows] = chances @ scaled
-                for_states += chances.T @ head[rows]
-            right = torch.arange(count, device=head.device)
-            for_head.index_add_(0, answers, scaled[right].to(weight_kind), alpha=-1)
-            for_states = for_states[:count].sub_(head[answers]).mul_(gradient)
-            return for_states.to(hidden_kind), for_head, None, None
+    In this orientation the states are the right-hand matrix of every multiplication. It is the
+    small one, and the one that the CPU's matrix library copies into its own layout before each
+    call.
+    """
 
-    return AnswerLoss
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        answers: torch.Tensor,
+        compute: torch.dtype,
+    ) -> torch.Tensor:
+        count = len(answers)
+        states = torch.nn.functional.pad(hidden.to(compute), (0, 0, 0, -count % _ALIGN))
+        head = weight.to(compute)
+        columns = states.T.contiguous()
+        logits = torch.empty(len(head), len(states), dtype=compute, device=head.device)
+        log_total = torch.full((len(states),), float("-inf"), device=head.device)
+        for start in range(0, len(head), _SLICE):
+            part = logits[start : start + _SLICE]
+            torch.mm(head[start : start + _SLICE], columns, out=part)
+            # The sum over 262,144 small exponentials has to be taken in fp32; a slice of it fits
+            # into the cache.
+            log_total = torch.logaddexp(log_total, part.float().logsumexp(0))
+        ctx.save_for_backward(states, head, logits, log_total, answers)
+        ctx.hidden_dtype, ctx.weight_dtype = hidden.dtype, weight.dtype  # type: ignore[attr-defined]
+        answer_logit = logits[answers, torch.arange(count, device=head.device)].float()
+        return (log_total[:count] - answer_logit).sum()
+
+    @staticmethod
+    def backward(
+        ctx: FunctionCtx, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        """With `p` the softmax of the logits, the gradient of the logits is `p - onehot(answer)`.
+
+        The two terms are handled apart. `p` is computed again slice by slice from the logits and
+        multiplied at once, so that no second matrix of the logits' size exists. The one-hot term is
+        a subtraction from one row for each answer.
+        """
+        states, head, logits, log_total, answers = ctx.saved_tensors  # type: ignore[attr-defined]
+        weight_dtype: torch.dtype = ctx.weight_dtype  # type: ignore[attr-defined]
+        count = len(answers)
+        # The gradient that arrives is a scalar. It multiplies the states here and the result below,
+        # because both are small; the logits are large.
+        scaled_states = states * gradient.to(states.dtype)
+        # The columns that pad the answers to a multiple of `_ALIGN` have probabilities too, which
+        # must not count.
+        scaled_states[count:] = 0
+        states_gradient = torch.zeros(states.shape, device=head.device)
+        head_gradient = torch.empty(head.shape, dtype=weight_dtype, device=head.device)
+        for start in range(0, len(head), _SLICE):
+            rows = slice(start, start + _SLICE)
+            probabilities = (logits[rows].float() - log_total).exp_().to(states.dtype)
+            if weight_dtype == states.dtype:
+                torch.mm(probabilities, scaled_states, out=head_gradient[rows])
+            else:
+                head_gradient[rows] = probabilities @ scaled_states
+            states_gradient += probabilities.T @ head[rows]
+        columns = torch.arange(count, device=head.device)
+        # The same token may be the answer several times; `index_add_` adds up repeated indexes.
+        head_gradient.index_add_(0, answers, scaled_states[columns].to(weight_dtype), alpha=-1)
+        states_gradient = states_gradient[:count].sub_(head[answers]).mul_(gradient)
+        hidden_dtype: torch.dtype = ctx.hidden_dtype  # type: ignore[attr-defined]
+        return states_gradient.to(hidden_dtype), head_gradient, None, None

@@ -1,7 +1,8 @@
-"""TRL's trainer with batches that share prefixes, the loss of a token tree, and checkpoints by the clock.
+"""TRL's trainer with the loss of token trees and checkpoints by the clock.
 
-In: a model, rows and the settings. Out: a trainer whose steps have the loss and the gradients of stock TRL: the mean over
-the answer tokens of the whole batch, however it is cut into trees and however many processes share it.
+In: a model, rows and options. Out: a trainer whose steps have the loss and the gradients of stock
+TRL: the mean over the answer tokens of the step's rows, however these are cut into trees and
+however many processes share them.
 """
 
 from __future__ import annotations
@@ -12,300 +13,259 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
 
 from fgkit import checksums, devices, progress
-from fgkit.config import FinetuneConfig
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import FgkitError
-from fgkit.models.spec import Recipe
 
-from . import batches
-from .monitor import Watch
+from . import batches, checkpoints as checkpoint_files
+from .callbacks import CheckpointTimer, MonitorCallback, ProgressBar
+from .monitor import TrainingMonitor
+from .options import TrainingOptions
 from .tree_model import collate
 
-SAVE_SECONDS = 60.0  # least time between two checkpoints
-_SAVE_SHARE = 0.05  # most of the time that goes into checkpoints
+if TYPE_CHECKING:
+    from transformers import Gemma3ForCausalLM, PreTrainedTokenizerBase
 
 
 def build(
-    model: Any,
-    tokenizer: Any,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    model: Gemma3ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[TokenizedExample],
+    held_out: Sequence[TokenizedExample],
+    options: TrainingOptions,
     *,
-    recipe: Recipe,
-    config: FinetuneConfig,
     checkpoints: Path,
-    watch: Watch | None = None,
-) -> Any:
-    """Make the trainer; `train(resume_from_checkpoint=newest_whole(checkpoints))` runs it.
+    monitor: TrainingMonitor | None = None,
+) -> PrefixTreeTrainer:
+    """Make the trainer; `train(resume_from_checkpoint=newest_complete(checkpoints))` runs it.
 
     Args:
-        model: in a block of `tree_model.trained_in_trees`, in the precision of its weights.
-        tokenizer: the model's.
-        rows, held_out: rows to train on, and rows whose loss is logged after each epoch.
-        recipe: hyperparameters; rows a device times accumulation are the rows of a step, over all processes together.
-        config: `warmup_ratio`, `lr_scheduler_type` and `seed`.
-        checkpoints: folder for them.
-        watch: who looks on and may ask it to stop, of one process.
+        model: a model within `tree_model.tree_training`, in the precision of its weights.
+        tokenizer: the model's tokenizer.
+        rows: rows to train on.
+        held_out: rows whose loss is logged after each epoch.
+        options: hyperparameters. The rows of a step are those of all processes together.
+        checkpoints: folder for checkpoints.
+        monitor: is told of every step and may stop the training; with several processes leave it
+            out.
     """
-    import torch
-    from datasets import Dataset
-    from safetensors import SafetensorError
-    from torch.utils.data import DataLoader
-    from transformers import PrinterCallback, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    class Loader(DataLoader):
-        def set_epoch(self, epoch: int) -> None:
-            self.batch_sampler.set_epoch(epoch)
-
-    class PrefixTreeTrainer(SFTTrainer):
-        """Every process sees the whole batch of a step and takes its share of the trees."""
-
-        def get_train_dataloader(self) -> Any:
-            return Loader(
-                rows,
-                batch_sampler=batches.Batches(rows, size, config.seed),
-                collate_fn=lambda rows: {"rows": rows},
-            )
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Checkpoints are for the next start, not for readers."""
-
-        def floating_point_ops(self, inputs: Any) -> int:
-            return (
-                0  # transformers counts tokens of `input_ids`, which a batch of rows does not have
-            )
-
-        def training_step(self, model: Any, inputs: dict, num_items_in_batch: Any = None) -> Any:
-            model.train()
-            total = torch.zeros((), device=self.args.device)
-            trees = batches.packs(inputs["rows"], self.args.process_index, self.args.world_size)
-            # A process without rows has to take part in averaging the gradients, with zeros.
-            weight = self.args.world_size / _answers(inputs["rows"]) if trees else 0.0
-            trees = trees or [inputs["rows"][:1]]
-            for number, tree in enumerate(trees, 1):
-                with (
-                    contextlib.nullcontext()
-                    if number == len(trees)
-                    else self.accelerator.no_sync(model)
-                ):
-                    loss = self.tree_loss(model, tree) * weight
-                    self.accelerator.backward(loss)
-                total += loss.detach()
-            return total  # the trainer logs the mean over the processes
-
-        def tree_loss(self, model: Any, tree: Sequence[Row], **options: Any) -> Any:
-            with self.compute_loss_context_manager():
-                return model(**self._prepare_inputs(collate(tree)), **options)
-
-        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-            self.model.eval()
-            total = torch.zeros(
-                2, device=self.args.device
-            )  # loss of all answer tokens, whole answers right
-            with torch.inference_mode():
-                for tree in batches.packs(held_out, self.args.process_index, self.args.world_size):
-                    total += self.tree_loss(
-                        self.model, tree, answer_lengths=[_answers([row]) for row in tree]
-                    )
-            loss, right = self.accelerator.reduce(total).tolist()
-            metrics = {"eval_loss": loss / _answers(held_out), "eval_exact": right / len(held_out)}
-            self.log(metrics)
-            return metrics
-
-        def _save_checkpoint(self, *arguments: Any) -> None:
-            start = time.monotonic()
-            newest = checkpoints / f"checkpoint-{self.state.global_step}"
-            problem: Any = devices.from_main(_lack_of_room(checkpoints, self.model))
-            if not problem:
-                try:
-                    super()._save_checkpoint(*arguments)
-                except (
-                    OSError,
-                    RuntimeError,
-                    SafetensorError,
-                ) as error:  # torch and safetensors have their own for a full disk
-                    problem = error
-            self.accelerator.wait_for_everyone()  # each process has written its part
-            if self.args.should_save and not problem:
-                try:
-                    checksums.write(newest)
-                    _keep_only(newest, checkpoints)
-                except (FgkitError, OSError) as error:
-                    problem = error
-            if problem:
-                shutil.rmtree(newest, ignore_errors=True)
-            if problem and not clock.told:  # once is enough: it is tried again every minute
-                progress.note(
-                    f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. The training "
-                    "goes on, and a stop would cost what came since the last one. Is the disk full?"
-                )
-            clock.saved(time.monotonic() - start)
-            clock.told = bool(problem)
-
-    class Clock(TrainerCallback):
-        """Asks for a checkpoint when a minute has passed, or longer where writing one takes long."""
-
-        told = False  # that the last one could not be written
-
-        def __init__(self) -> None:
-            self.saved(0.0)
-
-        def saved(self, seconds: float) -> None:
-            self.due = time.monotonic() + max(SAVE_SECONDS, seconds / _SAVE_SHARE)
-
-        def on_step_end(
-            self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
-        ) -> None:
-            if state.global_step % len(
-                train_dataloader
-            ):  # an epoch's last step waits for the loss of held-out rows
-                control.should_save = self.is_due(state)
-
-        def on_epoch_end(
-            self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
-        ) -> None:
-            # A training that is stopped within an epoch looks at the held-out rows then; one that goes on would not have.
-            if state.global_step % len(train_dataloader) == 0:
-                control.should_save = self.is_due(state)
-
-        def is_due(self, state: Any) -> bool:
-            return (
-                devices.from_main(time.monotonic() >= self.due)
-                and state.global_step < state.max_steps
-            )
-
-    class Progress(TrainerCallback):
-        """One bar for the whole training, where fgkit shows its bars."""
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = progress.bar(
-                total=state.max_steps,
-                initial=state.global_step,
-                desc="training",
-                unit="step",
-                disable=not devices.main_process(),
-            )
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.update()
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any
-        ) -> None:
-            self.bar.set_postfix(
-                {key: f"{logs[key]:.3f}" for key in ("loss", "eval_loss") if key in (logs or {})}
-            )
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.close()
-
-    class Watched(TrainerCallback):
-        """Tells who looks on, and stops where they ask for it."""
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            watch.begin(
-                state.global_step,
-                state.max_steps,
-                [entry for entry in state.log_history if logged(entry)],
-            )
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_training_stop |= watch.after_step(state.global_step)
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any
-        ) -> None:
-            if logged(logs or {}):
-                watch.entry({"epoch": state.epoch, **(logs or {}), "step": state.global_step})
-
-    size = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
-    warnings.filterwarnings(
-        "ignore", "`gradient_checkpointing` is deprecated"
-    )  # its new name is unknown to older releases
-    arguments = SFTConfig(
-        output_dir=str(checkpoints),
-        max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        num_train_epochs=recipe.num_train_epochs,
-        learning_rate=recipe.learning_rate,
-        per_device_train_batch_size=size,
-        lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=config.warmup_ratio,
-        optim="adamw_torch_fused",
-        bf16=recipe.precision != "fp32",
-        fp16=False,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        eval_strategy="epoch",
-        save_strategy="no",
-        logging_steps=1,
-        remove_unused_columns=False,
-        report_to="none",
-        seed=config.seed,
-        disable_tqdm=True,
-    )
-
-    def dataset(rows: Sequence[Row]) -> Any:
-        return Dataset.from_dict({"input_ids": [list(row.tokens) for row in rows]})
-
-    clock = Clock()
     trainer = PrefixTreeTrainer(
+        rows,
+        held_out,
+        checkpoints,
         model=model,
-        args=arguments,
+        args=_arguments(options, checkpoints),
         processing_class=tokenizer,
-        train_dataset=dataset(rows),
-        eval_dataset=dataset(held_out),
-        callbacks=[clock, Progress(), *([Watched()] if watch else [])],
+        # transformers only counts these: batches come from `get_train_dataloader`.
+        train_dataset=_dataset(rows),
+        eval_dataset=_dataset(held_out),
+        callbacks=[ProgressBar(), *([MonitorCallback(monitor)] if monitor else [])],
     )
-    trainer.remove_callback(PrinterCallback)  # it prints a line a step where tqdm is off
+    # transformers adds this callback where tqdm is off, and it prints a line for each step.
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def newest_whole(checkpoints: Path) -> str | None:
-    """The newest checkpoint whose files all have the sums written down last; None where there is none. The others go."""
-    found = sorted(
-        (path for path in checkpoints.glob("checkpoint-*") if (path / checksums.NAME).is_file()),
-        key=lambda path: int(path.name.removeprefix("checkpoint-")),
-        reverse=True,
+class PrefixTreeTrainer(SFTTrainer):
+    """A trainer in which every process sees all rows of a step and takes its share of the trees.
+
+    TRL's `compute_loss` shifts labels by one token and so knows one next token for each position.
+    In a tree a shared token has several, so the loss is computed here.
+
+    Args:
+        rows: rows to train on.
+        held_out: rows whose loss is logged after each epoch.
+        checkpoints: folder for checkpoints.
+        arguments: of `SFTTrainer`; the batch size of its `args` is the rows of a step.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[TokenizedExample],
+        held_out: Sequence[TokenizedExample],
+        checkpoints: Path,
+        **arguments: Any,
+    ):
+        self.rows, self.held_out, self.checkpoints = rows, held_out, checkpoints
+        self.checkpoint_timer = CheckpointTimer()
+        super().__init__(**arguments)
+        self.add_callback(self.checkpoint_timer)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of rows, in the same order in every process.
+
+        transformers would split the batches among the processes. Here each one gets them undivided,
+        because neighbours in the tree should stay in one process.
+        """
+        sampler = batches.Batches(self.rows, self.args.per_device_train_batch_size, self.args.seed)
+        # Anything that has a length and items will do; PyTorch's types do not say so.
+        dataset = cast("torch.utils.data.Dataset[TokenizedExample]", self.rows)
+        return _EpochDataLoader(
+            dataset, batch_sampler=sampler, collate_fn=lambda rows: {"rows": rows}
+        )
+
+    def create_model_card(self, *_: object, **__: object) -> None:
+        """Write none: a checkpoint is read by the next start only."""
+
+    def floating_point_ops(self, inputs: object) -> int:
+        """Return 0: transformers counts tokens of `input_ids`, which a batch of rows lacks."""
+        return 0
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Compute the loss and the gradients of this process's share of a step, tree by tree.
+
+        The gradients of the trees add up, so memory is bounded by one tree and not by the rows of a
+        step.
+        """
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        trees = batches.packs(inputs["rows"], self.args.process_index, self.args.world_size)
+        # The sum over all answer tokens of the step becomes their mean. PyTorch averages gradients
+        # over the processes, where their sum is wanted, hence the factor `world_size`.
+        weight = self.args.world_size / _answer_tokens(inputs["rows"])
+        # A process without rows has to take part in the averaging: it contributes zeros.
+        if not trees:
+            trees, weight = [inputs["rows"][:1]], 0.0
+        for number, tree in enumerate(trees, 1):
+            # Gradients travel between the processes once a step, with the last tree.
+            synchronize = number == len(trees)
+            with contextlib.nullcontext() if synchronize else self.accelerator.no_sync(model):
+                loss = self._tree_loss(model, tree) * weight
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        # The trainer logs the mean over the processes: with `world_size`, the loss of the step.
+        return total
+
+    def evaluate(self, *_: object, **__: object) -> dict[str, float]:
+        """Log the loss of the held-out rows and the share of them that are answered word for word.
+
+        Greedy decoding gives an answer word for word exactly if each of its tokens is the most
+        likely one after those before it, so one forward pass is enough and nothing is generated.
+        """
+        self.model.eval()
+        # Summed loss of all answer tokens, and the number of rows whose answer is right.
+        total = torch.zeros(2, device=self.args.device)
+        with torch.inference_mode():
+            for tree in batches.packs(self.held_out, self.args.process_index, self.args.world_size):
+                lengths = [_answer_tokens([row]) for row in tree]
+                total += self._tree_loss(self.model, tree, answer_lengths=lengths)
+        loss, right = self.accelerator.reduce(total).tolist()
+        metrics = {
+            "eval_loss": loss / _answer_tokens(self.held_out),
+            "eval_exact": right / len(self.held_out),
+        }
+        self.log(metrics)
+        return metrics
+
+    def _tree_loss(
+        self, model: torch.nn.Module, tree: Sequence[TokenizedExample], **options: object
+    ) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            loss: torch.Tensor = model(**self._prepare_inputs(collate(tree)), **options)
+        return loss
+
+    def _save_checkpoint(self, *arguments: Any) -> None:
+        """Write a checkpoint in place of the one before; if that fails, go on training."""
+        start = time.monotonic()
+        newest = self.checkpoints / f"checkpoint-{self.state.global_step}"
+        # All processes write or none does.
+        problem: object = devices.from_main(
+            checkpoint_files.space_problem(self.checkpoints, self.model)
+        )
+        if not problem:
+            # torch raises RuntimeError when the disk is full, safetensors its own error.
+            try:
+                super()._save_checkpoint(*arguments)
+            except (OSError, RuntimeError, SafetensorError) as error:
+                problem = error
+        # Each process writes its own part. Checksums come last, so that they mark a complete
+        # checkpoint, and the one before is removed only then.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save and not problem:
+            try:
+                checksums.write(newest)
+                checkpoint_files.keep_only(newest, self.checkpoints)
+            except (FgkitError, OSError) as error:
+                problem = error
+        if problem:
+            shutil.rmtree(newest, ignore_errors=True)
+        # Saving is tried again every minute; the user need not be told each time.
+        if problem and not self.checkpoint_timer.failed:
+            progress.note(
+                f"{newest}: no checkpoint could be written: {str(problem).splitlines()[0][:200]}. "
+                "The training goes on, and a stop would cost what came since the last one. Is the "
+                "disk full?"
+            )
+        self.checkpoint_timer.failed = bool(problem)
+        self.checkpoint_timer.restart(time.monotonic() - start)
+
+
+class _EpochDataLoader(DataLoader[Any]):
+    """Passes the number of the epoch on to the batch sampler.
+
+    The trainer announces it to its data loader. That makes the order of a resumed epoch the order
+    it had before the interruption.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        assert isinstance(self.batch_sampler, batches.Batches)
+        self.batch_sampler.set_epoch(epoch)
+
+
+def _arguments(options: TrainingOptions, checkpoints: Path) -> SFTConfig:
+    """TRL's settings. Everything that has a default which could change the result is stated."""
+    # The new name of this setting is unknown to older releases of transformers.
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated")
+    recipe = options.recipe
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        # Rows come tokenized and checked for length; TRL must neither cut nor pack nor touch them.
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        num_train_epochs=recipe.num_train_epochs,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=options.lr_scheduler_type,
+        # A number below 1 is a share of all steps: transformers 5 has no `warmup_ratio` any more.
+        warmup_steps=options.warmup_ratio,
+        # `training_step` accumulates by itself, so the rows of a step are one batch.
+        per_device_train_batch_size=options.rows_per_step,
+        optim="adamw_torch_fused",
+        # Autocast for bfloat16 arithmetic; with bfloat16 weights it changes nothing. Never fp16,
+        # which overflows.
+        bf16=recipe.precision != "fp32",
+        fp16=False,
+        use_cpu=not torch.cuda.is_available(),
+        # On by default in TRL. `recompute` saves most of the memory at a fraction of the cost.
+        gradient_checkpointing=False,
+        eval_strategy="epoch",
+        # `CheckpointTimer` decides.
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        seed=options.seed,
     )
-    newest = next((path for path in found if not checksums.problems(path)), None)
-    _keep_only(newest, checkpoints)
-    return str(newest) if newest else None
 
 
-def _lack_of_room(checkpoints: Path, model: Any) -> str:
-    """What a checkpoint, written before the last one goes, would leave too little room for; "" where it fits."""
-    needed = 3 * sum(weights.nbytes for weights in model.parameters()) + model_bytes(
-        model
-    )  # AdamW has two moments
-    free = shutil.disk_usage(checkpoints).free
-    return (
-        ""
-        if free > needed
-        else f"{needed / 1e9:.1f} GB are needed for it and the tuned model, {free / 1e9:.1f} GB are free"
-    )
+def _dataset(rows: Sequence[TokenizedExample]) -> Dataset:
+    return Dataset.from_dict({"input_ids": [list(row.tokens) for row in rows]})
 
 
-def model_bytes(model: Any) -> int:
-    """Bytes of the tuned model's file, which holds bfloat16."""
-    return sum(2 * weights.numel() for weights in model.parameters())
-
-
-def _keep_only(newest: Path | None, checkpoints: Path) -> None:
-    for other in checkpoints.glob("checkpoint-*"):
-        if other != newest:
-            shutil.rmtree(other)
-
-
-def logged(entry: dict[str, Any]) -> bool:
-    """Whether an entry of the trainer's history is a point of the curve."""
-    return "loss" in entry or "eval_loss" in entry
-
-
-def _answers(rows: Sequence[Row]) -> int:
+def _answer_tokens(rows: Sequence[TokenizedExample]) -> int:
     return sum(len(row.tokens) - row.prompt_length for row in rows)

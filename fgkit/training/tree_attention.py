@@ -1,249 +1,160 @@
-"""Attention over a token tree, block by block: each block of tokens looks at its ancestors and at itself only.
+"""Attention over a token tree, computed block by block.
 
-In: the positions and last descendants of a `prefix_tree.Tree`. Out: for each of Gemma 3's two kinds of layers the blocks
-that cover the tree, which the attention implementation `IMPLEMENTATION` takes where a mask would stand. A mask over the
-whole tree costs tokens squared; blocks of sibling rows cost their own tokens times what they can see:
+In: queries, keys and values of all tokens of a tree, and its blocks (`attention_blocks`), which
+stand in for the attention mask. Out: what each row's own attention would give, with its gradients.
 
-    <bos> developer turn, 230 tokens ─┬─ rows 1 to 3, 90 tokens   block of  90 looking at 230 + 90
-                                      ├─ rows 4 to 6, 85 tokens   block of  85 looking at 230 + 85
-                                      └─ ...                      a mask: 1,210 looking at 1,210
-
->>> [block.stop - block.start for block in blocks(tree.positions, tree.last_descendants, window=512)["full_attention"]]
-[128, 153, 85, 89, 94, ...]
+Tree Training (arXiv 2511.00413) brings trees to attention kernels of GPUs; this needs nothing but
+matrix multiplications, on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.autograd.function import FunctionCtx
+from transformers import AttentionInterface
+
+from .attention_blocks import Block
 
 IMPLEMENTATION = "fgkit_tree"
-_CHAIN = 128  # tokens after which a stretch without branches may be cut
-_CALL = 8192  # what one more block costs, in pairs of tokens: some 0.3 ms a layer, estimated
-_LONGEST = 1024
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive places of a tree and what they may attend to.
-
-    Args:
-        start, stop: the block's places.
-        first, last: its ancestors' places, where they are consecutive.
-        keys: places of the ancestors and of the block itself, where the ancestors are not consecutive; None otherwise.
-        bias: shape (stop - start, keys), 0 where attention is allowed and minus infinity elsewhere.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    keys: torch.Tensor | None
-    bias: torch.Tensor
-
-
-def blocks(
-    positions: Sequence[int], last_descendants: Sequence[int], window: int, *, device: Any = "cpu"
-) -> dict[str, list[Block]]:
-    """Cut a tree into blocks of attention.
-
-    Args:
-        positions, last_descendants: of a `prefix_tree.Tree`.
-        window: sliding-window size in positions; a token sees itself and `window - 1` before it.
-        device: where the network is.
-    Returns:
-        the blocks of `full_attention` and of `sliding_attention` layers, in the order of the tree.
-    """
-    import torch
-
-    depth, last = torch.tensor(positions), torch.tensor(last_descendants)
-    found: dict[str, list[Block]] = {"full_attention": [], "sliding_attention": []}
-    for start, stop in _cuts(positions):
-        ancestors = (last[:start] >= start).nonzero()[:, 0]
-        own = torch.arange(start, stop)
-        for kind, reach in (("full_attention", len(positions)), ("sliding_attention", window)):
-            # No place of the block is less deep than its first one, unless a branch from further up begins in it.
-            near = ancestors[depth[ancestors] > int(depth[start:stop].min()) - reach]
-            keys = torch.cat([near, own])
-            allowed = (
-                (keys[None, :] <= own[:, None])
-                & (own[:, None] <= last[keys][None, :])
-                & (depth[own][:, None] - depth[keys][None, :] < reach)
-            )
-            bias = torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf")).to(device)
-            first, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (start, start)
-            in_one_piece = end - first == len(near)
-            found[kind].append(
-                Block(start, stop, first, end, None if in_one_piece else keys.to(device), bias)
-            )
-    return found
 
 
 def register() -> None:
     """Make the attention known to transformers under the name `IMPLEMENTATION`."""
-    from transformers import AttentionInterface
-
     AttentionInterface.register(IMPLEMENTATION, attend)
 
 
 def attend(
-    module: Any,
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: Sequence[Block],
     *,
     scaling: float,
-    **_: Any,
+    **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Scaled dot-product attention of a whole tree, in the form of a transformers attention implementation.
+    """Scaled dot-product attention of a whole tree, as transformers calls it.
 
     Args:
         module: the attention layer.
         query: shape (1, heads, tokens, head size).
-        key, value: shape (1, key-value heads, tokens, head size).
-        attention_mask: the tree's blocks for this kind of layer.
+        key: shape (1, key-value heads, tokens, head size).
+        value: shape (1, key-value heads, tokens, head size).
+        attention_mask: the tree's blocks for this type of layer.
         scaling: factor of the scores.
     Returns:
-        (shape (1, tokens, heads, head size), None: no weights are given).
+        (shape (1, tokens, heads, head size), None: attention weights are not returned).
     """
-    query, key = (
-        query.to(value.dtype),
-        key.to(value.dtype),
-    )  # autocast leaves what was rotated in fp32
-    return _function().apply(query, key, value, attention_mask, scaling).transpose(1, 2), None
+    # Within autocast the rotary embedding leaves queries and keys in fp32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    apply: Callable[..., torch.Tensor] = _TreeAttention.apply
+    return apply(query, key, value, attention_mask, scaling).transpose(1, 2), None
 
 
-def attended_pairs(positions: Sequence[int], window: int | None = None) -> int:
-    """Number of (token, ancestor or itself) pairs in a tree: what attention has to compute at least."""
-    return sum(min(position + 1, window or position + 1) for position in positions)
+class _TreeAttention(torch.autograd.Function):
+    """Attention of all blocks, with the attention weights computed again in the backward pass.
 
+    Keeping the weights, as PyTorch would, takes memory for every pair of a token and a key in every
+    layer and head. The queries, keys and values that are kept instead grow with the tokens only.
+    Computing the weights again costs one multiplication for each block, as in FlashAttention (arXiv
+    2205.14135).
+    """
 
-@lru_cache
-def _function() -> Any:
-    import torch
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        blocks: Sequence[Block],
+        scaling: float,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.blocks, ctx.scaling = blocks, scaling  # type: ignore[attr-defined]
+        out = torch.empty_like(query)
+        for block in blocks:
+            queries = _stack_heads(query, key, block)
+            weights = _weights(queries, _keys_of(key, block), block, scaling)
+            part = out[:, :, block.start : block.stop]
+            part.copy_((weights.to(value.dtype) @ _keys_of(value, block)).view(part.shape))
+        return out
 
-    class TreeAttention(torch.autograd.Function):
-        """Weights are computed again for the backward pass, so memory grows with tokens and not with pairs of them.
+    @staticmethod
+    def backward(
+        ctx: FunctionCtx, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
+        """The usual gradients of attention, block by block.
 
-        The query heads of a key-value head stand below each other: one multiplication, and no copy of the keys a head.
+        A query belongs to one block, so its gradient is written there. A key or value of a shared
+        prefix is used by many blocks and its gradient is the sum of their parts. This is what makes
+        the gradients equal those of separate rows, each with its own copy of the prefix. The sum is
+        taken in fp32, because bfloat16 would round away small parts.
         """
-
-        @staticmethod
-        def forward(
-            ctx: Any,
-            query: torch.Tensor,
-            key: torch.Tensor,
-            value: torch.Tensor,
-            blocks: Sequence[Block],
-            scaling: float,
-        ) -> torch.Tensor:
-            ctx.save_for_backward(query, key, value)
-            ctx.blocks, ctx.scaling = blocks, scaling
-            out = torch.empty_like(query)
-            for block in blocks:
-                queries = _stacked(query, key, block)
-                weights = _weights(queries, _seen(key, block), block, scaling)
-                part = out[:, :, block.start : block.stop]
-                part.copy_((weights.to(value.dtype) @ _seen(value, block)).view(part.shape))
-            return out
-
-        @staticmethod
-        def backward(
-            ctx: Any, gradient: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None]:
-            query, key, value = ctx.saved_tensors
-            kind = value.dtype
-            for_query = torch.empty_like(query)
-            for_key, for_value = (torch.zeros(key.shape, device=key.device) for _ in range(2))
-            for block in ctx.blocks:
-                queries, keys, values = (
-                    _stacked(query, key, block),
-                    _seen(key, block),
-                    _seen(value, block),
-                )
-                wanted = _stacked(gradient, key, block)
-                weights = _weights(queries, keys, block, ctx.scaling)
-                _add(for_value, block, weights.to(kind).transpose(-1, -2) @ wanted)
-                for_weights = (wanted @ values.transpose(-1, -2)).float()
-                for_scores = (
-                    weights
-                    * (for_weights - (weights * for_weights).sum(-1, keepdim=True))
-                    * ctx.scaling
-                )
-                part = for_query[:, :, block.start : block.stop]
-                part.copy_((for_scores.to(kind) @ keys).view(part.shape))
-                _add(for_key, block, for_scores.to(kind).transpose(-1, -2) @ queries)
-            return for_query, for_key.to(key.dtype), for_value.to(kind), None, None
-
-    return TreeAttention
+        query, key, value = ctx.saved_tensors  # type: ignore[attr-defined]
+        blocks: Sequence[Block] = ctx.blocks  # type: ignore[attr-defined]
+        scaling: float = ctx.scaling  # type: ignore[attr-defined]
+        dtype = value.dtype
+        query_gradient = torch.empty_like(query)
+        key_gradient, value_gradient = (torch.zeros(key.shape, device=key.device) for _ in range(2))
+        for block in blocks:
+            queries = _stack_heads(query, key, block)
+            keys, values = _keys_of(key, block), _keys_of(value, block)
+            out_gradient = _stack_heads(gradient, key, block)
+            weights = _weights(queries, keys, block, scaling)
+            _add_to_keys(value_gradient, block, weights.to(dtype).transpose(-1, -2) @ out_gradient)
+            weights_gradient = (out_gradient @ values.transpose(-1, -2)).float()
+            # The derivative of the softmax: p * (g - sum(p * g)).
+            mean = (weights * weights_gradient).sum(-1, keepdim=True)
+            scores_gradient = weights * (weights_gradient - mean) * scaling
+            part = query_gradient[:, :, block.start : block.stop]
+            part.copy_((scores_gradient.to(dtype) @ keys).view(part.shape))
+            _add_to_keys(key_gradient, block, scores_gradient.to(dtype).transpose(-1, -2) @ queries)
+        return query_gradient, key_gradient.to(key.dtype), value_gradient.to(dtype), None, None
 
 
 def _weights(
     queries: torch.Tensor, keys: torch.Tensor, block: Block, scaling: float
 ) -> torch.Tensor:
-    """Softmax in fp32, shape (1, key-value heads, query heads of each * block, keys)."""
+    """Softmax in fp32, shape (1, key-value heads, query heads of each * tokens, keys)."""
     scores = (queries @ keys.transpose(-1, -2)).float().mul_(scaling)
-    scores.unflatten(2, (-1, len(block.bias))).add_(block.bias)
+    # Every head gets the same bias.
+    scores.view(*scores.shape[:2], -1, *block.bias.shape).add_(block.bias)
     return scores.softmax(-1)
 
 
-def _stacked(states: torch.Tensor, key: torch.Tensor, block: Block) -> torch.Tensor:
+def _stack_heads(states: torch.Tensor, key: torch.Tensor, block: Block) -> torch.Tensor:
+    """The block's part of the queries; heads that share a key-value head are below each other.
+
+    Four query heads of FunctionGemma share one key-value head. Stacked, they are one matrix, and a
+    single multiplication with the keys replaces one for each head, which would need a copy of the
+    keys for each.
+    """
     return states[:, :, block.start : block.stop].reshape(1, key.shape[1], -1, key.shape[-1])
 
 
-def _seen(states: torch.Tensor, block: Block) -> torch.Tensor:
-    import torch
-
+def _keys_of(states: torch.Tensor, block: Block) -> torch.Tensor:
+    """The keys or values that a block attends to: its ancestors', then its own."""
     if block.keys is not None:
         return states[:, :, block.keys]
-    if block.last == block.start or block.first == block.last:
-        return states[:, :, min(block.first, block.start) : block.stop]
+    # Ancestors directly before the block, or none at all: one slice, which copies nothing.
+    if block.ancestors_stop == block.start or block.ancestors_start == block.ancestors_stop:
+        return states[:, :, min(block.ancestors_start, block.start) : block.stop]
     return torch.cat(
-        [states[:, :, block.first : block.last], states[:, :, block.start : block.stop]], 2
+        [
+            states[:, :, block.ancestors_start : block.ancestors_stop],
+            states[:, :, block.start : block.stop],
+        ],
+        2,
     )
 
 
-def _add(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
-    """Add to the places that `_seen` takes."""
+def _add_to_keys(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
+    """Add a block's gradient to the keys that `_keys_of` takes."""
     if block.keys is not None:
         total.index_add_(2, block.keys, part.to(total.dtype))
         return
-    ancestors = block.last - block.first
-    total[:, :, block.first : block.last] += part[:, :, :ancestors]
+    ancestors = block.ancestors_stop - block.ancestors_start
+    total[:, :, block.ancestors_start : block.ancestors_stop] += part[:, :, :ancestors]
     total[:, :, block.start : block.stop] += part[:, :, ancestors:]
-
-
-def _cuts(positions: Sequence[int]) -> list[tuple[int, int]]:
-    """The cheapest blocks that cover the tree: tokens times what they see, plus `_CALL` a block."""
-    branches = [
-        0,
-        *(place for place in range(1, len(positions)) if positions[place] <= positions[place - 1]),
-    ]
-    edges = [
-        place
-        for start, stop in zip(branches, [*branches[1:], len(positions)])
-        for place in range(start, stop, _CHAIN)
-    ] + [len(positions)]
-    costs, starts = [0.0], [0]
-    for end in range(1, len(edges)):
-        best = (float("inf"), 0)
-        for start in range(end - 1, -1, -1):
-            length = edges[end] - edges[start]
-            if length > _LONGEST and start < end - 1:
-                break
-            best = min(
-                best, (costs[start] + length * (positions[edges[start]] + length) + _CALL, start)
-            )
-        costs.append(best[0])
-        starts.append(best[1])
-    found, end = [], len(edges) - 1
-    while end:
-        found.append((edges[starts[end]], edges[end]))
-        end = starts[end]
-    return found[::-1]

@@ -1,187 +1,146 @@
-"""Supervised fine-tuning of every weight, on the answers only, with TRL's trainer and shared prefixes.
+"""Supervised fine-tuning of all weights, on the answers only, with shared prefixes.
 
-In: token rows and a model folder. Out: the tuned model's folder, the loss curve and its picture.
+In: tokenized rows and a base model's folder. Out: the tuned model and its training curve, and the
+tuned model's folder.
 
-Rows of a batch share one copy of what they begin with (`prefix_tree`); loss and gradients are those of separate rows.
-The files hold bfloat16, as FunctionGemma's do, whatever the precision of training.
+The rows of a batch share one copy of what they begin with (`prefix_tree`); loss and gradients are
+those of separate rows. The files hold bfloat16, as FunctionGemma's do, whatever the precision of
+the training.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fgkit import checksums, devices, plots as plot_look
-from fgkit.config import FinetuneConfig
-from fgkit.dataset.tokenize import Row
+import torch
+from safetensors import SafetensorError
+
+from fgkit import checksums, devices
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import FgkitError
 from fgkit.files import read_json, replacing, require_space, write_json
-from fgkit.models.spec import Recipe
+from fgkit.licence import notice_text
+from fgkit.models import base as base_model
 
-from . import trainer
-from .monitor import Watch
-from .tree_model import trained_in_trees
+from . import checkpoints as checkpoint_files, trainer
+from .callbacks import is_curve_point
+from .monitor import LogEntry, TrainingMonitor
+from .options import TrainingOptions
+from .tree_model import tree_training
+
+if TYPE_CHECKING:
+    from transformers import Gemma3ForCausalLM
+
+# What a tuned model takes from its base unchanged.
+_BASE_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def train(
     folder: Path,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
+    rows: Sequence[TokenizedExample],
+    held_out: Sequence[TokenizedExample],
+    options: TrainingOptions,
     *,
-    recipe: Recipe,
-    config: FinetuneConfig,
     checkpoints: Path,
-    watch: Watch | None = None,
-) -> tuple[Any, list[dict[str, float]]]:
-    """Fine-tune the model in `folder`; a run that was cut off goes on from its newest checkpoint.
+    monitor: TrainingMonitor | None = None,
+) -> tuple[Gemma3ForCausalLM, list[LogEntry]]:
+    """Fine-tune the model in `folder`, resuming an interrupted training from its newest checkpoint.
+
+    A resumed training ends with the same weights and the same log as an uninterrupted one, on a CPU
+    bit for bit: the checkpoint holds weights, optimizer, schedule and random state, and the order
+    of the rows depends on seed and epoch only.
 
     Args:
-        folder: base model folder.
+        folder: folder of the base model.
         rows: training rows.
         held_out: rows whose loss is logged after each epoch.
-        recipe: hyperparameters, see `FinetuneConfig.recipe`.
-        config: the other settings (`warmup_ratio`, `lr_scheduler_type`, `seed`).
-        checkpoints: folder for the newest checkpoint; the caller removes it when the model is saved.
-        watch: who looks on; where they stop it, the model is the one after that step.
+        options: hyperparameters and seed.
+        checkpoints: folder for the newest checkpoint; the caller removes it when the model is
+            saved.
+        monitor: is told of every step and may stop the training, which then returns the model after
+            that step.
     Returns:
-        (model in bfloat16 and evaluation mode, log: one dict a logged step with `step`, `epoch` and `loss`, or `eval_loss`
-        and `eval_exact`, the share of held-out answers that greedy decoding gives), the same in every process.
+        (the model in bfloat16 and evaluation mode; the log, one dict for each logged step with
+        `step`, `epoch` and either `loss` or `eval_loss` and `eval_exact`, the share of held-out
+        rows that greedy decoding would answer word for word), the same in every process.
     Raises:
-        FgkitError: the disk is too full; ConfigError: the precision is not to be had on this device.
+        FgkitError: the disk is too full, or the training diverged.
+        ConfigError: this device does not have the precision.
     """
-    import torch
-
-    from fgkit.models.base import load
-
-    devices.require_precision(recipe.precision)
-    model, tokenizer = load(folder)
-    require_space(checkpoints, trainer.model_bytes(model), "the tuned model")
-    if recipe.precision != "bf16_weights":
+    precision = options.recipe.precision
+    devices.require_precision(precision)
+    model, tokenizer = base_model.load(folder)
+    require_space(checkpoints, checkpoint_files.saved_model_bytes(model), "the tuned model")
+    # Steps of a small learning rate vanish in bfloat16's 8 bits, so the weights are fp32 unless
+    # asked otherwise.
+    if precision != "bf16_weights":
         model = model.float()
-    with trained_in_trees(model), watch.interruptible() if watch else contextlib.nullcontext():
+    with tree_training(model), monitor.interruptible() if monitor else contextlib.nullcontext():
         run = trainer.build(
-            model,
-            tokenizer,
-            rows,
-            held_out,
-            recipe=recipe,
-            config=config,
-            checkpoints=checkpoints,
-            watch=watch,
+            model, tokenizer, rows, held_out, options, checkpoints=checkpoints, monitor=monitor
         )
+        # One process looks for the checkpoint and removes the others; all resume from the one it
+        # names.
         newest = devices.from_main(
-            trainer.newest_whole(checkpoints) if devices.main_process() else None
+            checkpoint_files.newest_complete(checkpoints) if devices.main_process() else None
         )
-        run.train(resume_from_checkpoint=newest)
-    # A checkpoint sorts each entry's keys; whoever went on from one is to end with the same bytes as whoever did not.
-    log = [dict(sorted(entry.items())) for entry in run.state.log_history if trainer.logged(entry)]
+        run.train(resume_from_checkpoint=str(newest) if newest else None)
+    # A checkpoint stores the keys of each entry in sorted order: sort them here too, so that
+    # resumed and uninterrupted trainings write identical logs.
+    log = [dict(sorted(entry.items())) for entry in run.state.log_history if is_curve_point(entry)]
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise FgkitError(
-            "Training ended with weights that are not numbers. Lower learning_rate, or use precision fp32."
+            "Training ended with weights that are not numbers. Lower learning_rate, or use "
+            "precision fp32."
         )
     return model.to(torch.bfloat16).eval(), log
 
 
-def save(model: Any, base_folder: Path, target: Path, record: dict[str, Any]) -> Path:
-    """Write a tuned model's folder, whole or not at all.
+def save(
+    model: Gemma3ForCausalLM, base_folder: Path, target: Path, record: Mapping[str, object]
+) -> Path:
+    """Write a tuned model's folder, completely or not at all, and return its path.
 
     Args:
         model: the tuned model in bfloat16.
-        base_folder: where the tokenizer files, chat template and generation settings are taken from.
-        target: the folder to write; one that is there is replaced.
-        record: what `fgkit.json` tells about the training (base, style, tools, settings, versions, ...).
+        base_folder: folder of the base, from which the tokenizer files, chat template and
+            generation settings come.
+        target: folder to write; an existing one is replaced.
+        record: content of `fgkit.json`, which describes the training (base, style, tools, settings,
+            versions, ...).
+    Raises:
+        FgkitError: the disk is full.
     """
-    from safetensors import SafetensorError
-
-    from fgkit.licence import notice_text
-
     with replacing(target) as part:
         part.mkdir()
         try:
             model.save_pretrained(part)
         except SafetensorError as error:
             raise FgkitError(
-                f"{target}: cannot be written: {error}. Free some space and run the same command again: it goes "
-                "on from the newest checkpoint."
+                f"{target}: cannot be written: {error}. Free some space and run the same command "
+                "again: it goes on from the newest checkpoint."
             ) from error
-        for name in (
-            "tokenizer.json",
-            "tokenizer.model",
-            "tokenizer_config.json",
-            "generation_config.json",
-            "chat_template.jinja",
-        ):
+        # `save_pretrained` of transformers 5 writes no tokenizer, and its tokenizers write neither
+        # `tokenizer.model`, which every bundler needs, nor `special_tokens_map.json`.
+        for name in _BASE_FILES:
             shutil.copyfile(base_folder / name, part / name)
         names = read_json(part / "tokenizer_config.json")
         write_json(
             part / "special_tokens_map.json",
-            {
-                key: names[key]
-                for key in ("bos_token", "eos_token", "pad_token", "unk_token")
-                if key in names
-            },
+            {key: names[key] for key in _SPECIAL_TOKENS if key in names},
         )
         (part / "NOTICE-GEMMA.txt").write_text(notice_text(), encoding="utf-8")
         write_json(part / "fgkit.json", record)
         checksums.write(part)
     return target
-
-
-def checkpoint_folder(folder: Path, facts: dict[str, Any]) -> Path:
-    """The checkpoint folder of exactly this training; others of the same run folder are removed."""
-    key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
-    for other in (folder / "checkpoints").glob("*"):
-        if other.name != key and devices.main_process():
-            shutil.rmtree(other)
-    return folder / "checkpoints" / key
-
-
-def plot_loss(log: list[dict[str, float]], path: Path) -> Path:
-    """Draw a training's curves (`curves`) into a PNG file and return its path."""
-    return plot_look.save(curves(log), path)
-
-
-def curves(log: list[dict[str, float]]) -> Any:
-    """A figure of the loss of training and held-out rows against steps and, where it is known, of held-out answers right.
-
-    Args:
-        log: what `train` returned, or a part of it.
-    """
-    scored = [(entry["step"], 100 * entry["eval_exact"]) for entry in log if "eval_exact" in entry]
-    figure, axes = plot_look.new(
-        7,
-        4.6 if scored else 3.4,
-        rows=1 + bool(scored),
-        squeeze=False,
-        sharex=True,
-        height_ratios=(2, 1) if scored else (1,),
-    )
-    loss = axes[0, 0]
-    for key, label, style in (
-        ("loss", "training rows", {"color": plot_look.BLUE, "linewidth": 1.4}),
-        (
-            "eval_loss",
-            "held-out rows",
-            {"color": plot_look.VERMILION, "marker": "o", "linestyle": "--"},
-        ),
-    ):
-        points = [(entry["step"], entry[key]) for entry in log if key in entry]
-        if points:
-            loss.plot(*zip(*points), label=label, **style)
-    values = [entry.get("loss", entry.get("eval_loss")) for entry in log]
-    if values and max(values) > 10 * min(values) > 0:
-        loss.set_yscale("log")
-    loss.set_ylabel("loss per answer token (nats)")
-    if log:
-        loss.legend(frameon=False)
-    if scored:
-        axes[1, 0].plot(*zip(*scored), color=plot_look.GREEN, marker="s")
-        axes[1, 0].set_ylim(-5, 105)
-        axes[1, 0].set_ylabel("held-out answers\nword for word (%)")
-    axes[-1, 0].set_xlabel("optimizer step")
-    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
-    return figure

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.files import read_json
 from fgkit.models.spec import Recipe
 from fgkit.training import batches, prefix_tree
@@ -80,7 +80,12 @@ class Estimate:
 
 
 def estimate(
-    train: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, folder: Path, *, seed: int
+    train: Sequence[TokenizedExample],
+    held_out: Sequence[TokenizedExample],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    seed: int,
 ) -> Estimate:
     """Say what training these rows will take on this machine.
 
@@ -186,12 +191,12 @@ class _Shape:
         self.head = self.vocabulary * self.hidden
         self.weights = self.body + self.head
 
-    def operations(self, pack: Sequence[Row]) -> int:
+    def operations(self, pack: Sequence[TokenizedExample]) -> int:
         """Multiplications of a forward pass: tree tokens through the layers, answer tokens through the head."""
         return self.body * len(prefix_tree.build(pack).tokens) + self.head * _answers(pack)
 
 
-def _answers(rows: Sequence[Row]) -> int:
+def _answers(rows: Sequence[TokenizedExample]) -> int:
     return sum(len(row.tokens) - row.prompt_length for row in rows)
 
 

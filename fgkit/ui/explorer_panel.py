@@ -1,6 +1,6 @@
 """The explorer: rows and tools in, a panel out that filters them and shows each as conversation, prompt and tokens.
 
->>> display(Explorer(rows, tokenizer, style="template").box)
+>>> display(Explorer(rows, tokenizer, rows.setup()).box)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fgkit.dataset.formats.messages import content_text
 from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL, Record
 from fgkit.dataset.rows import Rows
 from fgkit.errors import FgkitError
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup
 
 from . import markup
 
@@ -27,14 +27,13 @@ class Explorer:
     Args:
         rows: training and held-out rows and their tools.
         tokenizer: the base's.
-        style: prompt styles, as in the settings; the first is shown first.
-        system_message: developer text; "" for the official sentence.
+        setup: how the rows are prompted; the first of its styles is shown first.
     """
 
-    def __init__(self, rows: Rows, tokenizer: Any, *, style: str, system_message: str = ""):
+    def __init__(self, rows: Rows, tokenizer: Any, setup: PromptSetup):
         import ipywidgets as w
 
-        self._rows, self._tokenizer, self._system_message = rows, tokenizer, system_message
+        self._rows, self._tokenizer, self._setup = rows, tokenizer, setup
         self._found: list[Record] = []
         names = sorted({call.name for row in (*rows.train, *rows.held_out) for call in row.calls})
         kinds = [
@@ -55,7 +54,7 @@ class Explorer:
         self.search = w.Text(
             placeholder="words of the request", description="search", continuous_update=False
         )
-        self.style = w.Dropdown(options=styles.split(style), description="style", layout=wide)
+        self.style = w.Dropdown(options=setup.styles, description="style", layout=wide)
         self.rows = w.Select(options=[], rows=8, layout=w.Layout(width="100%"))
         self.count, self.view = w.HTML(), w.HTML()
         self.mode = w.ToggleButtons(
@@ -151,9 +150,7 @@ class Explorer:
         )
 
     def _texts(self, record: Record) -> tuple[str, str]:
-        (text,) = tokenize.prompt_texts(
-            [record], self._rows.tools, self._system_message, self.style.value
-        )
+        (text,) = tokenize.prompt_texts([record], self._setup, self.style.value)
         (answer,) = tokenize.answer_texts([record], self.style.value)
         return text, answer
 

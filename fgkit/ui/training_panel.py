@@ -18,12 +18,12 @@ from typing import Any
 
 from fgkit import devices, plots as plot_look, progress
 from fgkit.config import FinetuneConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.errors import FgkitError
 from fgkit.models.base import Base, load_tokenizer
-from fgkit.training import tuning
-from fgkit.training.monitor import Watch
+from fgkit.prompts import styles
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.plots import loss_figure
 from fgkit.workflow import stages
 
 from . import markup
@@ -50,7 +50,7 @@ class Choices:
         rows: training and held-out rows.
     """
 
-    watch: Watch | None = None
+    monitor: TrainingMonitor | None = None
 
     def __init__(self, settings: FinetuneConfig, base: Base, rows: Rows):
         self.settings, self.base, self.rows = settings, base, rows
@@ -62,24 +62,18 @@ class Choices:
     @cached_property
     def _token_rows(self) -> list[list[Any]]:
         tokenizer = load_tokenizer(self.base.folder)
+        setup = self.rows.setup(self.settings.system_message, styles.split(self.settings.style))
+        rendered = self.rows.rendered(setup)
         return [
-            tokenize.tokenize_records(
-                part,
-                self.rows.tools,
-                tokenizer,
-                max_length=sys.maxsize,
-                system_message=self.settings.system_message,
-                style=self.settings.style,
-                seed=self.settings.seed,
-            )
-            for part in (self.rows.train, self.rows.held_out)
+            part.tokenized(tokenizer, max_length=sys.maxsize, seed=self.settings.seed)
+            for part in (rendered.train, rendered.held_out)
         ]
 
     def estimate(self, settings: FinetuneConfig) -> Estimate:
         """What training with these settings will take on this machine."""
         return estimate(
             *self._token_rows,
-            settings.recipe(self.base.offline),
+            settings.recipe(self.base.recipe),
             self.base.folder,
             seed=settings.seed,
         )
@@ -87,7 +81,7 @@ class Choices:
     def value(self, name: str, settings: FinetuneConfig) -> Any:
         """A setting as training will use it: the recipe's value where the setting leaves it to that."""
         value = getattr(settings, name)
-        return getattr(settings.recipe(self.base.offline), name) if value is None else value
+        return getattr(settings.recipe(self.base.recipe), name) if value is None else value
 
     def text(self) -> str:
         """One line of settings and one of what they will take."""
@@ -107,7 +101,7 @@ class TrainingPanel:
 
         self._choices, self._first, self.settings = choices, choices.settings, choices.settings
         self._thread: threading.Thread | None = None
-        self._watch: Watch | None = None
+        self._monitor: TrainingMonitor | None = None
         self._drawn = 0.0
         helps = {item.name: item.metadata["help"] for item in fields(FinetuneConfig)}
         self.inputs = {name: self._input(name) for name in FIELDS}
@@ -154,9 +148,9 @@ class TrainingPanel:
         self._check()
 
     @property
-    def watch(self) -> Watch:
-        """A watch for a training that a cell runs: the chart is drawn here, ■ stops it and keeps what was trained."""
-        return Watch(self._show)
+    def monitor(self) -> TrainingMonitor:
+        """A monitor for a training that a cell runs: the chart is drawn here, ■ stops it and keeps what was trained."""
+        return TrainingMonitor(self._show)
 
     def settled(self) -> FinetuneConfig:
         """The settings as the form has them; where Start began a training, it is waited for first.
@@ -204,7 +198,7 @@ class TrainingPanel:
         """Build the settings, show what they will take or what is wrong with them."""
         try:
             self.settings = self._read()
-            devices.require_precision(self.settings.recipe(self._choices.base.offline).precision)
+            devices.require_precision(self.settings.recipe(self._choices.base.recipe).precision)
             found = self._choices.estimate(self.settings)
         except FgkitError as error:
             self.expected.value, self.start.disabled = markup.bad(str(error)), True
@@ -235,23 +229,23 @@ class TrainingPanel:
     def _start(self, _: Any) -> None:
         if self._thread is not None and self._thread.is_alive():
             return
-        self._watch = Watch(self._show)
+        self._monitor = TrainingMonitor(self._show)
         self._running(True)
         self.state.value = markup.note("Starting: the model is loaded.")
         self._thread = threading.Thread(
-            target=self._train, args=(self.settings, self._watch), daemon=True
+            target=self._train, args=(self.settings, self._monitor), daemon=True
         )
         self._thread.start()
 
-    def _train(self, settings: FinetuneConfig, watch: Watch) -> None:
+    def _train(self, settings: FinetuneConfig, monitor: TrainingMonitor) -> None:
         ended = markup.bad("The training failed; the notebook's log shows why.")
         try:
             with progress.shown_in(self._say):
-                folder = stages.finetune(settings, self._choices.base, self._choices.rows, watch)
+                folder = stages.finetune(settings, self._choices.base, self._choices.rows, monitor)
             ended = markup.good(
                 f"Trained: {folder}. The cell below takes it as it is."
-                if watch.stopped_after is None
-                else f"Stopped after step {watch.stopped_after} of {watch.steps}: {folder} holds the model as it is now. Score it "
+                if monitor.stopped_after is None
+                else f"Stopped after step {monitor.stopped_after} of {monitor.steps}: {folder} holds the model as it is now. Score it "
                 "with the cells further down. Start, or the cell below, goes on with the training."
             )
         except FgkitError as error:
@@ -261,8 +255,8 @@ class TrainingPanel:
             self._running(False)
 
     def _ask_to_stop(self) -> None:
-        if self._watch is not None:
-            self._watch.stop, self.stop.disabled = True, True
+        if self._monitor is not None:
+            self._monitor.stop, self.stop.disabled = True, True
             self.state.value = markup.note("Stopping after this step, then the model is saved.")
 
     def _running(self, running: bool) -> None:
@@ -272,42 +266,43 @@ class TrainingPanel:
         for widget in (self.bar, self.chart):
             widget.layout.display = (
                 None
-                if self._watch and self._watch.log or running and widget is self.bar
+                if self._monitor and self._monitor.log or running and widget is self.bar
                 else "none"
             )
 
     def _say(self, text: str) -> None:
         self.line.value = markup.note(text)
 
-    def _show(self, watch: Watch) -> None:
+    def _show(self, monitor: TrainingMonitor) -> None:
         """Bar, words and curve of a training, whoever began it."""
         self.bar.layout.display = None
-        self.bar.max, self.bar.value = max(1, watch.steps), watch.step
+        self.bar.max, self.bar.value = max(1, monitor.steps), monitor.step
         loss = next(
-            (f", loss {entry['loss']:.3f}" for entry in reversed(watch.log) if "loss" in entry), ""
+            (f", loss {entry['loss']:.3f}" for entry in reversed(monitor.log) if "loss" in entry),
+            "",
         )
         right = next(
             (
                 f", {100 * entry['eval_exact']:.0f}% of held-out answers right"
-                for entry in reversed(watch.log)
+                for entry in reversed(monitor.log)
                 if "eval_exact" in entry
             ),
             "",
         )
-        left = "" if watch.seconds_left is None else f", {duration(watch.seconds_left)} left"
-        if watch.step == watch.steps:
+        left = "" if monitor.seconds_left is None else f", {duration(monitor.seconds_left)} left"
+        if monitor.step == monitor.steps:
             left = ""
         stop = (
             ""
-            if watch is self._watch
+            if monitor is self._monitor
             else " To stop and keep what was trained: ■ in the notebook's toolbar."
         )
-        if not watch.stop:
+        if not monitor.stop:
             self.state.value = markup.note(
-                f"Step {watch.step} of {watch.steps}{left}{loss}{right}.{stop}"
+                f"Step {monitor.step} of {monitor.steps}{left}{loss}{right}.{stop}"
             )
-        done = watch.step == watch.steps
-        if watch.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
-            self.chart.value = plot_look.png(tuning.curves(watch.log))
+        done = monitor.step == monitor.steps
+        if monitor.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
+            self.chart.value = plot_look.png(loss_figure(monitor.log))
             self.chart.layout.display = None
             self._drawn = time.monotonic()

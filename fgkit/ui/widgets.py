@@ -19,6 +19,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows
 from fgkit.display import interactive, show_text
 from fgkit.models.base import Base, load_tokenizer
+from fgkit.prompts import styles
 
 
 def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
@@ -30,24 +31,15 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
         rows: training and held-out rows.
     """
     tokenizer = load_tokenizer(base.folder)
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
     if interactive():
         from .explorer_panel import Explorer
 
-        _display(
-            Explorer(
-                rows, tokenizer, style=settings.style, system_message=settings.system_message
-            ).box
-        )
+        _display(Explorer(rows, tokenizer, setup).box)
         return
     record = rows.train[0]
     (row,) = tokenize.tokenize_records(
-        [record],
-        rows.tools,
-        tokenizer,
-        max_length=sys.maxsize,
-        style=settings.style,
-        system_message=settings.system_message,
-        seed=settings.seed,
+        [record], setup, tokenizer, max_length=sys.maxsize, seed=settings.seed
     )
     print(
         f"first row of {len(rows.train)}, line {record.line}: {len(row.tokens)} tokens\n"
@@ -65,7 +57,7 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
         base: where training starts.
         rows: training and held-out rows.
     Returns:
-        the panel: `settled()` gives the settings as they are now, `watch` is for `stages.finetune`.
+        the panel: `settled()` gives the settings as they are now, `monitor` is for `stages.finetune`.
     """
     from .training_panel import Choices, TrainingPanel
 

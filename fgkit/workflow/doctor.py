@@ -17,36 +17,36 @@ from typing import Any
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
 from fgkit.files import PACKAGE
+from fgkit.models.spec import ModelSpec, default_spec
 
-# The extras of setup.cfg that a step needs, and its peak memory and disk use in GB on 2 cores.
-STEPS = {
-    "finetune": (("finetune",), 8, 8),
-    "to_tflite": (("export",), 7, 1),
-    "to_task": (("bundle",), 3, 1),
-}
+# The extra of setup.cfg that each step needs; its memory and disk use are the network's.
+STEPS = {"finetune": "finetune", "to_tflite": "export", "to_task": "bundle"}
 
 
-def check_environment(step: str = "all", folder: str | Path = ".") -> list[Check]:
+def check_environment(
+    step: str = "all", folder: str | Path = ".", *, spec: ModelSpec | None = None
+) -> list[Check]:
     """Check Python, platform, packages, memory and disk for one step; asks no network.
 
     Args:
         step: `finetune`, `to_tflite`, `to_task`, or `all`.
         folder: where the output will go; its free space is looked at.
+        spec: the network that is to be tuned; None for the default one.
     Raises:
         FgkitError: there is no such step.
     """
     if step not in (*STEPS, "all"):
         raise FgkitError(f"step is {step!r}, expected one of all, {', '.join(STEPS)}.")
     steps = list(STEPS) if step == "all" else [step]
-    extras = [extra for name in steps for extra in STEPS[name][0]] + (
-        ["notebooks"] if step == "all" else []
-    )  # `run`
+    spec = spec or default_spec()
+    # `fgkit run` executes the notebooks.
+    extras = [STEPS[name] for name in steps] + (["notebooks"] if step == "all" else [])
     found = [
         _check_python(),
         _check_platform(steps),
         *_check_packages(extras),
-        _check_memory(max(STEPS[name][1] for name in steps)),
-        _check_disk(folder, sum(STEPS[name][2] for name in steps)),
+        _check_memory(max(spec.memory_gb[name] for name in steps)),
+        _check_disk(folder, sum(spec.disk_gb[name] for name in steps)),
     ]
     return [Check(i, *fields) for i, fields in enumerate(found, 1)]
 

@@ -26,7 +26,7 @@ from fgkit.evaluation.score_model import score_bundle
 from fgkit.export import conversion, quantization
 from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.files import read_json, replacing, sha256, write_json, write_text
-from fgkit.models.record import prompt_styles
+from fgkit.models.record import prompt_setup
 from fgkit.plots import BLUE, INK, VERMILION, new, save
 from fgkit.runtime import speed as runtime_speed
 from fgkit.text import nearest
@@ -255,8 +255,7 @@ def _measured(
     score = score_bundle(
         output,
         rows,
-        system_message=sidecar(settings, rows)["system_message"],
-        style=prompt_styles(settings, rows)[:1],
+        prompt_setup(settings.model_folder, rows.tools, settings.style).only(),
         tokenizer_folder=settings.model_folder,
         try_ways=False,
     )

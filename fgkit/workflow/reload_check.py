@@ -23,7 +23,6 @@ from fgkit.errors import CheckFailed, FgkitError
 from fgkit.models import record
 from fgkit.models.base import load_tokenizer
 from fgkit.subprocesses import python_path
-from fgkit.training import generation
 
 from . import summary
 
@@ -41,6 +40,8 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
     Raises:
         CheckFailed: answers differ, each is named; FgkitError: there is no score, or the process failed.
     """
+    from fgkit.training import generation
+
     score = summary.read(settings.folder)["tuned"]
     if not score or score.get("rows_sha256") != run_rows.rows_hash(rows.held_out):
         raise FgkitError(
@@ -49,9 +50,8 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
         )
     asked = rows.held_out[:ROWS]
     here = [row["text"] for row in score["rows"][:ROWS]]
-    texts = tokenize.prompt_texts(
-        asked, rows.tools, record.system_message_of(settings.model_folder), score["style"]
-    )
+    setup = record.prompt_setup(settings.model_folder, rows.tools, score["style"])
+    texts = tokenize.prompt_texts(asked, setup)
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
     different = [
@@ -87,6 +87,13 @@ def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def _answer(folder: Path) -> None:
+    """Answer the request on stdin, in the fresh process."""
+    from fgkit.training import generation
+
+    model, tokenizer = generation.load_for_generation(folder)
+    print(json.dumps(generation.generate(model, tokenizer, **json.load(sys.stdin))))
+
+
 if __name__ == "__main__":
-    model_and_tokenizer, wanted = generation.load_to_answer(Path(sys.argv[1])), json.load(sys.stdin)
-    print(json.dumps(generation.generate(*model_and_tokenizer, **wanted)))
+    _answer(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ from fgkit.bundles import create as bundle
 from fgkit.cli import main as command_line
 from fgkit.dataset import rows as run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools, tools_hash
 
 DATA = Path(__file__).parents[2] / "data"
@@ -69,8 +70,10 @@ def made(folder: Path, **rest: object) -> list[Path]:
 def test_a_run_tells_tools_style_and_rows(run):
     for path in (run, run / "model"):
         source = codegen.read_source(path)
-        assert source.tools == TOOLS and source.style == "flutter_gemma" and len(source.rows) > 200
-    assert codegen.read_source(run, style="template").style == "template"
+        assert (
+            source.setup == PromptSetup(TOOLS, styles=("flutter_gemma",)) and len(source.rows) > 200
+        )
+    assert codegen.read_source(run, style="template").setup.style == "template"
 
 
 def test_a_run_without_held_out_file_splits_them_off_as_the_run_did(run):
@@ -100,15 +103,14 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     (run / "app.task.json").touch()
     for path in (run / "app.task", run / "app.task.json"):
         source = codegen.read_source(path)
-        assert (source.tools, source.style, source.system_message) == (
-            TOOLS,
-            "template",
-            "Be brief.",
-        )
+        assert source.setup == PromptSetup(TOOLS, "Be brief.", ("template",))
     files.write_json(run / "model" / "fgkit.json", {"tools": TOOLS[:1], "tools_hash": "another"})
     with pytest.raises(FgkitError, match="does not tell its tools. Give the file they are in"):
         codegen.read_source(run / "app.task")
-    assert codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).tools == TOOLS
+    assert (
+        codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).setup.tools
+        == TOOLS
+    )
     with pytest.raises(ModelError, match="was trained with other tools than"):
         codegen.read_source(run / "app.task", tools=str(DATA / "tools.py"))
     monkeypatch.setattr(
@@ -259,7 +261,7 @@ def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
 def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
     tools = json.loads(json.dumps(TOOLS[:1]))
     tools[0]["function"]["parameters"]["properties"]["on"]["format"] = "x"
-    found = codegen.notes(codegen.Source("x", tools, "flutter_gemma", "", ()))
+    found = codegen.notes(codegen.Source("x", PromptSetup(tools, styles=("flutter_gemma",)), ()))
     assert len(found) == 3
     assert found[0].startswith(
         "LiteRT-LM's conversation interface writes prompts of style litert_lm"

@@ -11,6 +11,7 @@ from app_tools import RICH, identifiers, parses, tree
 from fgkit.app import codegen, dart
 from fgkit.calls import Call
 from fgkit.dataset.records import request
+from fgkit.prompts import PromptSetup
 from fgkit.tools import check_tools
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def rich() -> codegen.Source:
     check_tools(RICH, "rich.json")
-    return codegen.Source(
-        "rich.json", RICH, "template", "", (request(1, "ping", [Call("ping", {})]),)
-    )
+    return codegen.Source("rich.json", PromptSetup(RICH), (request(1, "ping", [Call("ping", {})]),))
 
 
 def home() -> codegen.Source:
@@ -88,7 +87,7 @@ def test_the_tool_list_is_what_the_model_was_trained_with(functions):
     tools = re.sub(r"const functionTools = <Tool>|;\s*$", "", tools).replace("Tool(", "dict(")
     tools = re.sub(r"\b(name|description|parameters): ", r"\1=", tools).replace(r"\$", "$")
     read = eval(tools, {"true": True, "false": False})
-    assert read == [tool["function"] for tool in home().tools]
+    assert read == [tool["function"] for tool in home().setup.tools]
 
 
 def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
@@ -132,5 +131,5 @@ def app_of(source: codegen.Source):
     from fgkit.app.golden import prompt_text
     from fgkit.app.source import App
 
-    around = prompt_text(source.tools, "", source.style)
-    return App(source.tools, source.style, "s", around, "x", "flutter_gemma", "functions")
+    around = prompt_text(source.setup)
+    return App(source.setup, around, "x", "flutter_gemma", "functions")

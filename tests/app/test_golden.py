@@ -14,6 +14,7 @@ from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import Record, read_records, request
 from fgkit.errors import ArgumentError
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[2] / "data"
@@ -24,8 +25,9 @@ ROWS = read_records(DATA / "eval_data.jsonl", TOOLS)
 @pytest.mark.parametrize("style", prompts.STYLES)
 def test_prompt_and_answer_are_those_of_the_training(style):
     rows = ROWS[:5]
-    found = golden.vectors(rows, TOOLS, "", style)
-    assert [vector["prompt"] for vector in found] == tokenize.prompt_texts(rows, TOOLS, "", style)
+    setup = PromptSetup(TOOLS, styles=(style,))
+    found = golden.vectors(rows, setup)
+    assert [vector["prompt"] for vector in found] == tokenize.prompt_texts(rows, setup)
     for vector, row in zip(found, rows, strict=True):
         assert (
             vector["single"] and vector["line"] == row.line and vector["user"] == row.user_content
@@ -47,7 +49,7 @@ def test_prompt_and_answer_are_those_of_the_training(style):
     )
 )
 def test_the_text_around_a_request_gives_its_prompt(style, words):
-    around = golden.prompt_text(TOOLS, "", style)
+    around = golden.prompt_text(PromptSetup(TOOLS, styles=(style,)))
     wanted = prompts.render(
         prompts.conversation(f"x{words}")
         if style == "flutter_gemma"
@@ -71,7 +73,7 @@ def test_a_conversation_is_no_single_request():
         "Fine.",
     )
     own = Record(4, ({"role": "user", "content": "go"},), (Call("ping", {}),), tools=(RICH[0],))
-    first, second = golden.vectors([talk, own], TOOLS, "", "template")
+    first, second = golden.vectors([talk, own], PromptSetup(TOOLS))
     assert (
         not first["single"]
         and first["user"] == "make it red"
@@ -82,8 +84,8 @@ def test_a_conversation_is_no_single_request():
 
 
 def test_a_developer_text_is_in_the_prompt():
-    assert "Be brief." in golden.vectors(ROWS[:1], TOOLS, "Be brief.", "template")[0]["prompt"]
-    around = golden.prompt_text(TOOLS, "Be brief.", "template")
+    assert "Be brief." in golden.vectors(ROWS[:1], PromptSetup(TOOLS, "Be brief."))[0]["prompt"]
+    around = golden.prompt_text(PromptSetup(TOOLS, "Be brief."))
     assert around.prefix.startswith("<bos><start_of_turn>developer\nBe brief.")
 
 

@@ -22,6 +22,7 @@ from fgkit.app.source import App
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, request
 from fgkit.errors import ArgumentError, CallSyntaxError
+from fgkit.prompts import PromptSetup
 from fgkit.tools import check_tools, load_tools
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +150,7 @@ def source(
     name: str, tools: list[dict], rows: list[Record], style: str = "template"
 ) -> codegen.Source:
     check_tools(tools, name)
-    return codegen.Source(name, tools, style, "", tuple(rows))
+    return codegen.Source(name, PromptSetup(tools, styles=(style,)), tuple(rows))
 
 
 def rich() -> codegen.Source:
@@ -178,10 +179,8 @@ def test_every_file_parses(make, tmp_path):
 
 def test_litert_lm_gets_the_developer_text_of_the_training():
     app = App(
-        HOME,
-        "litert_lm",
-        'Say "$x".',
-        prompt_text(HOME, "", "litert_lm"),
+        PromptSetup(HOME, 'Say "$x".', ("litert_lm",)),
+        prompt_text(PromptSetup(HOME, styles=("litert_lm",))),
         "x",
         "flutter_gemma",
         "functions",

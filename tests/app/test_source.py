@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from fgkit.app import dart, kotlin
 from fgkit.app.golden import PromptText
 from fgkit.app.source import App, comment_lines, folded, ranges
+from fgkit.prompts import PromptSetup
 
 SIGNS = st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`")
 ANY = st.text(st.one_of(SIGNS, st.characters(codec="utf-8")), max_size=30)
@@ -23,7 +24,7 @@ LANGUAGES = {
 
 def app(tools: list[dict], prefix: str = "<bos>", trimmed: str = " ") -> App:
     around = PromptText(prefix, "<end_of_turn>\n", trimmed)
-    return App(tools, "template", "s", around, "a\nb.py", "flutter_gemma", "functions")
+    return App(PromptSetup(tools, "s"), around, "a\nb.py", "flutter_gemma", "functions")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -12,11 +12,14 @@ import pytest
 
 from fgkit import checks, licence, prompts
 from fgkit.bundles import create as bundle, litertlm, task
-from fgkit.bundles.checks import STOPS, check_bundle, check_file, texts_of
+from fgkit.bundles.checks import check_bundle, check_file
+from fgkit.bundles.inspection import STOPS
 from fgkit.calls import Call
 from fgkit.config import TaskConfig
 from fgkit.dataset.records import request
+from fgkit.dataset.rendered import RenderedRecords
 from fgkit.errors import CheckFailed
+from fgkit.prompts import PromptSetup
 from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
 
 PIECES = 484
@@ -59,6 +62,9 @@ def make(folder: Path, kind: str, **options) -> Path:
     return bundle.create_litertlm(*inputs, style="template", sidecar=sidecar, **options)
 
 
+TURN = "<start_of_turn>developer\nTools.<end_of_turn>\n"
+
+
 def failed(found: list[checks.Check]) -> list[str]:
     return [check.name for check in found if check.status == "fail"]
 
@@ -76,7 +82,8 @@ def test_a_whole_bundle_passes_every_check(tmp_path, kind):
 
 @pytest.mark.parametrize("profile", bundle.PROFILES)
 def test_every_profile_passes_and_is_named(tmp_path, profile):
-    found = check_bundle(make(tmp_path, ".task", profile=profile))
+    turn = TURN if bundle.PROFILES[profile].embeds_declarations else ""
+    found = check_bundle(make(tmp_path, ".task", profile=profile, developer_turn=turn))
     assert not failed(found) and found[7].reason == f"those of {profile}."
 
 
@@ -379,7 +386,8 @@ def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
 
 def test_texts_are_prompts_with_their_answers_in_each_style():
     rows = [request(1, "make it red", (Call("paint", {}),))]
-    template, plugin = texts_of(rows, [], styles=("template", "flutter_gemma"))
+    setup = PromptSetup([], styles=("template", "flutter_gemma"))
+    template, plugin = RenderedRecords(rows, setup).texts()
     assert template.startswith(
         prompts.render(prompts.conversation("make it red"), [], add_generation_prompt=True)
     )

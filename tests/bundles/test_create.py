@@ -79,12 +79,19 @@ def inputs(tmp_path, monkeypatch) -> tuple[Path, Path, Path]:
 @pytest.mark.parametrize("profile", bundle.PROFILES)
 def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
     tflite, tokenizer, output = inputs
+    embeds = bundle.PROFILES[profile].embeds_declarations
+    turn = "<start_of_turn>developer\nTools.<end_of_turn>\n" if embeds else ""
     made = bundle.create_task(
-        tflite, tokenizer, output, profile=profile, sidecar={"style": "template"}
+        tflite,
+        tokenizer,
+        output,
+        profile=profile,
+        developer_turn=turn,
+        sidecar={"style": "template"},
     )
     assert made == output
     info = bundle.read_bundle(made)
-    assert info.profile == bundle.PROFILES[profile]
+    assert info.profile == profiles.profile(profile, turn)
     assert info.sidecar["style"] == "template" and info.sidecar["stop_tokens"] == list(
         info.profile.stop_tokens
     )

@@ -173,7 +173,7 @@ def refused(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "litertlm": (tmp_path / "cut.litertlm", "is no .litertlm"),
         "folder": (
             tmp_path / "folder",
-            "not a whole model: generation_config.json is missing; model.safetensors is missing",
+            "not a complete model: generation_config.json is missing; model.safetensors is missing",
         ),
     }
 

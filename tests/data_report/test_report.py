@@ -15,6 +15,7 @@ from fgkit.data_report import report
 from fgkit.data_report.rules import KEPT, RULES, Finding, rules_table
 from fgkit.errors import DataError
 from fgkit.models.base import load_tokenizer
+from fgkit.prompts import PromptSetup
 from fgkit.tools import lint_tools, load_tools
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -598,7 +599,7 @@ def test_lengths_are_those_of_training(tmp_path, tokenizer) -> None:
         chat(user("two"), call("book", {"seats": 2}), tools=[OWN]),
     )
     (side,) = report.inspect(path, TOOLS, tokenizer=tokenizer).sides
-    rows = tokenize_records(side.records, TOOLS, tokenizer, max_length=10**9)
+    rows = tokenize_records(side.records, PromptSetup(TOOLS), tokenizer, max_length=10**9)
     assert side.lengths.total.tolist() == [len(row.tokens) for row in rows]
     assert side.lengths.prompt.tolist() == [row.prompt_length for row in rows]
 

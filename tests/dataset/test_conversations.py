@@ -15,6 +15,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.formats.messages import call_message
 from fgkit.dataset.records import Record, inspect_records, read_records
 from fgkit.errors import PromptError
+from fgkit.prompts import PromptSetup
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=12
@@ -114,10 +115,10 @@ def test_every_answer_is_trained_as_it_stands_in_the_conversation(
     records = read(tmp_path / "data.jsonl", row)
     answers = [message for message in row["messages"] if message["role"] == "assistant"]
     assert len(records) == len(answers)
-    whole = tokenize._with_developer(row["messages"], "")
+    whole = tokenize._with_developer(row["messages"], PromptSetup(RUN_TOOLS))
     text = prompts.render(whole, row.get("tools", RUN_TOOLS))
     for record, message in zip(records, answers, strict=True):
-        (prompt,) = tokenize.prompt_texts([record], RUN_TOOLS)
+        (prompt,) = tokenize.prompt_texts([record], PromptSetup(RUN_TOOLS))
         assert text.startswith(prompt + prompts.answer(record.calls, record.text))
         assert [call.name for call in record.calls] == [
             call["function"]["name"] for call in message.get("tool_calls", ())
@@ -145,7 +146,11 @@ def test_every_kind_of_record_equals_the_models_own_template(
     tmp_path: Path, tokenizer: Any, rows: list[dict]
 ) -> None:
     records = inspect_records(write(tmp_path, rows), RUN_TOOLS).records
-    assert tokenize.check_template(tokenizer, records, RUN_TOOLS, "Act.") == len(records) > 0
+    assert (
+        tokenize.check_template(tokenizer, records, PromptSetup(RUN_TOOLS, "Act."))
+        == len(records)
+        > 0
+    )
 
 
 def write(folder: Path, rows: list[dict]) -> Path:
@@ -171,7 +176,9 @@ def test_tokens_of_a_follow_up_begin_with_the_answer_before_it(
             ]
         },
     )
-    call, text, last = tokenize.tokenize_records(records, RUN_TOOLS, tokenizer, max_length=4096)
+    call, text, last = tokenize.tokenize_records(
+        records, PromptSetup(RUN_TOOLS), tokenizer, max_length=4096
+    )
     assert text.tokens[: len(call.tokens)] == call.tokens and call.tokens[-1] == 50
     assert tokenizer.decode(text.tokens[text.prompt_length :]) == "Done.<end_of_turn>"
     assert tokenizer.decode(last.tokens).count("<start_of_turn>model\n") == 2
@@ -192,7 +199,7 @@ def test_own_developer_text_and_own_tools_stand_in_the_prompt(tmp_path: Path) ->
             ],
         },
     )
-    first, second = tokenize.prompt_texts([plain, own], RUN_TOOLS, "Act.")
+    first, second = tokenize.prompt_texts([plain, own], PromptSetup(RUN_TOOLS, "Act."))
     assert "developer\nAct.<start" in first and "declaration:other" in first
     assert (
         "developer\nIt is Monday.<start" in second

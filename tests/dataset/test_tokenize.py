@@ -12,6 +12,7 @@ from fgkit.calls import Call
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.errors import DataError, ModelError
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
 
 DATA = Path(__file__).parents[2] / "data"
@@ -29,7 +30,7 @@ def tools() -> list[dict]:
 
 
 def test_rows_hold_the_prompt_then_the_answer(tokenizer: Any, tools: list[dict]) -> None:
-    rows = tokenize.tokenize_records(RECORDS, tools, tokenizer, max_length=2048)
+    rows = tokenize.tokenize_records(RECORDS, PromptSetup(tools), tokenizer, max_length=2048)
     for record, row in zip(RECORDS, rows, strict=True):
         prompt = prompts.render(
             prompts.conversation(record.user_content), tools, add_generation_prompt=True
@@ -42,7 +43,8 @@ def test_rows_hold_the_prompt_then_the_answer(tokenizer: Any, tools: list[dict])
 
 def test_the_developer_text_is_the_official_sentence_unless_set(tools: list[dict]) -> None:
     official, own = (
-        tokenize.prompt_texts(RECORDS, tools, message)[0] for message in ("", "Be brief.")
+        tokenize.prompt_texts(RECORDS, PromptSetup(tools, message))[0]
+        for message in ("", "Be brief.")
     )
     assert official.startswith(
         "<bos><start_of_turn>developer\nYou are a model that can do function calling with the "
@@ -55,21 +57,21 @@ def test_long_rows_are_named_not_cut(tokenizer: Any, tools: list[dict]) -> None:
     with pytest.raises(
         DataError, match=r"2 rows are longer than max_length \(100\): line 1: \d+ tokens, line 7: "
     ):
-        tokenize.tokenize_records(RECORDS, tools, tokenizer, max_length=100)
+        tokenize.tokenize_records(RECORDS, PromptSetup(tools), tokenizer, max_length=100)
 
 
 def test_our_template_agrees_and_another_is_refused_with_the_difference(
     tokenizer: Any, tools: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tokenize.check_template(tokenizer, RECORDS, tools) == 2
+    assert tokenize.check_template(tokenizer, RECORDS, PromptSetup(tools)) == 2
     monkeypatch.setattr(
         tokenizer, "chat_template", tokenizer.chat_template.replace("declaration:", "function:")
     )
     with pytest.raises(
         ModelError, match="line 1: the prompt that would be trained is not the model's own"
     ) as caught:
-        tokenize.check_template(tokenizer, RECORDS, tools)
+        tokenize.check_template(tokenizer, RECORDS, PromptSetup(tools))
     assert "function:change_background_color" in str(caught.value)
     monkeypatch.setattr(tokenizer, "chat_template", None)
     with pytest.raises(ModelError, match="no chat template"):
-        tokenize.check_template(tokenizer, RECORDS, tools)
+        tokenize.check_template(tokenizer, RECORDS, PromptSetup(tools))

@@ -16,8 +16,9 @@ import pytest
 
 from fgkit import files
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
-from fgkit.export import conversion, first_token, quantization
+from fgkit.export import conversion, conversion_worker, first_token, quantization, tflite
 from fgkit.export.quantization import QUANTIZATIONS
+from fgkit.models.spec import GEMMA_3_270M
 
 TINY = {
     "hidden_size": 64,
@@ -82,7 +83,7 @@ def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
 
 
 def _converted(quantize: str) -> Path:
-    conversion._import_lora_layers()
+    conversion_worker.import_lora_layers()
     from litert_torch.generative.examples.gemma3 import decoder
     from litert_torch.generative.layers import model_config
 
@@ -109,10 +110,11 @@ def _converted(quantize: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fgkit-tiny-"))
     decoder.get_decoder_config_270m = tiny_config
     try:
-        conversion._worker(
+        conversion_worker.run(
             json.dumps(
                 {
                     "model_dir": str(tiny_model()),
+                    "decoder_config": GEMMA_3_270M.decoder_config,
                     "output_path": str(folder),
                     "output_name_prefix": "tiny",
                     "prefill_seq_len": [SHORT, PREFILL],
@@ -138,7 +140,7 @@ def pytorch_logits(ids: list[int]) -> np.ndarray:
 
 
 def test_conversion_leaves_no_false_tensorflow():
-    conversion._import_lora_layers()
+    conversion_worker.import_lora_layers()
     import litert_torch.generative.layers.lora as lora
 
     false = sys.modules.get("tensorflow")
@@ -147,7 +149,7 @@ def test_conversion_leaves_no_false_tensorflow():
 
 
 def test_signatures_are_read_back_and_compared():
-    found = conversion.check_signatures(
+    found = tflite.check_signatures(
         tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=KV
     )
     assert sorted(found) == ["decode", "prefill_16", "prefill_8"]
@@ -155,11 +157,11 @@ def test_signatures_are_read_back_and_compared():
     assert found["prefill_16"]["inputs"]["mask"] == [1, 1, PREFILL, KV]
     assert found["decode"]["outputs"]["logits"] == [1, 1, TINY["vocab_size"]]
     with pytest.raises(BundleError, match="decode: mask has the shape .*expected .*128"):
-        conversion.check_signatures(
+        tflite.check_signatures(
             tiny_tflite(), prefill_seq_lens=[SHORT, PREFILL], kv_cache_max_len=128
         )
     with pytest.raises(BundleError, match="expected \\['decode', 'prefill_256'\\]"):
-        conversion.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
+        tflite.check_signatures(tiny_tflite(), prefill_seq_lens=[256], kv_cache_max_len=KV)
 
 
 # Shorter than a prefill, just over one, several with a padded last, and a last part whose padding would not fit.
@@ -187,9 +189,9 @@ def test_a_damaged_file_is_one_message(tmp_path, damage):
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(damage(tiny_tflite().read_bytes()))
     with pytest.raises(BundleError, match="bad.tflite: is not a readable .tflite"):
-        conversion.signatures(bad)
+        tflite.signatures(bad)
     with pytest.raises(BundleError, match="absent.tflite"):
-        conversion.signatures(tmp_path / "absent.tflite")
+        tflite.signatures(tmp_path / "absent.tflite")
 
 
 def test_compare_logits():
@@ -206,10 +208,8 @@ def test_compare_logits():
 
 def fake_folder(path: Path) -> Path:
     """A folder that passes the checks before conversion: the 270M's config, a cut vocabulary and one tensor with a true header."""
-    from fgkit.models.model_checks import SHAPE_270M
-
     path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps(SHAPE_270M | {"vocab_size": 2}))
+    (path / "config.json").write_text(json.dumps({**GEMMA_3_270M.shape, "vocab_size": 2}))
     header = json.dumps(
         {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
     ).encode()

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fgkit import config
-from fgkit.errors import BundleError
-from fgkit.export import conversion, first_token, quantization
+from fgkit.errors import BundleError, ConfigError
+from fgkit.export import conversion_worker, first_token, quantization, tflite
 from fgkit.export.quantization import QUANTIZATIONS
 from tests.export.test_conversion import KV, TINY, pytorch_logits, tiny_tflite
 
 
 def test_names_and_suffixes_are_unique_and_the_converters_names_are_its_own():
-    conversion._import_lora_layers()
+    conversion_worker.import_lora_layers()
     from litert_torch.generative.utilities import converter
 
     assert len({recipe.suffix for recipe in QUANTIZATIONS.values()}) == len(QUANTIZATIONS)
@@ -23,7 +23,7 @@ def test_names_and_suffixes_are_unique_and_the_converters_names_are_its_own():
     assert known == {
         name: recipe.suffix for name, recipe in QUANTIZATIONS.items() if not recipe.own
     }
-    with pytest.raises(config.ConfigError, match="quantize is 'int8'"):
+    with pytest.raises(ConfigError, match="quantize is 'int8'"):
         config.TfliteConfig(quantize="int8")
 
 
@@ -45,7 +45,7 @@ def test_a_float_file_becomes_what_the_converter_makes_and_what_it_does_not(tmp_
         ):  # the tiny network's rows are shorter than its blocks
             continue
         made = quantization.quantize(floats, tmp_path / f"{name}.tflite", name)
-        conversion.check_signatures(made, prefill_seq_lens=[8, 16], kv_cache_max_len=KV)
+        tflite.check_signatures(made, prefill_seq_lens=[8, 16], kv_cache_max_len=KV)
         assert first_token.compare(wanted, first_token.logits_of(made, ids))["cosine"] > 0.8, name
         sizes[name] = made.stat().st_size
     assert (tmp_path / "dynamic_int8.tflite").read_bytes() == tiny_tflite().read_bytes()

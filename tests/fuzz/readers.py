@@ -47,7 +47,7 @@ with instrumented():
     from fgkit.dataset import records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
-    from fgkit.models import model_checks
+    from fgkit.models import model_checks, weights
     from fgkit.workflow import manifest, run as pipeline
 
     FOLDER = Path(
@@ -125,16 +125,20 @@ def sidecar(data: bytes) -> None:
 
 def tokenizer(data: bytes) -> None:
     """A SentencePiece file: parsed by its own library, which must not end the process."""
-    bundle.check_tokens(bundle.PROFILES["guide"], data, where="tokenizer.model")
+    bundle.check_tokens(
+        data, bundle.PROFILES["guide"].stop_tokens, "<start_of_turn>", where="tokenizer.model"
+    )
 
 
 def weights(data: bytes) -> None:
     """A safetensors file, by its header."""
     written("model/model.safetensors", data)
-    for text in model_checks.weight_problems(FOLDER / "model"):
+    for text in weights.weight_problems(FOLDER / "model"):
         text.encode()
         assert len(text) < 3000
-    model_checks._or_skip(FOLDER / "model" / "model.safetensors", model_checks._dtype_problems)
+    model_checks.problems_in_file(
+        FOLDER / "model" / "model.safetensors", weights.data_type_problems
+    )
 
 
 def settings(data: bytes) -> None:

@@ -16,12 +16,13 @@ from huggingface_hub import constants
 
 from fgkit.errors import ModelError
 from fgkit.models import base as base_model, offline_base
-from fgkit.models.base import _FILES, _OPTIONAL, check_folder, find_base, load
+from fgkit.models.base import check_folder, find_base, load
+from fgkit.models.folder import MODEL_FILES, OPTIONAL_FILES
 from fgkit.models.spec import FUNCTIONGEMMA
 
 TOKEN = "hf_NobodyMayReadThis123"
 OTHER = "someone/some-model"
-NEEDED = [name for name in _FILES if name not in _OPTIONAL]
+NEEDED = [name for name in MODEL_FILES if name not in OPTIONAL_FILES]
 TO_OFFLINE = "--base offline"
 
 
@@ -87,10 +88,14 @@ def refused(base: str = "") -> str:
 
 def test_without_base_token_and_copy_it_is_the_offline_base(built, tmp_path, hub) -> None:
     found = find_base()
-    assert (found.name, found.offline, found.folder) == ("offline", True, tmp_path / "offline")
+    assert (found.name, found.origin.name, found.folder) == (
+        "offline",
+        "offline",
+        tmp_path / "offline",
+    )
     assert built == [tmp_path / "fgkit" / "offline-base"] and hub.paths == []
     for part in (
-        f"No token and no whole local copy of {FUNCTIONGEMMA}",
+        f"No token and no complete local copy of {FUNCTIONGEMMA}",
         "Gemma 3 270M",
         "would start better",
         f"https://huggingface.co/{FUNCTIONGEMMA}",
@@ -102,7 +107,7 @@ def test_without_base_token_and_copy_it_is_the_offline_base(built, tmp_path, hub
 
 def test_offline_by_name_even_with_a_token(built, token, hub) -> None:
     found = find_base("offline")
-    assert found.offline and built and hub.paths == []
+    assert found.origin.name == "offline" and built and hub.paths == []
     assert found.announcement.startswith("You asked for the offline base.")
 
 
@@ -112,7 +117,11 @@ def test_a_copy_on_this_machine_needs_no_token(built, hub, monkeypatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     hub.paths.clear()
     again = find_base()
-    assert (again.name, again.folder, again.offline) == (FUNCTIONGEMMA, first.folder, False)
+    assert (again.name, again.folder, again.origin.name) == (
+        FUNCTIONGEMMA,
+        first.folder,
+        FUNCTIONGEMMA,
+    )
     assert "from the copy on this machine" in again.announcement and hub.paths == [] and built == []
 
 
@@ -121,7 +130,7 @@ def test_half_a_copy_and_no_token_is_no_copy(built, hub, monkeypatch, missing) -
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     (find_base().folder / missing).unlink()
     monkeypatch.delenv("HF_TOKEN")
-    assert find_base().offline and len(built) == 1
+    assert find_base().origin.name == "offline" and len(built) == 1
 
 
 # ---- from the Hub ----
@@ -130,12 +139,12 @@ def test_half_a_copy_and_no_token_is_no_copy(built, hub, monkeypatch, missing) -
 @pytest.mark.parametrize("base", ["", FUNCTIONGEMMA, OTHER])
 def test_with_a_token_it_comes_from_the_hub(built, token, hub, base) -> None:
     found = find_base(base)
-    assert (found.name, found.offline) == (
+    assert (found.name, found.origin.name) == (
         base or FUNCTIONGEMMA,
-        False,
+        FUNCTIONGEMMA,
     ) and found.name in found.announcement
     files = {path.name: path.read_bytes() for path in found.folder.iterdir()}
-    assert set(NEEDED) < set(files) <= set(_FILES) and files == {
+    assert set(NEEDED) < set(files) <= set(MODEL_FILES) and files == {
         name: hub.files[name] for name in files
     }
     assert hub.tokens == {f"Bearer {TOKEN}"} and built == []
@@ -322,9 +331,11 @@ def test_a_base_that_is_neither_folder_nor_name(built, token, hub, base) -> None
 
 def test_a_folder(built, whole, hub) -> None:
     found = find_base(str(whole))
-    assert (found.name, found.folder, found.offline) == (str(whole), whole, False) and str(
-        whole
-    ) in found.announcement
+    assert (found.name, found.folder, found.origin.name) == (
+        str(whole),
+        whole,
+        FUNCTIONGEMMA,
+    ) and str(whole) in found.announcement
     assert hub.paths == [] and built == []
 
 
@@ -338,7 +349,7 @@ def test_a_folder_remembers_its_base(whole, tmp_path, recorded, offline) -> None
     folder = tiny.copy_of(whole, tmp_path / "tuned")
     (folder / "fgkit.json").write_text(json.dumps({"base": recorded}), encoding="utf-8")
     found = find_base(str(folder))
-    assert (found.name, found.offline) == (recorded, offline)
+    assert (found.name, found.origin.name) == (recorded, recorded if offline else FUNCTIONGEMMA)
 
 
 @pytest.mark.parametrize("record", ["{", "[]", "{}", '{"base": 7}'])
@@ -379,7 +390,7 @@ def test_all_problems_of_a_folder_in_one_message(whole, tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(_OPTIONAL))
+@pytest.mark.parametrize("name", sorted(OPTIONAL_FILES))
 def test_what_a_folder_can_do_without(whole, tmp_path, name) -> None:
     folder = tiny.copy_of(whole, tmp_path / "copy")
     (folder / name).unlink(missing_ok=True)

@@ -16,9 +16,12 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.records import read_records, request
 from fgkit.dataset.rows import Rows
 from fgkit.errors import ConfigError, ModelError
-from fgkit.models import base as base_model, model_checks, offline_base
-from fgkit.models.vocabulary import cut_base, pieces as vocabulary
+from fgkit.models import base as base_model, model_checks, offline_base, weights
+from fgkit.models.spec import base_named
+from fgkit.models.vocabulary import cut_base, pieces as vocabulary, record as vocabulary_record
+from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
+from fgkit.workflow import stages
 from tests.models.test_offline_base import CORE, PIECES, Pair
 from tests.models.test_pieces import FRAGMENTS, GERMAN, ROWS, SIZE, layout
 
@@ -297,7 +300,7 @@ def test_the_real_base_is_cut(tmp_path) -> None:
         tuple(read_records(files.shipped("data", name), TOOLS))
         for name in ("training_data.jsonl", "eval_data.jsonl")
     )
-    start = cut_base.cut_vocabulary(
+    start = stages.cut_vocabulary(
         settings_of(tmp_path, 32_768), found_base(whole), Rows(TOOLS, trained, held_out)
     )
     pair, before, ids = Pair(start.folder), Pair(whole), old_ids(start.folder)
@@ -307,7 +310,9 @@ def test_the_real_base_is_cut(tmp_path) -> None:
         and model_checks.shape_problems(start.folder) == []
     )
     for text in {
-        part for row in tokenize.prompt_texts(trained, TOOLS) for part in vocabulary.segments([row])
+        part
+        for row in tokenize.prompt_texts(trained, PromptSetup(TOOLS))
+        for part in vocabulary.segments([row])
     }:
         assert [ids[index] for index in pair.agree(text)] == before.agree(text)
 
@@ -328,23 +333,23 @@ def settings_of(tmp_path, size: int, **more) -> FinetuneConfig:
 
 
 def found_base(folder: Path) -> base_model.Base:
-    return base_model.Base("offline", folder, True, "")
+    return base_model.Base("offline", folder, base_named("offline"), "")
 
 
 def needed(tmp_path, base, rows, **more) -> int:
     """The smallest size that the rows allow, as the refusal says it."""
     with pytest.raises(ConfigError) as caught:
-        cut_base.cut_vocabulary(settings_of(tmp_path, 380, **more), found_base(base), rows)
+        stages.cut_vocabulary(settings_of(tmp_path, 380, **more), found_base(base), rows)
     return int(str(caught.value).split("structure need ")[1].split()[0])
 
 
 def test_zero_leaves_the_base_as_it_is(tmp_path, base) -> None:
     whole = found_base(base)
-    assert cut_base.cut_vocabulary(settings_of(tmp_path, 0), whole, run_rows("hi")) is whole
+    assert stages.cut_vocabulary(settings_of(tmp_path, 0), whole, run_rows("hi")) is whole
     assert (
         not (tmp_path / "run").exists()
-        and cut_base.described(base) is None
-        and cut_base.modification(base) == ""
+        and vocabulary_record.vocabulary_size(base) is None
+        and vocabulary_record.modification(base) == ""
     )
 
 
@@ -353,34 +358,39 @@ def test_a_run_cuts_once_and_again_when_something_changes(
 ) -> None:
     before = {path.name: files.sha256(path) for path in base.iterdir()}
     rows, size = run_rows("make the background red please"), 740
-    start = cut_base.cut_vocabulary(settings_of(tmp_path, size), found_base(base), rows)
-    assert start == base_model.Base("offline", tmp_path / "run" / f"base-{size}", True, "")
+    start = stages.cut_vocabulary(settings_of(tmp_path, size), found_base(base), rows)
+    assert start == base_model.Base(
+        "offline", tmp_path / "run" / f"base-{size}", base_named("offline"), ""
+    )
     assert f"Vocabulary: {size} of {len(layout()[0])} pieces" in capsys.readouterr().out
-    assert cut_base.described(start.folder) == {"pieces": size, "of": len(layout()[0])}
+    assert vocabulary_record.vocabulary_size(start.folder) == {
+        "pieces": size,
+        "of": len(layout()[0]),
+    }
     assert (
-        cut_base.modification(start.folder)
+        vocabulary_record.modification(start.folder)
         == f"vocabulary cut to {size} of {len(layout()[0])} pieces; "
     )
     assert (
-        base_model.find_base(str(start.folder)).offline
+        base_model.find_base(str(start.folder)).origin.name == "offline"
         and (start.folder / "NOTICE-GEMMA.txt").is_file()
     )
     cuts, real = [], cut_base.cut
     monkeypatch.setattr(
         cut_base, "cut", lambda *args, **more: cuts.append(1) or real(*args, **more)
     )
-    again = cut_base.cut_vocabulary(settings_of(tmp_path, size), found_base(base), rows)
+    again = stages.cut_vocabulary(settings_of(tmp_path, size), found_base(base), rows)
     assert again == start and cuts == []
-    cut_base.cut_vocabulary(
+    stages.cut_vocabulary(
         settings_of(tmp_path, size), found_base(base), run_rows("make the app red please")
     )
     assert cuts == [1]
-    weights = start.folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
-    cut_base.cut_vocabulary(
+    file = start.folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    stages.cut_vocabulary(
         settings_of(tmp_path, size), found_base(base), run_rows("make the app red please")
     )
-    assert cuts == [1, 1] and model_checks.weight_problems(start.folder) == []
+    assert cuts == [1, 1] and weights.weight_problems(start.folder) == []
     assert {path.name: files.sha256(path) for path in base.iterdir()} == before
 
 
@@ -405,9 +415,7 @@ def test_every_style_of_the_run_keeps_its_pieces(tmp_path, base, monkeypatch) ->
             kept.extend(texts) or real(folder, target, size, texts, **more)
         ),
     )
-    start = cut_base.cut_vocabulary(
-        settings_of(tmp_path, size, style=styles), found_base(base), rows
-    )
+    start = stages.cut_vocabulary(settings_of(tmp_path, size, style=styles), found_base(base), rows)
     ids, whole, own = (
         old_ids(start.folder),
         base_model.load_tokenizer(base),
@@ -415,7 +423,7 @@ def test_every_style_of_the_run_keeps_its_pieces(tmp_path, base, monkeypatch) ->
     )
     for style in ("template", "litert_lm"):
         (text,), (answer,) = (
-            tokenize.prompt_texts(rows.train, TOOLS, style=style),
+            tokenize.prompt_texts(rows.train, PromptSetup(TOOLS), style),
             tokenize.answer_texts(rows.train, style),
         )
         parts = vocabulary.segments([text, answer])
@@ -430,12 +438,15 @@ def test_a_cut_base_can_be_cut_again_and_its_record_goes_on_telling_of_the_whole
     base, cut, tmp_path
 ) -> None:
     smaller = cut_base.cut(cut, tmp_path / "smaller", SIZE - 20, ROWS[:1])
-    assert cut_base.described(smaller) == {"pieces": SIZE - 20, "of": len(layout()[0])}
+    assert vocabulary_record.vocabulary_size(smaller) == {
+        "pieces": SIZE - 20,
+        "of": len(layout()[0]),
+    }
     table = files.read_json(smaller / "tokenizer.json")["model"]["vocab"]
     assert [layout()[0][old] for old in old_ids(smaller)] == list(table)
-    cut_base.hand_on(smaller, tmp_path)
+    vocabulary_record.copy_vocabulary_record(smaller, tmp_path)
     assert (tmp_path / "vocabulary.json").read_bytes() == (smaller / "vocabulary.json").read_bytes()
-    cut_base.hand_on(base, tmp_path / "absent")
+    vocabulary_record.copy_vocabulary_record(base, tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
 

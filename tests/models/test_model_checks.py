@@ -12,7 +12,7 @@ import pytest
 
 from fgkit import checks, checksums
 from fgkit.errors import CheckFailed
-from fgkit.models import model_checks
+from fgkit.models import answer_checks, model_checks, spec
 from fgkit.prompts import CONTROL_TOKENS
 from tests.bundles.test_create import hidden_from_text, tiny_tokenizer
 
@@ -43,13 +43,13 @@ def statuses(results: list[checks.Check]) -> list[str]:
     ],
 )
 def test_the_guides_four_checks(texts, expected):
-    assert statuses(model_checks.check_answers(texts)) == expected
+    assert statuses(answer_checks.check_answers(texts)) == expected
 
 
 def test_the_remedies_are_the_guides():
     padded, garbage = (
-        model_checks.check_answers(["<pad>" * 9])[1],
-        model_checks.check_answers(["变更背景"])[2],
+        answer_checks.check_answers(["<pad>" * 9])[1],
+        answer_checks.check_answers(["变更背景"])[2],
     )
     assert "bfloat16" in padded.remedy and "eager" in padded.remedy
     assert "fine-tuning is broken, not the conversion" in garbage.remedy
@@ -71,7 +71,9 @@ def write_weights(folder: Path, dtype: str = "BF16") -> None:
 def folder(tmp_path) -> Path:
     """A model folder in which everything that is looked at is right; the tensors are stand-ins."""
     write_weights(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(model_checks.SHAPE_270M | {"vocab_size": 484}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(dict(spec.GEMMA_3_270M.shape) | {"vocab_size": 484})
+    )
     (tmp_path / "tokenizer.json").write_text(
         json.dumps(
             {

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from fgkit import prompts
 from fgkit.errors import ConfigError, ModelError
 from fgkit.models import offline_base
-from fgkit.models.vocabulary import pieces as vocabulary
+from fgkit.models.vocabulary import choice, pieces as vocabulary
 
 ENGLISH = [
     "make the background red please",
@@ -91,7 +91,7 @@ def whole() -> vocabulary.Pieces:
 
 @functools.cache
 def chosen(size: int = SIZE, rows: tuple[str, ...] = tuple(ROWS)) -> list[int]:
-    return vocabulary.choose(whole(), size, rows)
+    return choice.choose(whole(), size, rows)
 
 
 def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
@@ -163,7 +163,7 @@ def test_a_piece_that_no_merges_lead_to_is_not_kept(name) -> None:
         )
     )
     assert small.parts(len(pieces) - 1) == set() and small.parts(len(pieces) - 2) != set()
-    assert len(pieces) - 1 not in vocabulary.choose(small, len(pieces) - 1, [])
+    assert len(pieces) - 1 not in choice.choose(small, len(pieces) - 1, [])
 
 
 def test_the_texts_pieces_come_before_more_frequent_ones() -> None:
@@ -171,14 +171,12 @@ def test_the_texts_pieces_come_before_more_frequent_ones() -> None:
     texts = [*ROWS, GERMAN[1]]
     needed = {index for text in vocabulary.segments(texts) for index in full.Encode(text)}
     with pytest.raises(ConfigError) as caught:
-        vocabulary.choose(whole(), 380, texts)
+        choice.choose(whole(), 380, texts)
     least = int(str(caught.value).split("structure need ")[1].split()[0])
-    ids = vocabulary.choose(whole(), least, texts)
+    ids = choice.choose(whole(), least, texts)
     assert needed <= set(ids) and len(needed - set(range(368))) >= 20
     frequent = next(
-        index
-        for index in whole().merged
-        if vocabulary.script(whole().names[index][-1]) == "CYRILLIC"
+        index for index in whole().merged if choice.script(whole().names[index][-1]) == "CYRILLIC"
     )
     assert frequent not in ids and frequent < max(needed & set(whole().merged))
 
@@ -187,8 +185,8 @@ def test_the_places_left_go_to_the_scripts_of_the_texts() -> None:
     def cyrillic(*rows: str) -> set[str]:
         return {
             name
-            for name in names(vocabulary.choose(whole(), SIZE, [*ROWS, *rows]))
-            if vocabulary.script(name[-1]) == "CYRILLIC"
+            for name in names(choice.choose(whole(), SIZE, [*ROWS, *rows]))
+            if choice.script(name[-1]) == "CYRILLIC"
         }
 
     assert cyrillic() == set()
@@ -214,7 +212,7 @@ def test_a_word_brings_the_forms_that_an_argument_may_need() -> None:
 
 def test_words_come_with_their_forms_and_foreign_ones_last() -> None:
     pieces, room = whole(), 100
-    order = list(vocabulary.ranked(pieces, ROWS, room))
+    order = list(choice.ranked(pieces, ROWS, room))
     words = [
         index for index in pieces.merged if pieces.is_word(index) and len(pieces.names[index]) > 3
     ]
@@ -223,20 +221,20 @@ def test_words_come_with_their_forms_and_foreign_ones_last() -> None:
     assert pieces.word(first) in order and order.index(pieces.word(first)) < order.index(
         pieces.parts(first)
     )
-    later = list(vocabulary.ranked(pieces, ROWS, room, frozenset({first})))
+    later = list(choice.ranked(pieces, ROWS, room, frozenset({first})))
     assert pieces.word(first) not in later and pieces.parts(first) in later
     needed, kept = (
         pieces.parts(first),
-        set(vocabulary.choose(pieces, SIZE, ROWS, foreign=frozenset(words))),
+        set(choice.choose(pieces, SIZE, ROWS, foreign=frozenset(words))),
     )
     assert needed and len(kept & set(words)) <= len(set(chosen()) & set(words))
 
 
 def test_the_texts_that_are_needed_may_be_fewer_than_those_that_tell_the_scripts() -> None:
     with pytest.raises(ConfigError) as caught:
-        vocabulary.choose(whole(), 380, [*ROWS, GERMAN[1]], needed=ROWS[:1])
+        choice.choose(whole(), 380, [*ROWS, GERMAN[1]], needed=ROWS[:1])
     with pytest.raises(ConfigError) as all_needed:
-        vocabulary.choose(whole(), 380, [*ROWS, GERMAN[1]])
+        choice.choose(whole(), 380, [*ROWS, GERMAN[1]])
     least, more = (
         int(str(error.value).split("structure need ")[1].split()[0])
         for error in (caught, all_needed)
@@ -249,7 +247,7 @@ def test_texts_are_cut_at_control_tokens_and_counted_once() -> None:
 
 
 def test_scripts() -> None:
-    assert [vocabulary.script(char) for char in "aé字कि5\U0001f525\u0301"] == [
+    assert [choice.script(char) for char in "aé字कि5\U0001f525\u0301"] == [
         "LATIN",
         "LATIN",
         "CJK",
@@ -259,8 +257,8 @@ def test_scripts() -> None:
         "",
         "",
     ]
-    assert vocabulary.scripts_of(["a" * 99 + "б", "1 2"]) == {"", "LATIN", "CYRILLIC"}
-    assert vocabulary.scripts_of(["a" * 200 + "б"]) == {"", "LATIN"}
+    assert choice.scripts_of(["a" * 99 + "б", "1 2"]) == {"", "LATIN", "CYRILLIC"}
+    assert choice.scripts_of(["a" * 200 + "б"]) == {"", "LATIN"}
 
 
 # ---- how texts are encoded
@@ -326,17 +324,17 @@ def test_what_has_no_piece_is_written_in_bytes() -> None:
 )
 def test_a_size_that_does_not_fit(size, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        vocabulary.choose(whole(), size, CORPUS)
+        choice.choose(whole(), size, CORPUS)
 
 
 def test_unused_pieces_fill_no_places() -> None:
     most = len(whole()) - 2
-    assert len(vocabulary.choose(whole(), most, ROWS)) == most
+    assert len(choice.choose(whole(), most, ROWS)) == most
     with pytest.raises(
         ConfigError,
         match=f"vocab_size is {most + 1}, but only {most} of the base's {most + 2} pieces are",
     ):
-        vocabulary.choose(whole(), most + 1, ROWS)
+        choice.choose(whole(), most + 1, ROWS)
 
 
 def test_another_kind_of_model_is_refused() -> None:

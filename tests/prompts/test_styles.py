@@ -14,9 +14,9 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.errors import ConfigError, DataError, ModelError
 from fgkit.evaluation import score_model, tables as score_table
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.workflow import stages, summary
-from tests.workflow.test_stages import TOOLS, model, rows
+from tests.workflow.test_stages import TOOLS, model, rows, scored  # noqa: F401  (a fixture)
 
 # ---- the setting
 
@@ -84,11 +84,10 @@ def records(count=40):
 
 
 def test_a_mix_trains_each_row_in_one_style(tokenizer):
-    mixed = tokenize.tokenize_records(
-        records(), TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3
-    )
+    setup = PromptSetup(TOOLS, styles=("template", "flutter_gemma"))
+    mixed = tokenize.tokenize_records(records(), setup, tokenizer, max_length=4096, seed=3)
     pure = {
-        name: tokenize.tokenize_records(records(), TOOLS, tokenizer, max_length=4096, style=name)
+        name: tokenize.tokenize_records(records(), setup.only(name), tokenizer, max_length=4096)
         for name in ("template", "flutter_gemma")
     }
     given = [
@@ -97,9 +96,7 @@ def test_a_mix_trains_each_row_in_one_style(tokenizer):
     ]
     assert all(mixed[index] == pure[name][index] for index, name in enumerate(given))
     assert pure["template"] != pure["flutter_gemma"] and 8 < given.count("template") < 32
-    again = tokenize.tokenize_records(
-        records()[::-1], TOOLS, tokenizer, max_length=4096, style="template,flutter_gemma", seed=3
-    )
+    again = tokenize.tokenize_records(records()[::-1], setup, tokenizer, max_length=4096, seed=3)
     assert again == mixed[::-1]
 
 
@@ -110,9 +107,8 @@ def test_rows_that_a_style_cannot_say_are_named_with_their_lines(tokenizer):
         for row in wrong
     ]
     with pytest.raises(DataError) as caught:
-        tokenize.tokenize_records(
-            wrong, TOOLS, tokenizer, max_length=4096, style="template,litert_lm"
-        )
+        setup = PromptSetup(TOOLS, styles=("template", "litert_lm"))
+        tokenize.tokenize_records(wrong, setup, tokenizer, max_length=4096)
     lines = str(caught.value).splitlines()
     assert (
         lines[0] == "prompt style 'litert_lm' cannot say these rows:"
@@ -124,13 +120,13 @@ def test_rows_that_a_style_cannot_say_are_named_with_their_lines(tokenizer):
     with pytest.raises(
         DataError, match="'flutter_gemma' cannot say these rows:\nline 1: .*always sends"
     ):
-        tokenize.prompt_texts(records(1), TOOLS, "Be brief.", "flutter_gemma")
+        tokenize.prompt_texts(records(1), PromptSetup(TOOLS, "Be brief."), "flutter_gemma")
 
 
 # ---- stored, asked for, refused
 
 
-def test_chosen():
+def test_resolve():
     for stored, asked, expected in (
         (None, None, ("template",)),
         ("", "litert_lm", ("litert_lm",)),
@@ -139,18 +135,18 @@ def test_chosen():
         ("template,litert_lm", "", ("template", "litert_lm")),
         ("template,litert_lm", "litert_lm", ("litert_lm",)),
     ):
-        assert styles.chosen("m", stored, asked, TOOLS) == expected
+        assert styles.resolve("m", stored, asked, TOOLS) == expected
     with pytest.raises(
         ModelError, match="m: was trained with prompt style 'gguf', which this fgkit does not know"
     ):
-        styles.chosen("m", "gguf", None, TOOLS)
+        styles.resolve("m", "gguf", None, TOOLS)
     with pytest.raises(ConfigError, match="'gguf' is none of"):
-        styles.chosen("m", "template", "gguf", TOOLS)
+        styles.resolve("m", "template", "gguf", TOOLS)
 
 
 def test_a_mismatch_names_both_and_shows_where_they_part():
     with pytest.raises(ModelError) as caught:
-        styles.chosen("run/model", "template", "flutter_gemma", TOOLS)
+        styles.resolve("run/model", "template", "flutter_gemma", TOOLS)
     assert str(caught.value) == (
         "run/model: was trained with prompt style 'template', but 'flutter_gemma' is asked for. They part at character 103, "
         "after 'g with the following functions': template has '<start_function_declaration>de', flutter_gemma has "
@@ -224,7 +220,7 @@ def test_the_plugins_profile_warns_of_another_style(tmp_path, bundled, capsys, s
 # ---- scored under each
 
 
-def test_a_mixed_model_is_scored_under_each_style(tmp_path, scored):
+def test_a_mixed_model_is_scored_under_each_style(tmp_path, scored):  # noqa: F811
     folder = model(tmp_path / "model", style="template,flutter_gemma")
     first = stages.score_tuned(TaskConfig(output=str(tmp_path)), rows())
     assert scored == [(folder, "", "template", "flutter_gemma")] and set(first["per_style"]) == {
@@ -252,7 +248,8 @@ def test_scores_under_each_style_and_their_table():
         right = [prompts.completion(row.calls) for row in asked.held_out]
         return right if name == "litert_lm" else [*right[:1], *["I am sorry"] * 3]
 
-    score = score_model._score(asked, "", ("template", "litert_lm"), answers)
+    rendered = asked.rendered(asked.setup()).held_out
+    score = score_model._score(rendered, ("template", "litert_lm"), answers)
     assert score["style"] == "template" and score["exact_match"] == 0.25 and len(score["rows"]) == 4
     assert {name: each["exact_match"] for name, each in score["per_style"].items()} == {
         "template": 0.25,
@@ -263,9 +260,9 @@ def test_scores_under_each_style_and_their_table():
     )
     assert (
         seen["litert_lm"]
-        == tokenize.prompt_texts(asked.held_out, asked.tools, "", "litert_lm")
+        == tokenize.prompt_texts(asked.held_out, asked.setup(), "litert_lm")
         != seen["template"]
     )
     table = score_table.compare({"tuned": score})
     assert "| style `litert_lm` (4 rows): exact match" in table and table.count("style `") == 4
-    assert "per_style" not in score_model._score(asked, "", ("litert_lm",), answers)
+    assert "per_style" not in score_model._score(rendered, ("litert_lm",), answers)

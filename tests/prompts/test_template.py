@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from fgkit import prompts
 from fgkit.calls import Call
 from fgkit.errors import FgkitError, PromptError, ToolError
-from fgkit.prompts import completion, conversation, format as wire, render
+from fgkit.prompts import completion, conversation, format as prompt_format, render
 
 VECTORS = [
     vector
@@ -268,7 +268,7 @@ def test_facts_have_one_home():
     assert prompts.STOP_IDS == (1, 50, 106)
     assert [prompts.CONTROL_TOKENS[token] for token in prompts.STOP_TOKENS] == [1, 50, 106]
     assert sorted(prompts.CONTROL_TOKENS.values()) == [0, 1, 2, 3, *range(46, 53), 105, 106]
-    assert prompts.STYLES == ("template", "flutter_gemma", "litert_lm")
+    assert tuple(prompts.STYLES) == ("template", "flutter_gemma", "litert_lm")
 
 
 # --- refusals: conversations ---
@@ -453,7 +453,7 @@ def test_unknown_style_names_the_known():
         render([USER], [], style="chatml")
 
 
-@pytest.mark.parametrize("token", [*prompts.CONTROL_TOKENS, *wire.IMAGE_TOKENS])
+@pytest.mark.parametrize("token", [*prompts.CONTROL_TOKENS, *prompt_format.IMAGE_TOKENS])
 def test_control_tokens_are_refused_everywhere(token):
     text = f"a{token}b"
     places = [
@@ -518,7 +518,7 @@ def test_all_problems_are_told_at_once():
 def test_depth_is_limited_before_python_gives_up():
     value: object = "x"
     schema: dict = {"type": "string"}
-    for _ in range(wire.MAX_DEPTH - 1):
+    for _ in range(prompt_format.MAX_DEPTH - 1):
         value, schema = {"k": value}, {"type": "object", "properties": {"k": schema}}
     deepest = [USER, call(a=value)], with_property(schema)
     assert by_template(*deepest) == render(*deepest)
@@ -719,9 +719,9 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True).filter(
     lambda name: name not in ("description", "type", "properties", "required", "nullable")
 )
 # Hypothesis takes constants from the code under test, control tokens too.
-TEXTS = st.text(max_size=10).filter(lambda text: not wire.CONTROL.search(text)) | st.sampled_from(
-    ["", " a ", "{x}", "{{ y }}", "{% z %}", "\n<b>&'\"\n"]
-)
+TEXTS = st.text(max_size=10).filter(
+    lambda text: not prompt_format.CONTROL.search(text)
+) | st.sampled_from(["", " a ", "{x}", "{{ y }}", "{% z %}", "\n<b>&'\"\n"])
 VALUES = st.recursive(
     st.one_of(
         st.none(),

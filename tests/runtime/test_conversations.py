@@ -13,6 +13,7 @@ from fgkit.bundles import create as bundle
 from fgkit.calls import Call, parse
 from fgkit.dataset.records import request
 from fgkit.errors import BundleError, CallSyntaxError, PromptError, ToolError
+from fgkit.prompts import PromptSetup
 from fgkit.runtime import conversations, grammar
 from fgkit.runtime.session import Runtime
 from fgkit.subprocesses import quiet_stderr
@@ -134,9 +135,8 @@ def test_prompts_that_are_not_the_trained_ones_are_counted_and_shown(runtime, ca
     texts, same = conversations.ask_all(
         runtime,
         rows,
-        [],
+        PromptSetup([], "Act."),
         [trained[0], trained[1] + "x"],
-        system_message="Act.",
         max_new_tokens=2,
         progress=False,
     )

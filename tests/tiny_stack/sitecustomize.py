@@ -5,29 +5,33 @@ may differ. Everything else is as it ships.
 """
 
 import collections
+import dataclasses
 import os
 import random
 import resource
 import shutil
 import time
 
-import fgkit.export.conversion
+import fgkit.export.conversion_worker
 import fgkit.export.first_token
-import fgkit.models.model_checks
-import fgkit.training.trainer
+import fgkit.models.answer_checks
+import fgkit.models.spec
+import fgkit.training.checkpoints
 import fgkit.workflow.manifest
 
-fgkit.models.model_checks.SHAPE_270M = {
-    "model_type": "gemma3_text",
-    "hidden_size": 48,
-    "num_hidden_layers": 1,
-}
-fgkit.models.model_checks.check_answers = lambda texts: [
-    fgkit.models.model_checks.Check(1, "not looked at", "pass")
+fgkit.models.spec.register(
+    dataclasses.replace(
+        fgkit.models.spec.GEMMA_3_270M,
+        shape={"model_type": "gemma3_text", "hidden_size": 48, "num_hidden_layers": 1},
+    )
+)
+fgkit.models.answer_checks.check_answers = lambda texts: [
+    fgkit.models.answer_checks.Check(1, "not looked at", "pass")
 ]
-fgkit.training.trainer.SAVE_SECONDS, fgkit.training.trainer._SAVE_SHARE = 0.0, float("inf")
+fgkit.training.checkpoints.SAVE_SECONDS = 0.0
+fgkit.training.checkpoints.SAVE_SHARE = float("inf")
 _build, _compare, _usage = (
-    fgkit.export.conversion._build,
+    fgkit.export.conversion_worker.build,
     fgkit.export.first_token.compare,
     shutil.disk_usage,
 )
@@ -47,7 +51,7 @@ if os.environ.get("FGKIT_TEST_CLOCK"):  # a time of day that jumps by days at ev
     fgkit.workflow.manifest.datetime = _Jumping
 
 
-def _tiny_build(folder):
+def _tiny_build(folder, decoder_config):
     from litert_torch.generative.examples.gemma3 import decoder
 
     real = decoder.get_decoder_config_270m
@@ -70,12 +74,12 @@ def _tiny_build(folder):
             resource.RLIMIT_AS, (pages * resource.getpagesize() + int(limit) * 1_000_000,) * 2
         )
     try:
-        return _build(folder)
+        return _build(folder, decoder_config)
     finally:
         decoder.get_decoder_config_270m = real
 
 
-fgkit.export.conversion._build = _tiny_build
+fgkit.export.conversion_worker.build = _tiny_build
 fgkit.export.first_token.compare = lambda reference, got: (
     _compare(reference, got) | {"argmax_agrees": True}
 )

@@ -8,27 +8,32 @@ import pytest
 from hypothesis import given, strategies as st
 from separate_rows import ROWS
 
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.training import batches, prefix_tree
 from fgkit.training.batches import Batches, packs
 
 TOKENS = st.lists(st.integers(5, 8), min_size=2, max_size=30)
 SOME_ROWS = st.lists(
     TOKENS.flatmap(
-        lambda tokens: st.integers(1, len(tokens) - 1).map(lambda n: Row(tuple(tokens), n))
+        lambda tokens: st.integers(1, len(tokens) - 1).map(
+            lambda n: TokenizedExample(tuple(tokens), n)
+        )
     ),
     min_size=1,
     max_size=40,
 )
 
 
-def of_set(number: int, rows: int) -> list[Row]:
+def of_set(number: int, rows: int) -> list[TokenizedExample]:
     """Rows behind the declarations of one set of tools."""
-    return [Row((2, *[10 + number] * 50, 100 + row, 101, 102, 103), 53) for row in range(rows)]
+    return [
+        TokenizedExample((2, *[10 + number] * 50, 100 + row, 101, 102, 103), 53)
+        for row in range(rows)
+    ]
 
 
 @given(SOME_ROWS, st.integers(1, 12), st.integers(0, 3))
-def test_an_epoch_has_every_row_once(rows: list[Row], size: int, epoch: int) -> None:
+def test_an_epoch_has_every_row_once(rows: list[TokenizedExample], size: int, epoch: int) -> None:
     sampler = Batches(rows, size, seed=7)
     sampler.set_epoch(epoch)
     found = list(sampler)
@@ -65,7 +70,9 @@ def test_rows_of_several_sets_of_tools_meet() -> None:
 def test_the_rows_of_a_conversation_stay_together() -> None:
     talks = [
         [
-            Row((2, *[10] * 50, 100 + talk, *range(200, 200 + 6 * turn)), 51 + 6 * turn - 2)
+            TokenizedExample(
+                (2, *[10] * 50, 100 + talk, *range(200, 200 + 6 * turn)), 51 + 6 * turn - 2
+            )
             for turn in (1, 2, 3)
         ]
         for talk in range(40)
@@ -78,7 +85,9 @@ def test_the_rows_of_a_conversation_stay_together() -> None:
 
 
 @given(SOME_ROWS, st.integers(1, 4))
-def test_the_shares_of_all_processes_are_the_batch(rows: list[Row], processes: int) -> None:
+def test_the_shares_of_all_processes_are_the_batch(
+    rows: list[TokenizedExample], processes: int
+) -> None:
     shares = [
         row
         for process in range(processes)
@@ -89,7 +98,7 @@ def test_the_shares_of_all_processes_are_the_batch(rows: list[Row], processes: i
 
 
 def test_trees_stay_within_memory_and_share_what_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    long = [Row((2, *[7] * 500, *[20 + i] * 200), 600) for i in range(20)]
+    long = [TokenizedExample((2, *[7] * 500, *[20 + i] * 200), 600) for i in range(20)]
     found = packs(long)
     sizes = [len(prefix_tree.build(pack).tokens) for pack in found]
     assert (
@@ -100,7 +109,7 @@ def test_trees_stay_within_memory_and_share_what_they_can(monkeypatch: pytest.Mo
 
 
 def test_a_prefix_longer_than_a_tree_is_still_shared() -> None:
-    long = [Row((2, *[7] * 5000, *[20 + i] * 20), 5010) for i in range(300)]
+    long = [TokenizedExample((2, *[7] * 5000, *[20 + i] * 20), 5010) for i in range(300)]
     found = packs(long)
     tokens = sum(len(prefix_tree.build(pack).tokens) for pack in found)
     assert len(found) == 4  # 93 rows have 1,023 answer tokens

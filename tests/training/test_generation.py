@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 
 from fgkit import prompts
 from fgkit.calls import Call
@@ -14,7 +15,6 @@ from fgkit.dataset.records import Record
 from fgkit.models import base as base_model
 from fgkit.training import generation
 
-torch = pytest.importorskip("torch")
 TEXTS = [
     prompts.render(prompts.conversation(text), [], add_generation_prompt=True)
     for text in (

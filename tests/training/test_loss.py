@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from fgkit.training import loss as answer_loss
-
-torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("answers", [1, 63, 64, 130])
@@ -67,14 +66,14 @@ def test_thousands_of_small_chances_are_not_rounded_away() -> None:
 
 
 def test_hits_are_the_most_likely_tokens_and_the_loss_is_the_same():
-    from fgkit.training.loss import answers_hit
+    from fgkit.training.loss import answer_loss_and_hits
 
     torch.manual_seed(3)
     hidden, weight = torch.randn(50, 16), torch.randn(9000, 16)  # three slices, the last one short
     logits = hidden @ weight.T
     answers = logits.argmax(-1)
     answers[::3] = torch.randint(0, 9000, answers[::3].shape)
-    loss, hits = answers_hit(hidden, weight, answers)
+    loss, hits = answer_loss_and_hits(hidden, weight, answers)
     assert torch.equal(hits, logits.argmax(-1) == answers) and 30 <= hits.sum() < 50
     assert torch.allclose(
         loss, torch.nn.functional.cross_entropy(logits, answers, reduction="sum"), rtol=1e-5

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from separate_rows import ROWS, gradients, relative_error
 
 from fgkit.models import base as base_model
-from fgkit.training.recompute import lean
-
-torch = pytest.importorskip("torch")
+from fgkit.training.recompute import recomputing
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def kept_bytes(model: Any) -> tuple[Any, int]:
 def test_gradients_are_the_models_own_and_less_is_kept(model: Any) -> None:
     loss, whole = kept_bytes(model)
     wanted = gradients(model, loss)
-    with lean(model):
+    with recomputing(model):
         loss_in_block, less = kept_bytes(model)
         got = gradients(model, loss_in_block)
     assert relative_error(loss_in_block.detach(), loss.detach()) < 1e-6
@@ -59,6 +58,6 @@ def test_gradients_are_the_models_own_and_less_is_kept(model: Any) -> None:
 def test_a_small_change_of_a_norm_is_noticed(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = gradients(model, kept_bytes(model)[0])
     monkeypatch.setattr(model.model.layers[1].pre_feedforward_layernorm, "eps", 0.01)
-    with lean(model):
+    with recomputing(model):
         got = gradients(model, kept_bytes(model)[0])
     assert max(relative_error(got[name], wanted[name]) for name in got) > 1e-4

@@ -12,16 +12,15 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from separate_rows import ROWS
 
-from fgkit.config import FinetuneConfig
 from fgkit.models import base as base_model
 from fgkit.models.spec import Recipe
-from fgkit.training import trainer, tree_model, tuning
-from fgkit.training.monitor import Watch
+from fgkit.training import checkpoints as checkpoint_files, tree_model, tuning
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.options import TrainingOptions
 
-torch = pytest.importorskip("torch")
-CONFIG = FinetuneConfig(base="offline")
 RECIPE = Recipe(
     num_train_epochs=2,
     learning_rate=1e-3,
@@ -29,6 +28,7 @@ RECIPE = Recipe(
     gradient_accumulation_steps=1,
     precision="fp32",
 )  # 8 rows: three steps an epoch
+OPTIONS = TrainingOptions(recipe=RECIPE, lr_scheduler_type="cosine", warmup_ratio=0.1, seed=42)
 STEPS = 6
 
 
@@ -44,14 +44,12 @@ def wanted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any,
 
 @pytest.fixture
 def saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "_SAVE_SHARE", float("inf"))
+    monkeypatch.setattr(checkpoint_files, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint_files, "SAVE_SHARE", float("inf"))
 
 
 def train(folder: Path, checkpoints: Path) -> tuple[Any, list]:
-    return tuning.train(
-        folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=checkpoints
-    )
+    return tuning.train(folder, ROWS, ROWS[:2], OPTIONS, checkpoints=checkpoints)
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, folder: Path, checkpoints: Path, call: int) -> None:
@@ -108,13 +106,11 @@ def test_a_run_cut_off_at_any_step_ends_the_same(
 def test_a_stopped_run_that_goes_on_ends_the_same(
     folder: Path, wanted: Any, tmp_path: Path
 ) -> None:
-    watch = Watch(
-        show=lambda watch: setattr(watch, "stop", watch.step > 0)
+    monitor = TrainingMonitor(
+        show=lambda monitor: setattr(monitor, "stop", monitor.step > 0)
     )  # which is within an epoch
-    _, log = tuning.train(
-        folder, ROWS, ROWS[:2], recipe=RECIPE, config=CONFIG, checkpoints=tmp_path, watch=watch
-    )
-    assert watch.stopped_after == 2 and [
+    _, log = tuning.train(folder, ROWS, ROWS[:2], OPTIONS, checkpoints=tmp_path, monitor=monitor)
+    assert monitor.stopped_after == 2 and [
         entry["step"] for entry in log if "eval_loss" in entry
     ] == [2]
     assert_same(train(folder, tmp_path), wanted)  # without the held-out loss of the stop
@@ -128,12 +124,12 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_from(
     script.write_text(
         f"""
 import os, signal, sys
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(trainer.__file__).parents[2])]!r}
+sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(checkpoint_files.__file__).parents[2])]!r}
 import test_trainer
 from pathlib import Path
-from fgkit.training import trainer
+from fgkit.training import checkpoints
 from transformers import TrainerState
-trainer.SAVE_SECONDS, trainer._SAVE_SHARE = 0.0, float("inf")
+checkpoints.SAVE_SECONDS, checkpoints.SAVE_SHARE = 0.0, float("inf")
 save = TrainerState.save_to_json
 
 def killed(state, path):  # the weights of the fourth checkpoint are there, its end is not
@@ -208,7 +204,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_passed_over(
     data = bytearray((checkpoint / "optimizer.pt").read_bytes())
     data[len(data) // 2] ^= 1
     (checkpoint / "optimizer.pt").write_bytes(data)
-    assert trainer.newest_whole(tmp_path) is None and list(tmp_path.iterdir()) == []
+    assert checkpoint_files.newest_complete(tmp_path) is None and list(tmp_path.iterdir()) == []
     assert_same(train(folder, tmp_path), wanted)
 
 
@@ -218,7 +214,7 @@ def test_checkpoints_take_their_share_of_the_time_and_no_more(
     from transformers import TrainerState
 
     now, saved = [0.0], []
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     loss, save = tree_model.tree_loss, TrainerState.save_to_json
 
     def slow_step(*arguments: Any, **inputs: Any) -> Any:

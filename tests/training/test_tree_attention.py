@@ -6,14 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
-from fgkit.dataset.tokenize import Row
-from fgkit.training import prefix_tree, tree_attention
+from fgkit.dataset.tokenize import TokenizedExample
+from fgkit.training import attention_blocks, prefix_tree, tree_attention
 
-torch = pytest.importorskip("torch")
 trees = st.lists(
-    st.lists(st.integers(0, 2), min_size=2, max_size=14).map(lambda tokens: Row((9, *tokens), 1)),
+    st.lists(st.integers(0, 2), min_size=2, max_size=14).map(
+        lambda tokens: TokenizedExample((9, *tokens), 1)
+    ),
     min_size=1,
     max_size=9,
 ).map(prefix_tree.build)
@@ -22,11 +24,14 @@ trees = st.lists(
 def seen(tree: prefix_tree.Tree, window: int, kind: str) -> list[set[int]]:
     """For each place the places that its block allows."""
     found = []
-    for block in tree_attention.blocks(tree.positions, tree.last_descendants, window)[kind]:
+    for block in attention_blocks.blocks(tree.positions, tree.last_descendants, window)[kind]:
         keys = (
             block.keys.tolist()
             if block.keys is not None
-            else [*range(block.first, block.last), *range(block.start, block.stop)]
+            else [
+                *range(block.ancestors_start, block.ancestors_stop),
+                *range(block.start, block.stop),
+            ]
         )
         assert block.bias.shape == (block.stop - block.start, len(keys))
         found += [
@@ -42,8 +47,8 @@ def test_blocks_allow_exactly_the_ancestors_within_the_window(
     tree: prefix_tree.Tree, window: int, call: int, chain: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:  # few and many blocks
-        patch.setattr(tree_attention, "_CALL", call)
-        patch.setattr(tree_attention, "_CHAIN", chain)
+        patch.setattr(attention_blocks, "_BLOCK_COST", call)
+        patch.setattr(attention_blocks, "_UNBRANCHED", chain)
         full, near = (seen(tree, window, kind) for kind in ("full_attention", "sliding_attention"))
     ancestors = [
         {other for other in range(place + 1) if place <= tree.last_descendants[other]}
@@ -72,8 +77,10 @@ def test_attention_and_its_gradients_equal_one_mask_over_everything(
         query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), attn_mask=mask, scale=0.3
     ).transpose(1, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_attention, "_CALL", 4)
-        cut = tree_attention.blocks(tree.positions, tree.last_descendants, 10_000)["full_attention"]
+        patch.setattr(attention_blocks, "_BLOCK_COST", 4)
+        cut = attention_blocks.blocks(tree.positions, tree.last_descendants, 10_000)[
+            "full_attention"
+        ]
     got, _ = tree_attention.attend(
         SimpleNamespace(num_key_value_groups=2), query, key, value, cut, scaling=0.3
     )
@@ -90,7 +97,7 @@ def cost(tree: prefix_tree.Tree) -> int:
     """Pairs of tokens that the blocks compute."""
     return sum(
         block.bias.numel()
-        for block in tree_attention.blocks(tree.positions, tree.last_descendants, 512)[
+        for block in attention_blocks.blocks(tree.positions, tree.last_descendants, 512)[
             "full_attention"
         ]
     )
@@ -98,11 +105,13 @@ def cost(tree: prefix_tree.Tree) -> int:
 
 def test_cost_grows_with_the_tokens_and_not_with_their_square() -> None:
     def rows(count: int, prefix: tuple[int, ...]) -> Any:
-        return prefix_tree.build([Row((2, *prefix, *[1000 + i] * 28), 1) for i in range(count)])
+        return prefix_tree.build(
+            [TokenizedExample((2, *prefix, *[1000 + i] * 28), 1) for i in range(count)]
+        )
 
     shared = tuple(range(100, 330))
     assert cost(rows(64, shared)) < 2.2 * cost(rows(32, shared))
-    unshared = [Row((2, *[1000 + i] * 258), 1) for i in range(16)]
+    unshared = [TokenizedExample((2, *[1000 + i] * 258), 1) for i in range(16)]
     assert (
         cost(prefix_tree.build(unshared)) <= 16 * 258 * 259
     )  # never more than the rows one by one, each with its mask
@@ -110,6 +119,8 @@ def test_cost_grows_with_the_tokens_and_not_with_their_square() -> None:
 
 
 def test_attended_pairs_counts_ancestors() -> None:
-    tree = prefix_tree.build([Row((2, 3, 4, 5), 1), Row((2, 3, 9, 9, 9), 1)])
-    assert tree_attention.attended_pairs(tree.positions) == 1 + 2 + 3 + 3 + 4
-    assert tree_attention.attended_pairs(tree.positions, window=3) == 1 + 2 + 3 + 3 + 3
+    tree = prefix_tree.build(
+        [TokenizedExample((2, 3, 4, 5), 1), TokenizedExample((2, 3, 9, 9, 9), 1)]
+    )
+    assert attention_blocks.attended_pairs(tree.positions) == 1 + 2 + 3 + 3 + 4
+    assert attention_blocks.attended_pairs(tree.positions, window=3) == 1 + 2 + 3 + 3 + 3

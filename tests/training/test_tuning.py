@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from separate_rows import ROWS, relative_error, separate_loss
 
-from fgkit.config import FinetuneConfig
 from fgkit.errors import FgkitError
 from fgkit.files import read_json
 from fgkit.models import base as base_model
 from fgkit.models.spec import Recipe
-from fgkit.training import batches, tuning
-
-torch = pytest.importorskip("torch")
+from fgkit.training import batches, plots, tuning
+from fgkit.training.options import TrainingOptions
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.model_folder(tmp_path_factory.mktemp("model") / "base")
 
 
-def config(**changes: Any) -> FinetuneConfig:
-    return FinetuneConfig(
-        base="offline", warmup_ratio=0.0, lr_scheduler_type="constant_with_warmup", **changes
-    )
-
-
-def recipe(**changes: Any) -> Recipe:
-    return Recipe(
+def options(**changes: Any) -> TrainingOptions:
+    recipe = Recipe(
         **{
             "num_train_epochs": 3,
             "learning_rate": 1e-3,
@@ -40,6 +33,9 @@ def recipe(**changes: Any) -> Recipe:
             "precision": "fp32",
         }
         | changes
+    )
+    return TrainingOptions(
+        recipe=recipe, lr_scheduler_type="constant_with_warmup", warmup_ratio=0.0, seed=42
     )
 
 
@@ -52,9 +48,7 @@ def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Pat
         (separate_loss(model, ROWS) / answers).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    tuned, log = tuning.train(
-        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c"
-    )
+    tuned, log = tuning.train(folder, ROWS, ROWS[:2], options(), checkpoints=tmp_path / "c")
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
     start = dict(base_model.load(folder)[0].named_parameters())
     moved = {
@@ -77,14 +71,10 @@ def test_weights_after_three_steps_equal_stock_adamw(folder: Path, tmp_path: Pat
 def test_accumulated_packs_equal_one_pack(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = tuning.train(
-        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "a"
-    )
+    whole, _ = tuning.train(folder, ROWS, ROWS[:2], options(), checkpoints=tmp_path / "a")
     monkeypatch.setattr(batches, "PACK_ANSWERS", 21)  # rows of 6 to 8 answer tokens
     assert [len(pack) for pack in batches.packs(ROWS)] == [3, 3, 2]
-    split, _ = tuning.train(
-        folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "b"
-    )
+    split, _ = tuning.train(folder, ROWS, ROWS[:2], options(), checkpoints=tmp_path / "b")
     for name, parameter in split.named_parameters():
         assert (
             relative_error(parameter.float(), dict(whole.named_parameters())[name].float()) < 2e-3
@@ -115,7 +105,7 @@ def test_saved_folder_is_whole_and_bfloat16(folder: Path, tmp_path: Path) -> Non
 
 def test_loss_picture_is_a_png(tmp_path: Path) -> None:
     log = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5}]
-    assert tuning.plot_loss(log, tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert plots.plot_loss(log, tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_full_disk_is_refused_before_training(
@@ -123,9 +113,7 @@ def test_a_full_disk_is_refused_before_training(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     with pytest.raises(FgkitError, match="GB are needed for the tuned model"):
-        tuning.train(
-            folder, ROWS, ROWS[:2], recipe=recipe(), config=config(), checkpoints=tmp_path / "c"
-        )
+        tuning.train(folder, ROWS, ROWS[:2], options(), checkpoints=tmp_path / "c")
 
 
 def test_weights_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -134,7 +122,6 @@ def test_weights_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) 
             folder,
             ROWS,
             ROWS[:2],
-            recipe=recipe(learning_rate=1e38),
-            config=config(),
+            options(learning_rate=1e38),
             checkpoints=tmp_path / "c",
         )

@@ -56,7 +56,7 @@ def test_headless_there_is_text(prepared, capsys):
     widgets.results(settings)
     widgets.playground(settings, rows)
     out = capsys.readouterr().out
-    assert panel.settled() is settings and panel.watch is None
+    assert panel.settled() is settings and panel.monitor is None
     assert (
         "trained: '<start_function_call>call:" in out
         and "learning_rate 0.001" in out

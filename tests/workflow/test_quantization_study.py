@@ -48,7 +48,7 @@ def work(tmp_path, monkeypatch):
         output.write_bytes(bytes(SIZES[sidecar["quantize"]]))
         files.write_json(f"{output}.json", sidecar)
 
-    def score(path, data, **_):
+    def score(path, data, setup, **_):
         name = files.read_json(f"{path}.json")["quantize"]
         done["scored"].append(name)
         texts = [

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from fgkit import checks, checksums, files, prompts, subprocesses
-from fgkit.bundles import create as bundle
+from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
@@ -31,10 +31,11 @@ from fgkit.errors import (
 from fgkit.evaluation import prompting_modes, score_model as scoring, scores as evaluation
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.models import base as base_model, model_checks, record
-from fgkit.prompts import completion
+from fgkit.models.spec import FUNCTIONGEMMA, base_named
+from fgkit.prompts import PromptSetup, completion
 from fgkit.runtime import conversations, session as runtime, speed
 from fgkit.tools import load_tools, tools_hash
-from fgkit.training import generation, tuning
+from fgkit.training import checkpoints, generation, tuning
 from fgkit.workflow import stages, summary
 from fgkit.workflow.stages import finetune_steps, score_steps, to_task_steps
 
@@ -69,8 +70,9 @@ def scored(monkeypatch):
     """Replaces the network: notes each scoring and gives a fake score of that model and those rows."""
     done = []
 
-    def score_model(folder, asked, *, system_message="", style=("template",), description):
-        done.append((folder, system_message, *style))
+    def score_model(folder, asked, setup, *, description):
+        style = setup.styles
+        done.append((folder, setup.system_message, *style))
         score = (
             fake_score(asked)
             | scoring.origin(folder / "model.safetensors", asked)
@@ -95,7 +97,7 @@ def test_report_data_shows_and_keeps_what_the_files_hold(tmp_path, capsys):
     folder.mkdir()
     tiny.tokenizer_files(folder)
     files.write_json(folder / "config.json", {"model_type": "gemma3_text"})
-    base = base_model.Base("offline", folder, True, "")
+    base = base_model.Base("offline", folder, base_named("offline"), "")
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2000)
     picture = stages.report_data(settings, base)
     assert picture == tmp_path / "out" / "report.png" and picture.read_bytes().startswith(
@@ -269,30 +271,31 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(scoring.bundle, "read_bundle", lambda path: Info)
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("", "template")
+    monkeypatch.setattr(prompting.bundle, "read_bundle", lambda path: Info)
+    assert prompting.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(
+        TOOLS, "", ("template",)
+    )
     assert (
         "x.task.json is not there: the prompt style is assumed to be 'template'"
         in capsys.readouterr().out
     )
-    assert (
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma") == ("", "flutter_gemma")
-        and capsys.readouterr().out == ""
-    )
+    asked = prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
+    assert asked == PromptSetup(TOOLS, "", ("flutter_gemma",)) and capsys.readouterr().out == ""
     Info.sidecar = {
         "style": "litert_lm,template",
         "tools_hash": tools_hash(TOOLS),
         "system_message": "Do it.",
     }
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, None) == ("Do it.", "litert_lm")
-    assert scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "template") == ("Do it.", "template")
+    for style, expected in ((None, "litert_lm"), ("template", "template")):
+        found = prompting.bundle_setup(tmp_path / "x.task", TOOLS, style)
+        assert found == PromptSetup(TOOLS, "Do it.", (expected,))
     with pytest.raises(
         ModelError,
         match="was trained with prompt style 'litert_lm,template', but 'flutter_gemma' is asked",
     ):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS, "flutter_gemma")
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS, "flutter_gemma")
     with pytest.raises(ModelError, match="was trained with other tools"):
-        scoring.bundle_prompt(tmp_path / "x.task", TOOLS[:1], None)
+        prompting.bundle_setup(tmp_path / "x.task", TOOLS[:1])
 
 
 def test_exactly_one_tflite_is_bundled(tmp_path):
@@ -316,7 +319,7 @@ def test_exactly_one_tflite_is_bundled(tmp_path):
 
 def test_score_base_starts_a_new_summary(tmp_path, scored):
     summary.update(tmp_path, tuned={"n": 1}, gate={"passed": True}, seconds={"old": 1.0})
-    base = base_model.Base("base", model(tmp_path / "base"), True, "")
+    base = base_model.Base("base", model(tmp_path / "base"), base_named("offline"), "")
     score = stages.score_base(
         FinetuneConfig(output=str(tmp_path), system_message="Act."), base, rows()
     )
@@ -445,14 +448,14 @@ def test_seconds_of_a_step_are_added(tmp_path):
 
 def test_checkpoints_belong_to_exactly_one_training(tmp_path):
     facts = {"base": "offline", "rows": 3, "settings": {"seed": 1, "learning_rate": 1e-5}}
-    mine = tuning.checkpoint_folder(tmp_path, facts)
+    mine = checkpoints.checkpoint_folder(tmp_path, facts)
     assert mine.parent == tmp_path / "checkpoints"
     (mine / "checkpoint-1").mkdir(parents=True)
     assert (
-        tuning.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
+        checkpoints.checkpoint_folder(tmp_path, dict(reversed(facts.items()))) == mine
     )  # the order of the facts is none
     assert (mine / "checkpoint-1").is_dir()
-    other = tuning.checkpoint_folder(
+    other = checkpoints.checkpoint_folder(
         tmp_path, facts | {"settings": {"seed": 2, "learning_rate": 1e-5}}
     )
     assert other != mine and not mine.exists()
@@ -463,8 +466,8 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
     folder = tiny.model_folder(tmp_path / "base")
     seen = {}
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=recipe)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        seen.update(base=base, counts=(len(train_rows), len(held_out)), recipe=options.recipe)
         (checkpoints / "checkpoint-1").mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 2.5}]
 
@@ -481,7 +484,9 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
         style="template, litert_lm",
     )
     asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
-    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), asked)
+    target = stages.finetune(
+        settings, base_model.Base("offline", folder, base_named("offline"), ""), asked
+    )
     assert target == tmp_path / "out" / "model" and seen["saved"] == "the model"
     assert seen["base"] == folder and seen["counts"] == (6, 2)
     assert (seen["recipe"].num_train_epochs, seen["recipe"].learning_rate) == (2, 5e-5)
@@ -519,7 +524,9 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
         tuning, "save", lambda tuned, base, target, record: seen.update(record) or model(target)
     )
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048, vocab_size=32768)
-    target = stages.finetune(settings, base_model.Base("offline", folder, True, ""), rows(2))
+    target = stages.finetune(
+        settings, base_model.Base("offline", folder, base_named("offline"), ""), rows(2)
+    )
     assert seen["vocabulary"] == {"pieces": 32768, "of": 262144}
     assert (
         "; vocabulary cut to 32,768 of 262,144 pieces; all weights fine-tuned"
@@ -531,8 +538,8 @@ def test_a_model_tuned_from_a_cut_base_says_so(tmp_path, monkeypatch):
 def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     folder, trainings = tiny.model_folder(tmp_path / "base"), []
 
-    def train(base, train_rows, held_out, *, recipe, config, checkpoints, watch):
-        trainings.append(config.seed)
+    def train(base, train_rows, held_out, options, *, checkpoints, monitor):
+        trainings.append(options.seed)
         checkpoints.mkdir(parents=True)
         return "the model", [{"step": 1, "loss": 2.0}]
 
@@ -543,7 +550,7 @@ def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tuning, "train", train)
     monkeypatch.setattr(tuning, "save", save)
-    base = base_model.Base("offline", folder, True, "")
+    base = base_model.Base("offline", folder, base_named("offline"), "")
     settings = FinetuneConfig(output=str(tmp_path / "out"), max_length=2048)
     for _ in range(2):
         assert stages.finetune(settings, base, rows()) == tmp_path / "out" / "model"
@@ -568,7 +575,9 @@ def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"4 rows are longer than max_length \(64\): line 1: \d+ tokens"
     ):
-        stages.finetune(settings, base_model.Base("b", folder, False, ""), rows())
+        stages.finetune(
+            settings, base_model.Base("b", folder, base_named(FUNCTIONGEMMA), ""), rows()
+        )
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
@@ -586,12 +595,12 @@ def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
     asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
-    check = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=1024), asked)
-    longest = int(check.reason.split()[2])
+    longest = kv_cache_fit.longest(tmp_path / "model", asked, PromptSetup(TOOLS))
+    check = kv_cache_fit.check(longest, 1024)
     context = 2048 if longest <= 2048 else 4096
     assert check.status == "pass" and 1024 < longest <= 4096
     assert check.reason == f"longest row {longest} tokens, KV cache {context} instead of 1024."
-    exact = kv_cache_fit.check(TfliteConfig(output=str(tmp_path), kv_cache_max_len=longest), asked)
+    exact = kv_cache_fit.check(longest, longest)
     assert exact.reason == f"longest row {longest} tokens, KV cache {longest}."
 
 
@@ -615,7 +624,7 @@ def test_validate_scores_then_checks_answers_and_budget(tmp_path, scored, monkey
     with pytest.raises(CheckFailed, match="fits the KV cache: longest row 5000 tokens"):
         stages.validate(TfliteConfig(output=str(tmp_path), kv_cache_max_len=512), rows())
 
-    def broken(folder, asked, **_):
+    def broken(folder, asked, setup, **_):
         return evaluation.score(asked.held_out, ["<pad><pad>"] * 4) | {"path": "elsewhere"}
 
     monkeypatch.setattr(score_steps, "score_model", broken)
@@ -632,7 +641,7 @@ def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatc
         Record(line, request(line, "hi").messages, (), "Sorry, I only paint.") for line in (1, 2, 3)
     )
 
-    def score_model(folder, asked, **_):
+    def score_model(folder, asked, setup, **_):
         texts = [completion([RED]) if row.calls else "Sorry, no." for row in asked.held_out]
         return evaluation.score(asked.held_out, texts)
 
@@ -721,7 +730,7 @@ def test_rows_that_do_not_fit_get_the_next_cache_aloud(
     tokenizer_folder(tmp_path / "model")
     monkeypatch.setattr(kv_cache_fit, "longest", lambda *_: longest)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=asked)
-    check = kv_cache_fit.check(settings, rows())
+    check = kv_cache_fit.check(longest, asked)
     assert check.status == ("fail" if context is None else "pass")
     if context is None:
         assert (
@@ -798,9 +807,9 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(
         with pytest.raises(
             ConfigError, match=f"profile is '{asked}', which stops .*Choose 'google', or leave"
         ):
-            prompting_modes.profile_for(settings, data)
+            prompting_modes.profile_for(settings.profile, data)
         return
-    assert prompting_modes.profile_for(settings, data) == found
+    assert prompting_modes.profile_for(settings.profile, data) == found
     assert (f"Profile '{found}': " in capsys.readouterr().out) is (asked == "")
 
 
@@ -836,9 +845,9 @@ def fake_runtime(monkeypatch):
     monkeypatch.setattr(FakeRuntime, "asked", [])
     monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
     monkeypatch.setattr(
-        scoring,
-        "bundle_prompt",
-        lambda path, tools, style: ("Act.", "litert_lm" if style is None else style),
+        prompting,
+        "bundle_setup",
+        lambda path, tools, style=None: PromptSetup(tools, "Act.", (style or "litert_lm",)),
     )
     return FakeRuntime
 
@@ -869,7 +878,7 @@ def test_a_bundle_is_scored_with_whole_prompts_and_cut_end_tags(
 def test_conversations_are_constrained_when_asked_and_the_score_says_so(
     tmp_path, fake_runtime, monkeypatch, constrained
 ):
-    def ask_all(runtime, asked, tools, texts, **options):
+    def ask_all(runtime, asked, setup, texts, **options):
         assert options["constrained"] is constrained
         return [completion([RED])] * len(asked), len(asked)
 
@@ -928,7 +937,7 @@ def test_chat_reads_questions_until_an_empty_line(tmp_path, fake_runtime, monkey
 
 
 def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path, scored):
-    with pytest.raises(FgkitError, match="not a whole model"):
+    with pytest.raises(FgkitError, match="not a complete model"):
         scoring.score_folder(model(tmp_path / "half"), rows())
     folder = tiny.model_folder(tmp_path / "model")
     files.write_json(

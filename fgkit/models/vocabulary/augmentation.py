@@ -1,13 +1,16 @@
-"""Training rows once more, spelt as the cut vocabulary spells the words of users that it does not hold.
+"""Extra training rows, tokenized as the reduced vocabulary splits the words it does not hold.
 
-In: a cut base and its training rows. Out: token rows to train beside the usual ones; none for a whole vocabulary.
+In: a base with a reduced vocabulary and its training rows. Out: token rows to train beside the
+usual ones; none for a complete vocabulary.
 
-The pieces of the training rows are all kept, those of a user's next sentence are not: `▁Nina` is then `▁N`, `ina`. Without
-this, a model meets such spellings for the first time when it has to copy them, and says another name. A row is spelt here
-as it would be if it had not been there when the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json`
-lists the others.
+The pieces of the training rows are all kept, those of a user's next sentence are not: `▁Nina` is
+then `▁N`, `ina`. Without these rows a model meets such splits for the first time when it has to
+copy a word, and copies another one. A row is split as it would be if it had not been there when
+the pieces were chosen, and with no more than 32,768 of them; `vocabulary.json` lists the others.
 
->>> rows += unseen(base.folder, records, rows, tools, max_length=1024)
+Example:
+
+    examples += unseen_spellings(base.folder, rendered.train, examples, max_length=1024)
 """
 
 from __future__ import annotations
@@ -18,60 +21,62 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record
-from fgkit.dataset.tokenize import Row
+from fgkit.dataset.rendered import RenderedRecords
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.files import read_json
 from fgkit.models.base import load_tokenizer
 
-from .cut_base import FILE
+from .pieces import merge_parts
+from .record import FILE
 
 
-def unseen(
+def unseen_spellings(
     folder: Path,
-    records: Sequence[Record],
-    rows: Sequence[Row],
-    tools: list[dict],
+    rendered: RenderedRecords,
+    examples: Sequence[TokenizedExample],
     *,
     max_length: int,
-    **more: Any,
-) -> list[Row]:
-    """Rows in the spelling of a text that the vocabulary was not chosen for, where it is another.
+    seed: int = 0,
+) -> list[TokenizedExample]:
+    """Training rows in the split of a text for which the vocabulary was not chosen.
 
     Args:
         folder: the base that is trained.
-        records: the training rows.
-        rows: the same as `examples.tokenize_records` gives them.
-        tools, more: as for `examples.tokenize_records`.
-        max_length: longest row in tokens; a spelling that is longer is left out.
+        rendered: the training rows.
+        examples: the same rows, tokenized as the base does.
+        max_length: longest row in tokens; a split that is longer is left out.
+        seed: the run's, for the choice of styles; the one that `examples` were made with.
+    Returns:
+        The rows that are split differently from `examples`.
     """
-    gone = (
-        read_json(folder / FILE).get("not_in_second_spelling")
-        if (folder / FILE).is_file()
-        else None
-    )
-    if not gone:
+    record = read_json(folder / FILE) if (folder / FILE).is_file() else {}
+    removed = record.get("not_in_second_spelling")
+    if not removed:
         return []
-    spelt = tokenize.tokenize_records(
-        records, tools, tokenizer_without(folder, gone), max_length=sys.maxsize, **more
+    split = rendered.tokenized(
+        tokenizer_without(folder, removed), max_length=sys.maxsize, seed=seed
     )
     return [
         other
-        for row, other in zip(rows, spelt, strict=True)
+        for row, other in zip(examples, split, strict=True)
         if other != row and len(other.tokens) <= max_length
     ]
 
 
 def tokenizer_without(folder: Path, ids: Sequence[int]) -> Any:
-    """A model folder's tokenizer that never merges up to these pieces."""
+    """A model folder's tokenizer that never merges up to certain pieces.
+
+    Args:
+        folder: the model folder.
+        ids: the pieces; they stay in the vocabulary, so that all ids keep their meaning.
+    """
     from transformers import PreTrainedTokenizerFast
 
-    whole, data = load_tokenizer(folder).backend_tokenizer, read_json(folder / "tokenizer.json")
-    model, gone = data["model"], set(ids)
+    backend, data = load_tokenizer(folder).backend_tokenizer, read_json(folder / "tokenizer.json")
+    model, removed = data["model"], set(ids)
     model["merges"] = [
         merge
         for merge in model["merges"]
-        if model["vocab"]["".join(merge.split(" ") if isinstance(merge, str) else merge)]
-        not in gone
+        if model["vocab"]["".join(merge_parts(merge))] not in removed
     ]
-    return PreTrainedTokenizerFast(tokenizer_object=type(whole).from_str(json.dumps(data)))
+    return PreTrainedTokenizerFast(tokenizer_object=type(backend).from_str(json.dumps(data)))

@@ -1,11 +1,12 @@
-"""Which words of a vocabulary belong to other languages than an app's: the base's own embeddings tell.
+"""Which words of a vocabulary belong to other languages than an app's, by the base's embeddings.
 
-In: the table of embeddings, the pieces, the app's texts. Out: the ids of words that lie far from those texts' words.
-Pieces of one language lie near each other, and frequency alone would keep ▁semana and ▁jedoch for an app in English
-before ▁invoice.
+In: the embedding, the pieces, the app's texts. Out: the ids of words that lie far from those texts'
+words. Pieces of one language lie near each other, and frequency alone would keep ▁semana and
+▁jedoch for an app in English before ▁invoice.
 
->>> foreign(table, pieces, texts)      # rows in English: a third of the frequent words in Latin letters
-frozenset({...})
+Example:
+
+    foreign(table, pieces, texts)    # a third of the frequent words in Latin letters
 """
 
 from __future__ import annotations
@@ -16,22 +17,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .pieces import Pieces
 
-NEAREST = 4  # of the texts' words, whose mean similarity counts
-OUTSIDE = 0.1  # share of the texts' own words that would count as foreign, by their similarity to the others
-LEAST = 64  # different words in the texts, below which they tell too little
-SHORTEST = 3  # letters; shorter pieces are parts of words of every language
-_ROWS = 8192  # words compared at a time
+# How many of the texts' words the mean similarity is taken over.
+NEAREST = 4
+# Share of the texts' own words that would count as foreign, by their similarity to the others.
+OUTSIDE = 0.1
+# Distinct words in the texts below which they tell too little.
+LEAST = 64
+# Letters; shorter pieces are parts of words of every language.
+SHORTEST = 3
+# Words compared at a time, to bound the memory.
+_ROWS = 8192
 
 
 def foreign(table: Any, pieces: Pieces, texts: Sequence[str]) -> frozenset[int]:
-    """Words that are less like the texts' words than nine tenths of these are like each other.
+    """Words that are less similar to the texts' words than nine tenths of these are to each other.
 
     Args:
         table: the base's embeddings, a tensor of shape (pieces, hidden size).
         pieces: the vocabulary.
         texts: of the run, in all its languages.
     Returns:
-        ids of pieces that begin a word; none where the texts have fewer than 64 different words.
+        ids of pieces that begin a word; none where the texts have fewer than 64 distinct words.
     """
     import torch
 
@@ -51,12 +57,13 @@ def foreign(table: Any, pieces: Pieces, texts: Sequence[str]) -> frozenset[int]:
     def closeness(similar: Any) -> Any:
         return similar.topk(NEAREST, dim=1).values.mean(1)
 
-    theirs = directions(own)  # float64, so that every machine chooses the same pieces
-    among = (theirs @ theirs.T).fill_diagonal_(-1)
+    # float64, so that every machine chooses the same pieces.
+    own_directions = directions(own)
+    among = (own_directions @ own_directions.T).fill_diagonal_(-1)
     least = closeness(among).sort().values[int(OUTSIDE * len(own))]
-    found: set[int] = set()
+    far_words: set[int] = set()
     for start in range(0, len(words), _ROWS):
-        some = words[start : start + _ROWS]
-        far = closeness(directions(some) @ theirs.T) < least
-        found.update(index for index, is_far in zip(some, far.tolist(), strict=True) if is_far)
-    return frozenset(found.difference(own))
+        block = words[start : start + _ROWS]
+        far = closeness(directions(block) @ own_directions.T) < least
+        far_words.update(index for index, is_far in zip(block, far.tolist(), strict=True) if is_far)
+    return frozenset(far_words.difference(own))

@@ -10,9 +10,8 @@ Every score goes into `summary.json` as soon as it is known.
 from __future__ import annotations
 
 from fgkit.dataset.rows import Rows, load_rows
-from fgkit.models.vocabulary.cut_base import cut_vocabulary
 
-from .finetune_steps import finetune, report_data
+from .finetune_steps import cut_vocabulary, finetune, report_data
 from .score_steps import score_base, score_tuned, show_scores
 from .to_task_steps import (
     bundle_litertlm,

@@ -7,23 +7,50 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit import checksums, devices, progress, prompts
+from fgkit import checksums, devices, progress
 from fgkit.config import FinetuneConfig
 from fgkit.data_report import report
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
 from fgkit.display import show_table, show_text
 from fgkit.files import sha256
-from fgkit.models import model_checks
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.models.record import model_facts
-from fgkit.models.vocabulary import augmentation
-from fgkit.models.vocabulary.cut_base import described, hand_on, modification
+from fgkit.models.vocabulary import augmentation, cut_base
+from fgkit.models.vocabulary.record import (
+    copy_vocabulary_record,
+    modification,
+    vocabulary_size,
+)
+from fgkit.models.weights import weight_problems
 from fgkit.prompts import styles
 from fgkit.tools import lint_tools, load_tools
-from fgkit.training.monitor import Watch
+from fgkit.training.checkpoints import checkpoint_folder
+from fgkit.training.monitor import TrainingMonitor
+from fgkit.training.options import TrainingOptions
+from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
+
+
+def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
+    """Return the base to train from: with `vocab_size` pieces, or unchanged where that is 0.
+
+    Args:
+        settings: of the run; `vocab_size`, `style`, `system_message` and the output folder count.
+        base: the base with the complete vocabulary.
+        rows: the run's.
+    Raises:
+        ConfigError, DataError, ModelError: as `cut_base.cut_vocabulary` does.
+    """
+    return cut_base.cut_vocabulary(
+        base,
+        rows,
+        size=settings.vocab_size,
+        output=settings.folder,
+        style=settings.style,
+        system_message=settings.system_message,
+    )
 
 
 @step
@@ -55,7 +82,9 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 
 
 @step
-def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | None = None) -> Path:
+def finetune(
+    settings: FinetuneConfig, base: Base, rows: Rows, monitor: TrainingMonitor | None = None
+) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 
     A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
@@ -63,36 +92,27 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 
     Args:
         settings, base, rows: what to train.
-        watch: who looks on. Where they stop it, the model is kept as it is then, and so is the newest checkpoint: the same
-            call again goes on.
+        monitor: is told of every step and may stop the training. The model is then kept as it is, and so is the newest
+            checkpoint: the same call again goes on.
     """
     from fgkit.training import tuning
 
-    tokenizer, names = load_tokenizer(base.folder), styles.split(settings.style)
-    if "template" in names:
-        compared = tokenize.check_template(
-            tokenizer, rows.train + rows.held_out, rows.tools, settings.system_message
-        )
+    tokenizer = load_tokenizer(base.folder)
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
+    if compared := tokenize.check_template(tokenizer, rows.train + rows.held_out, setup):
         progress.note(f"{compared} prompts equal the text of the model's own chat template.")
-    train_rows, held_out = (
-        tokenize.tokenize_records(
-            part,
-            rows.tools,
-            tokenizer,
-            max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
-            seed=settings.seed,
-        )
-        for part in (rows.train, rows.held_out)
+    rendered = rows.rendered(setup)
+    train, held_out = (
+        part.tokenized(tokenizer, max_length=settings.max_length, seed=settings.seed)
+        for part in (rendered.train, rendered.held_out)
     )
-    recipe = settings.recipe(base.offline)
+    recipe = settings.recipe(base.recipe)
     facts = {
         "base": base.name,
         "base_sha256": sha256(base.folder / "model.safetensors"),
         "rows": len(rows.train),
         "rows_sha256": rows_hash(rows.train),
-        "style": styles.join(names),
+        "style": styles.join(setup.styles),
         "tools_hash": hash_of(rows.tools),
         "settings": asdict(settings) | asdict(recipe),
         "versions": summary.versions(),
@@ -106,14 +126,11 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         if not devices.main_process():
             return target
     else:
-        spelt = augmentation.unseen(
+        spelt = augmentation.unseen_spellings(
             base.folder,
-            rows.train,
-            train_rows,
-            rows.tools,
+            rendered.train,
+            train,
             max_length=settings.max_length,
-            system_message=settings.system_message,
-            style=settings.style,
             seed=settings.seed,
         )
         if spelt:
@@ -123,12 +140,16 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
         with summary.timed(settings.folder, "training"):
             model, log = tuning.train(
                 base.folder,
-                train_rows + spelt,
+                train + spelt,
                 held_out,
-                recipe=recipe,
-                config=settings,
-                checkpoints=tuning.checkpoint_folder(settings.folder, facts),
-                watch=watch,
+                TrainingOptions(
+                    recipe=recipe,
+                    lr_scheduler_type=settings.lr_scheduler_type,
+                    warmup_ratio=settings.warmup_ratio,
+                    seed=settings.seed,
+                ),
+                checkpoints=checkpoint_folder(settings.folder, facts),
+                monitor=monitor,
             )
         if not devices.main_process():
             return target
@@ -139,15 +160,15 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
             facts
             | {
                 "tools": rows.tools,
-                "system_message": settings.system_message or prompts.DEFAULT_SYSTEM_MSG,
-                "vocabulary": described(base.folder),
+                "system_message": setup.developer_text,
+                "vocabulary": vocabulary_size(base.folder),
                 "modifications": _modifications(base, len(rows.train)),
                 "log": log,
-                "stopped_after": watch and watch.stopped_after,
+                "stopped_after": monitor and monitor.stopped_after,
             },
         )
-    hand_on(base.folder, target)
-    tuning.plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
+    copy_vocabulary_record(base.folder, target)
+    plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
         progress.note(
             f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."
@@ -163,10 +184,9 @@ def finetune(settings: FinetuneConfig, base: Base, rows: Rows, watch: Watch | No
 
 
 def _modifications(base: Base, count: int) -> str:
-    from fgkit.models.offline_base import MODIFICATIONS
-
+    earlier = base.origin.modifications
     return (
-        (f"{MODIFICATIONS}; " if base.offline else "")
+        (f"{earlier}; " if earlier else "")
         + modification(base.folder)
         + f"all weights fine-tuned with fgkit on {count} rows"
     )
@@ -176,6 +196,6 @@ def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether a model folder is what this training would give."""
     return (
         facts.items() <= model_facts(folder).items()
-        and not model_checks.weight_problems(folder)
+        and not weight_problems(folder)
         and not checksums.problems(folder)
     )

@@ -11,7 +11,7 @@ from fgkit.display import show_picture, show_table
 from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
 from fgkit.evaluation.score_model import origin, score_model
 from fgkit.models.base import Base
-from fgkit.models.record import prompt_styles, system_message_of
+from fgkit.models.record import prompt_setup
 from fgkit.prompts import styles
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
@@ -21,13 +21,8 @@ from fgkit.workflow.manifest import step
 def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
     """Score the untouched base model on the held-out rows; it also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
-    score = score_model(
-        base.folder,
-        rows,
-        system_message=settings.system_message,
-        style=styles.split(settings.style),
-        description="base model",
-    )
+    setup = rows.setup(settings.system_message, styles.split(settings.style))
+    score = score_model(base.folder, rows, setup, description="base model")
     summary.update(settings.folder, base=score, versions=summary.versions())
     return score
 
@@ -35,22 +30,17 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 @step
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
     """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
-    folder, names = settings.model_folder, prompt_styles(settings, rows)
+    folder = settings.model_folder
+    setup = prompt_setup(folder, rows.tools, settings.style)
     known = summary.read(settings.folder)["tuned"]
-    same = origin(folder / "model.safetensors", rows) | {"style": names[0]}
+    same = origin(folder / "model.safetensors", rows) | {"style": setup.style}
     if (
         known
         and same.items() <= known.items()
-        and set(names) <= {names[0], *known.get("per_style", {})}
+        and set(setup.styles) <= {setup.style, *known.get("per_style", {})}
     ):
         return known
-    score = score_model(
-        folder,
-        rows,
-        system_message=system_message_of(folder),
-        style=names,
-        description="tuned model",
-    )
+    score = score_model(folder, rows, setup, description="tuned model")
     summary.update(settings.folder, tuned=score, versions=summary.versions())
     return score
 

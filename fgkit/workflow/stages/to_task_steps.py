@@ -9,7 +9,6 @@ from typing import Any
 from fgkit import checks, checksums
 from fgkit.bundles import checks as bundle_checks, create as bundle, profiles
 from fgkit.config import TaskConfig
-from fgkit.dataset import tokenize
 from fgkit.dataset.rows import Rows, hash_of
 from fgkit.errors import FgkitError, ModelError
 from fgkit.evaluation import prompting_modes
@@ -18,9 +17,8 @@ from fgkit.evaluation.score_model import score_bundle
 from fgkit.files import sha256
 from fgkit.models.record import (
     model_facts,
-    prompt_styles,
+    prompt_setup,
     require_same_tools,
-    system_message_of,
 )
 from fgkit.prompts import styles
 from fgkit.runtime import speed
@@ -35,12 +33,15 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
-    names, profile = prompt_styles(settings, rows), prompting_modes.profile_for(settings, rows)
-    if profile == "flutter_gemma" and profile not in names:
+    setup = prompt_setup(folder, rows.tools, settings.style)
+    profile = prompting_modes.profile_for(settings.profile, rows)
+    sent = profiles.PROFILES[profile].plugin_style
+    if sent and sent not in setup.styles:
         print(
-            f"warning: profile {profile!r} is for the plugin, which sends prompts of style {profile!r}, but the model "
-            f"was trained in style {styles.join(names)!r}. {styles.difference(names[0], profile, rows.tools)} Score the "
-            f"bundle as the app will prompt it, or train with style {profile!r}."
+            f"warning: profile {profile!r} is for the plugin, which sends prompts of style "
+            f"{sent!r}, but the model was trained in style {styles.join(setup.styles)!r}. "
+            f"{styles.difference(setup.style, sent, rows.tools)} Score the bundle as the app "
+            f"will prompt it, or train with style {sent!r}."
         )
     network = _tflite_of(settings)
     for part in (folder, network):
@@ -52,12 +53,8 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
         profile=profile,
         sidecar=sidecar(settings, rows),
         developer_turn=""
-        if profile != profiles.BAKED
-        else prompting_modes.developer_turn(
-            tokenize.prompt_texts(
-                rows.held_out[:1], rows.tools, system_message_of(folder), names[0]
-            )[0]
-        ),
+        if not profiles.PROFILES[profile].embeds_declarations
+        else prompting_modes.developer_turn(rows.rendered(setup).held_out.prompts()[0]),
     )
     summary.update(
         settings.folder,
@@ -75,7 +72,7 @@ def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
         _tflite_of(settings),
         settings.model_folder / "tokenizer.model",
         settings.folder / f"{settings.name}.litertlm",
-        style=prompt_styles(settings, rows)[0],
+        style=prompt_setup(settings.model_folder, rows.tools, settings.style).style,
         sidecar=sidecar(settings, rows),
     )
     summary.update(settings.folder, files={path.name: summary.describe_file(path)})
@@ -90,12 +87,8 @@ def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
         CheckFailed: with every failed check and its remedy.
     """
     folder = settings.model_folder
-    texts = bundle_checks.texts_of(
-        (*rows.train, *rows.held_out),
-        rows.tools,
-        system_message=system_message_of(folder),
-        styles=prompt_styles(settings, rows),
-    )
+    rendered = rows.rendered(prompt_setup(folder, rows.tools, settings.style))
+    texts = [*rendered.train.texts(), *rendered.held_out.texts()]
     found = {
         path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths
     }
@@ -117,16 +110,11 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
     Returns:
         the scores by the names they have in the summary: `task`, `litertlm`.
     """
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
     scores = {}
     for path in paths:
         with summary.timed(settings.folder, f"{path.name} on the held-out rows"):
-            score = score_bundle(
-                path,
-                rows,
-                system_message=system_message_of(settings.model_folder),
-                style=prompt_styles(settings, rows),
-                tokenizer_folder=settings.model_folder,
-            )
+            score = score_bundle(path, rows, setup, tokenizer_folder=settings.model_folder)
         scores[path.suffix[1:]] = score
         summary.update(
             settings.folder,
@@ -173,11 +161,12 @@ def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
     """What the JSON beside a bundle says of its model."""
     folder = settings.model_folder
     facts = model_facts(folder)
+    setup = prompt_setup(folder, rows.tools, settings.style)
     return {
-        "style": styles.join(prompt_styles(settings, rows)),
+        "style": styles.join(setup.styles),
         "base": facts.get("base"),
         "tools_hash": hash_of(rows.tools),
-        "system_message": system_message_of(folder),
+        "system_message": setup.system_message,
         "model_sha256": sha256(folder / "model.safetensors"),
         "modifications": facts.get("modifications"),
         "vocabulary": facts.get("vocabulary"),

@@ -13,14 +13,15 @@ from fgkit.dataset.rows import Rows
 from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
 from fgkit.files import read_json
-from fgkit.models import model_checks
-from fgkit.models.record import prompt_styles, require_same_tools, system_message_of
+from fgkit.models import answer_checks, model_checks
+from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.workflow import summary
 from fgkit.workflow.manifest import step
 
 from .score_steps import score_tuned
 
-SAME_LOGITS = 0.98  # cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base
+# Cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base.
+SAME_LOGITS = 0.98
 
 
 @step
@@ -34,8 +35,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
     answers = [row["text"] for row in score["rows"] if row["expected"]]
-    answers = model_checks.check_answers(answers) if answers else []
-    answers.append(kv_cache_fit.check(settings, rows))
+    answers = answer_checks.check_answers(answers) if answers else []
+    answers.append(kv_cache_fit.check(_longest(settings, rows), settings.kv_cache_max_len))
     found = [
         replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
     ]
@@ -47,7 +48,7 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 def convert(settings: TfliteConfig, rows: Rows) -> Path:
     """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
-    longest = kv_cache_fit.longest(settings, rows)
+    longest = _longest(settings, rows)
     context = conversion.fitting_context(longest, settings.kv_cache_max_len)
     if context is None:
         raise CheckFailed(kv_cache_fit.too_long(longest, settings.kv_cache_max_len))
@@ -79,6 +80,12 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
     return path
 
 
+def _longest(settings: TfliteConfig, rows: Rows) -> int:
+    """Tokens of the longest prompt with its answer, in the model's styles."""
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    return kv_cache_fit.longest(settings.model_folder, rows, setup)
+
+
 @step
 def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[str, Any]:
     """Compare the converted network with PyTorch on the first answer token of the first held-out row.
@@ -91,12 +98,8 @@ def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[
 
     checksums.require(path)
     model, tokenizer = base_model.load(settings.model_folder)
-    text = tokenize.prompt_texts(
-        rows.held_out[:1],
-        rows.tools,
-        system_message_of(settings.model_folder),
-        prompt_styles(settings, rows)[0],
-    )[0]
+    setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
+    text = rows.rendered(setup).held_out.prompts()[0]
     reference = generation.first_logits(model, tokenizer, text)
     result = first_token.compare(
         reference, first_token.logits_of(path, tokenize.encode(tokenizer, text))

@@ -1,0 +1,43 @@
+"""How a finished bundle is prompted, read from the JSON beside it.
+
+In: a `.task` or `.litertlm` and the tools of the user. Out: a `PromptSetup`, or a refusal where the
+model was trained with something else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgkit.errors import ModelError
+from fgkit.prompts import PromptSetup, styles
+from fgkit.tools import tools_hash
+
+from . import create as bundle
+
+
+def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+    """Give how a bundle is prompted, in one style, after checks that it was trained so.
+
+    Args:
+        path: a `.task` or `.litertlm`, with or without the JSON beside it.
+        tools: what the prompts declare.
+        style: one of the styles that it was trained in; None for the first. Where nothing is
+            recorded, None means the default style, which is printed.
+    Raises:
+        ModelError: it was trained with other tools or in another style.
+    """
+    facts = bundle.read_bundle(path).sidecar
+    if facts is None:
+        if style is None:
+            print(
+                f"{path.name}.json is not there: the prompt style is assumed to be "
+                f"{styles.DEFAULT!r}."
+            )
+        return PromptSetup(tools, "", styles.resolve(path, None, style, tools)[:1])
+    names = styles.resolve(path, facts.get("style"), style, tools)
+    if tools and facts.get("tools_hash") not in (None, tools_hash(tools)):
+        raise ModelError(
+            f"{path}: was trained with other tools than these, so the scores would mean nothing. "
+            "Give the tools file it was trained with (--tools)."
+        )
+    return PromptSetup(tools, facts.get("system_message") or "", names[:1])

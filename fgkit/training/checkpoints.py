@@ -1,0 +1,82 @@
+"""Checkpoints of a training run: how often, which of them is complete, and the space they need.
+
+A checkpoint holds weights, optimizer state, learning-rate schedule and random state, 3.2 GB with
+FunctionGemma. So only the newest one is kept, and it is complete exactly if its files match the
+checksums that are written last. A training that was killed while it wrote one resumes from the one
+before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fgkit import checksums, devices
+
+if TYPE_CHECKING:
+    import torch
+
+# Least time between two checkpoints: what an interruption costs at most.
+SAVE_SECONDS = 60.0
+# Largest share of the time that goes into writing checkpoints. On a slow disk this makes them
+# rarer.
+SAVE_SHARE = 0.05
+
+
+def checkpoint_folder(folder: Path, facts: Mapping[str, object]) -> Path:
+    """Return the checkpoint folder of exactly this training, and remove those of others in the run.
+
+    Args:
+        folder: the run folder.
+        facts: what the training depends on (base, rows, settings, versions, ...); their order does
+            not matter. The folder's name is a hash of them, so a training with other settings never
+            resumes from these checkpoints.
+    """
+    key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
+    for other in (folder / "checkpoints").glob("*"):
+        if other.name != key and devices.main_process():
+            shutil.rmtree(other)
+    return folder / "checkpoints" / key
+
+
+def newest_complete(checkpoints: Path) -> Path | None:
+    """Return the newest checkpoint that matches its checksums, or None, and remove all others."""
+    candidates = sorted(
+        (path for path in checkpoints.glob("checkpoint-*") if (path / checksums.NAME).is_file()),
+        key=lambda path: int(path.name.removeprefix("checkpoint-")),
+        reverse=True,
+    )
+    newest = next((path for path in candidates if not checksums.problems(path)), None)
+    keep_only(newest, checkpoints)
+    return newest
+
+
+def keep_only(newest: Path | None, checkpoints: Path) -> None:
+    """Remove every checkpoint but this one."""
+    for other in checkpoints.glob("checkpoint-*"):
+        if other != newest:
+            shutil.rmtree(other)
+
+
+def space_problem(checkpoints: Path, model: torch.nn.Module) -> str:
+    """Say why the disk is too full for another checkpoint; "" if there is room.
+
+    The checkpoint before is removed only after the new one is complete, so both need room, and so
+    does the tuned model that is written at the end: a checkpoint must not take its place.
+    """
+    # The weights and AdamW's two moments for each of them.
+    needed = 3 * sum(weights.nbytes for weights in model.parameters()) + saved_model_bytes(model)
+    free = shutil.disk_usage(checkpoints).free
+    if free > needed:
+        return ""
+    return (
+        f"{needed / 1e9:.1f} GB are needed for it and the tuned model, {free / 1e9:.1f} GB are free"
+    )
+
+
+def saved_model_bytes(model: torch.nn.Module) -> int:
+    """Size of the tuned model's file, which holds bfloat16."""
+    return sum(2 * weights.numel() for weights in model.parameters())
