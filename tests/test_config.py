@@ -18,7 +18,7 @@ from fgkit.config import (
     unknown_parameter,
 )
 from fgkit.errors import ConfigError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models.spec import FUNCTIONGEMMA, Recipe, base_named
 
 KINDS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}

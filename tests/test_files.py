@@ -12,7 +12,7 @@ import pytest
 from crash_points import crash_points
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files, ownership
+from fgkit import atomic_files, files, locations, ownership
 from fgkit.errors import FgkitError
 
 JSON = st.recursive(
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     target = tmp_path / "new" / "deep" / "a.txt"
-    with files.replacing(target) as part:
+    with atomic_files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         assert not target.exists() and part.parent == target.parent
         part.write_text("whole", encoding="utf-8")
@@ -53,7 +53,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
 def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
     target = files.write_text(tmp_path / "a.txt", "old")
     raised = FgkitError if isinstance(error, OSError) else type(error)
-    with pytest.raises(raised) as info, files.replacing(target) as part:
+    with pytest.raises(raised) as info, atomic_files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         raise error
     assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
@@ -65,7 +65,7 @@ def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
 
 
 def test_a_failure_leaves_no_new_file(tmp_path) -> None:
-    with pytest.raises(Stop), files.replacing(tmp_path / "a") as part:
+    with pytest.raises(Stop), atomic_files.replacing(tmp_path / "a") as part:
         part.mkdir()
         (part / "inside").touch()
         raise Stop
@@ -87,8 +87,10 @@ def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
 
 def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
     order: list[str] = []
-    replace, sync = os.replace, files.sync
-    monkeypatch.setattr(files, "sync", lambda path: order.append(path.name) or sync(path))
+    replace, sync = os.replace, atomic_files.sync
+    monkeypatch.setattr(
+        atomic_files, "sync", lambda path: order.append(path.name) or sync(path)
+    )
 
     def named(source: Path, target: Path) -> None:
         if Path(target).parent == tmp_path:
@@ -96,7 +98,7 @@ def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) ->
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", named)
-    with files.replacing(tmp_path / "model") as part:
+    with atomic_files.replacing(tmp_path / "model") as part:
         (part / "deep").mkdir(parents=True)
         for name in ("a", "deep/b"):
             (part / name).write_text(name, encoding="utf-8")
@@ -126,36 +128,37 @@ def test_a_file_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path) -> None:
 
 
 def fresh_folder(target: Path) -> None:
-    files.tidy(target.parent)
-    with files.replacing(target) as part:
+    atomic_files.tidy(target.parent)
+    with atomic_files.replacing(target) as part:
         part.mkdir()
         (part / "old").touch()
 
 
 @posix
 @pytest.mark.parametrize(
-    "put_in_order", [files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")]
+    "put_in_order",
+    [atomic_files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")],
 )
 def test_a_folder_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path, put_in_order) -> None:
     target, seen = tmp_path / "model", []
 
     def work() -> None:
-        with files.replacing(target) as part:
+        with atomic_files.replacing(target) as part:
             (part / "deep").mkdir(parents=True)
             for name in ("new", "deep/new"):
                 (part / name).write_text(name)
 
     for number in crash_points(work, lambda: fresh_folder(target)):
-        if put_in_order is not files.tidy:
-            with files.replacing(target) as part:
+        if put_in_order is not atomic_files.tidy:
+            with atomic_files.replacing(target) as part:
                 part.mkdir()
             assert names(tmp_path) == ["model"] and names(target) == []
             continue
-        files.tidy(tmp_path)
+        atomic_files.tidy(tmp_path)
         seen.append(names(target))
         assert names(tmp_path) == ["model"]
     assert all(found in (["old"], ["deep", "new"]) for found in seen)
-    assert put_in_order is not files.tidy or (["old"] in seen and ["deep", "new"] in seen)
+    assert put_in_order is not atomic_files.tidy or (["old"] in seen and ["deep", "new"] in seen)
 
 
 def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
@@ -171,7 +174,7 @@ def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
     for name in mine:
         (tmp_path / name).write_text(name)
     (tmp_path / ".tflite-mine").mkdir()
-    files.tidy(tmp_path)
+    atomic_files.tidy(tmp_path)
     files.write_text(tmp_path / "x", "fgkit's")
     assert names(tmp_path) == sorted([*mine, ".tflite-mine", ownership.RECORD, "x"])
     assert all((tmp_path / name).read_text() == name for name in mine)
@@ -182,16 +185,16 @@ def test_tidy_removes_what_killed_processes_left(tmp_path) -> None:
     ownership.mark(tmp_path)
 
     def work() -> None:
-        with files.working_folder(tmp_path) as folder:
+        with atomic_files.working_folder(tmp_path) as folder:
             (folder / "big").write_text("x")
-            with files.replacing(tmp_path / "deep" / "a") as part:
+            with atomic_files.replacing(tmp_path / "deep" / "a") as part:
                 part.with_name(part.name + ".task").write_text("a bundler's own name")
                 part.write_text("new")
 
     left = 0
     for _ in crash_points(work):
         left = max(left, len(names(tmp_path)))
-        files.tidy(tmp_path)
+        atomic_files.tidy(tmp_path)
         assert set(names(tmp_path)) <= {ownership.RECORD, "deep"}
         if (tmp_path / "deep").exists():
             assert set(names(tmp_path / "deep")) <= {"a"}
@@ -201,7 +204,7 @@ def test_tidy_removes_what_killed_processes_left(tmp_path) -> None:
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path) -> None:
     mine = f".a.{os.getppid()}-00000000.part"
-    with ownership.Owner(tmp_path / "a", files.cache_dir()).temporary(mine):
+    with ownership.Owner(tmp_path / "a", locations.cache_dir()).temporary(mine):
         (tmp_path / mine).touch()
         files.write_text(tmp_path / "a", "x")
         assert names(tmp_path) == [mine, "a"]
@@ -220,7 +223,7 @@ def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
 def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
     target = tmp_path / "model"
     fresh_folder(target)
-    with files.replacing(target) as part:
+    with atomic_files.replacing(target) as part:
         part.mkdir()
         (part / "new").touch()
         assert names(target) == ["old"]
@@ -229,7 +232,10 @@ def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
 
 def test_a_block_that_writes_nothing(tmp_path) -> None:
     files.write_text(tmp_path / "a", "old")
-    with pytest.raises(FgkitError, match="cannot be written"), files.replacing(tmp_path / "a"):
+    with (
+        pytest.raises(FgkitError, match="cannot be written"),
+        atomic_files.replacing(tmp_path / "a"),
+    ):
         pass
     assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
 
@@ -375,15 +381,15 @@ def test_cache_dir(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert (
-        files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
+        locations.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
         and (tmp_path / "mine" / "a" / "b").is_dir()
     )
     monkeypatch.setenv("FGKIT_CACHE", "~/tilde")
-    assert files.cache_dir() == tmp_path / "home" / "tilde"
+    assert locations.cache_dir() == tmp_path / "home" / "tilde"
     monkeypatch.setenv("FGKIT_CACHE", "")
-    assert files.cache_dir("a") == tmp_path / "xdg" / "fgkit" / "a"
+    assert locations.cache_dir("a") == tmp_path / "xdg" / "fgkit" / "a"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert files.cache_dir() == tmp_path / "home" / ".cache" / "fgkit"
+    assert locations.cache_dir() == tmp_path / "home" / ".cache" / "fgkit"
 
 
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
@@ -392,14 +398,14 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     with pytest.raises(
         FgkitError, match=r"file/a: the cache folder cannot be made: .*Set FGKIT_CACHE"
     ):
-        files.cache_dir("a")
+        locations.cache_dir("a")
 
 
 def test_shipped_files_exist() -> None:
     found = [
-        files.shipped("data", "tools.py"),
-        files.shipped("notebooks", "finetune.ipynb"),
-        files.shipped("errors.py"),
+        locations.shipped("data", "tools.py"),
+        locations.shipped("notebooks", "finetune.ipynb"),
+        locations.shipped("errors.py"),
     ]
     assert [path.name for path in found if path.is_file()] == [
         "tools.py",

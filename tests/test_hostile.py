@@ -19,7 +19,7 @@ from fgkit.bundles import create as bundle, task
 from fgkit.cli.main import main
 from fgkit.dataset import records
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models import model_checks, weights
 from tests.bundles.test_create import tiny_tokenizer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files, ownership
+from fgkit import atomic_files, files, ownership
 from fgkit.errors import FgkitError
 
 
@@ -27,10 +27,10 @@ def test_ours_is_replaced_and_removed(folder) -> None:
     path = files.write_text(folder / "a.json", "1")
     files.write_text(path, "2")
     assert path.read_text() == "2"
-    assert files.remove(path) and not path.exists()
-    assert not files.remove(path)
+    assert atomic_files.remove(path) and not path.exists()
+    assert not atomic_files.remove(path)
     path.write_text("2")  # the record was forgotten with the file
-    assert not files.remove(path) and path.read_text() == "2"
+    assert not atomic_files.remove(path) and path.read_text() == "2"
 
 
 def test_somebody_elses_file_is_refused_and_intact(folder) -> None:
@@ -38,7 +38,7 @@ def test_somebody_elses_file_is_refused_and_intact(folder) -> None:
     mine.write_text("mine")
     with pytest.raises(FgkitError, match=r"report\.json: was not written by fgkit\nNothing was"):
         files.write_json(mine, {})
-    assert mine.read_text() == "mine" and not files.remove(mine)
+    assert mine.read_text() == "mine" and not atomic_files.remove(mine)
 
 
 def test_a_file_that_was_edited_is_refused(folder) -> None:
@@ -46,11 +46,11 @@ def test_a_file_that_was_edited_is_refused(folder) -> None:
     path.write_text("edited")
     with pytest.raises(FgkitError, match="a: was changed since fgkit wrote it"):
         files.write_text(path, "new")
-    assert not files.remove(path) and path.read_text() == "edited"
+    assert not atomic_files.remove(path) and path.read_text() == "edited"
 
 
 def make_model(folder: Path) -> Path:
-    with files.replacing(folder / "model") as part:
+    with atomic_files.replacing(folder / "model") as part:
         (part / "deep").mkdir(parents=True)
         files.write_text(part / "config.json", "1")
         files.write_text(part / "config.json", "2")  # inside a temporary folder nothing is foreign
@@ -66,9 +66,9 @@ def test_a_folder_with_a_file_of_somebody_else_is_refused(folder, name) -> None:
     (model / name).write_text("mine")
     with pytest.raises(FgkitError, match="thesis.txt: was not written by fgkit"):
         make_model(folder)
-    assert not files.remove(model) and (model / name).read_text() == "mine"
+    assert not atomic_files.remove(model) and (model / name).read_text() == "mine"
     (model / name).unlink()
-    assert files.remove(model) and not model.exists()
+    assert atomic_files.remove(model) and not model.exists()
 
 
 @pytest.mark.parametrize("target", ["file", "folder", "nothing"])
@@ -80,7 +80,7 @@ def test_links_are_never_followed_or_replaced(folder, tmp_path_factory, target) 
     link.symlink_to(outside / target)
     with pytest.raises(FgkitError, match="a: is a symbolic link"):
         files.write_text(link, "new")
-    assert not files.remove(link) and link.is_symlink()
+    assert not atomic_files.remove(link) and link.is_symlink()
     assert (outside / "file").read_text() == "mine"
 
 
@@ -101,9 +101,9 @@ def test_a_crafted_record_reaches_nothing_outside(tmp_path) -> None:
         crafted = record | {"files": {name: [digest]}, "temporary": [name]}
         (inside / ownership.RECORD).write_text(json.dumps(crafted))
         try:
-            files.tidy(inside)
-            files.remove(inside / "link")
-            files.remove(inside / "link" / ".bashrc")
+            atomic_files.tidy(inside)
+            atomic_files.remove(inside / "link")
+            atomic_files.remove(inside / "link" / ".bashrc")
         except FgkitError as error:
             assert "is not a record of fgkit's files" in str(error)
         assert (outside / ".bashrc").read_text() == "mine", name
@@ -157,8 +157,10 @@ def test_an_output_that_is_an_input_is_refused(tmp_path) -> None:
         with pytest.raises(
             FgkitError, match=r"--json .*: is the input --data. Choose another name"
         ):
-            files.require_outputs({"--json": str(output)}, {"--data": str(rows)})
-    files.require_outputs({"--json": str(tmp_path / "new"), "--plot": ""}, {"--data": str(rows)})
+            atomic_files.require_outputs({"--json": str(output)}, {"--data": str(rows)})
+    atomic_files.require_outputs(
+        {"--json": str(tmp_path / "new"), "--plot": ""}, {"--data": str(rows)}
+    )
     assert rows.read_text() == "{}"
 
 

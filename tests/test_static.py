@@ -52,9 +52,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 CASES = [
     pytest.param(RUFF_CHECK, "fgkit/text.py", "import os\n", "F401", id="lint"),
-    pytest.param(RUFF_FORMAT, "fgkit/text.py", "x = {  'a':1}\n", "would be reformatted", id="format"),
     pytest.param(
-        LAYERS, "fgkit/prompts/format.py", "import fgkit.workflow.run  # noqa\n", "BROKEN", id="layers"
+        RUFF_FORMAT, "fgkit/text.py", "x = {  'a':1}\n", "would be reformatted", id="format"
+    ),
+    pytest.param(
+        LAYERS,
+        "fgkit/prompts/format.py",
+        "import fgkit.workflow.run  # noqa\n",
+        "BROKEN",
+        id="layers",
     ),
     pytest.param(
         MYPY,
@@ -65,7 +71,12 @@ CASES = [
         marks=pytest.mark.slow,
     ),
     pytest.param(
-        MKDOCS, "docs/index.md", "\n[nowhere](nowhere.md)\n", "nowhere.md", id="docs", marks=pytest.mark.slow
+        MKDOCS,
+        "docs/index.md",
+        "\n[nowhere](nowhere.md)\n",
+        "nowhere.md",
+        id="docs",
+        marks=pytest.mark.slow,
     ),
 ]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fgkit import files, prompts
+from fgkit import atomic_files, files, prompts
 from fgkit.errors import BundleError, ConfigError
 from fgkit.export.tflite import signatures
 from fgkit.licence import NOTICE, notice_text
@@ -255,7 +255,7 @@ def _create(
     files.require_space(
         output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}"
     )
-    with files.replacing(output) as part:
+    with atomic_files.replacing(output) as part:
         bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
         try:
             write(bundled)

@@ -6,7 +6,7 @@ from os.path import expanduser, isdir  # unlike Path's methods, these accept any
 from typing import Any
 
 from fgkit.errors import FgkitError, ModelError
-from fgkit.files import cache_dir
+from fgkit.locations import cache_dir
 from fgkit.models import base as base_models, offline_base
 from fgkit.models.spec import OFFLINE
 

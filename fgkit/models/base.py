@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import ModelError
-from fgkit.files import cache_dir, read_json
+from fgkit.files import read_json
+from fgkit.locations import cache_dir
 
 from . import offline_base
 from .download import GET_ACCESS, USE_OFFLINE, download, local_copy

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fgkit import files
+from fgkit import files, locations
 from fgkit.bundles import create as bundle
 from fgkit.errors import BundleError
 from fgkit.progress import bar
@@ -194,7 +194,7 @@ def default_threads() -> int:
 
 def own_cache(path: Path) -> Path:
     """A cache folder for these very bytes: two bundles can share name, size and second, LiteRT-LM's own key."""
-    root = files.cache_dir("xnnpack")
+    root = locations.cache_dir("xnnpack")
     mine = root / files.sha256(path)[:16]
     mine.mkdir(exist_ok=True)
     mine.touch()

@@ -16,7 +16,7 @@ from typing import Any
 
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
-from fgkit.files import PACKAGE
+from fgkit.locations import PACKAGE
 from fgkit.models.spec import ModelSpec, default_spec
 
 # The extra of setup.cfg that each step needs; its memory and disk use are the network's.

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit import devices
+from fgkit.atomic_files import tidy
 from fgkit.errors import FgkitError
-from fgkit.files import tidy
 
 LOCK = ".lock"
 STEP_LOCK = ".step.lock"  # of the kernels of a run, which holds the other one

@@ -30,7 +30,8 @@ from fgkit import devices
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.errors import DataError, FgkitError
-from fgkit.files import PACKAGE, read_json, sha256, shipped, write_json
+from fgkit.files import read_json, sha256, write_json
+from fgkit.locations import PACKAGE, shipped
 from fgkit.models import record
 
 from . import locks, summary

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import progress, tables
+from fgkit.atomic_files import replacing
 from fgkit.bundles import create as bundle
 from fgkit.config import TaskConfig, TfliteConfig
 from fgkit.dataset.rows import Rows, rows_hash
@@ -25,7 +26,7 @@ from fgkit.evaluation.gate import Verdict, gate
 from fgkit.evaluation.score_model import score_bundle
 from fgkit.export import conversion, quantization
 from fgkit.export.quantization import QUANTIZATIONS
-from fgkit.files import read_json, replacing, sha256, write_json, write_text
+from fgkit.files import read_json, sha256, write_json, write_text
 from fgkit.models.record import prompt_setup
 from fgkit.plots import BLUE, INK, VERMILION, new, save
 from fgkit.runtime import speed as runtime_speed

@@ -19,7 +19,7 @@ from typing import Any
 from fgkit import files, progress
 from fgkit.config import unknown_parameter
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.subprocesses import python_path
 
 from . import manifest, summary

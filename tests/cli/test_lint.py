@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from fgkit.cli import main as command_line
 from fgkit.data_report.rules import RULES
 from fgkit.dataset.formats.detection import FORMATS
-from fgkit.files import cache_dir, shipped, write_json
+from fgkit.files import write_json
+from fgkit.locations import cache_dir, shipped
 from fgkit.models import base as base_model, offline_base
 
 GOOD = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import files
+from fgkit import files, locations
 from fgkit.data_report import report
 from fgkit.data_report.rules import KEPT, RULES, Finding, rules_table
 from fgkit.errors import DataError
@@ -386,7 +386,7 @@ def test_a_clean_file_gives_nothing(tmp_path) -> None:
 
 def test_the_example_data_give_no_error_and_only_warnings_that_are_true() -> None:
     data, held_out, tools_file = (
-        files.shipped("data", name)
+        locations.shipped("data", name)
         for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
     )
     found = report.inspect(

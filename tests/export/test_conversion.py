@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import files
+from fgkit import atomic_files
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
 from fgkit.export import conversion, conversion_worker, first_token, quantization, tflite
 from fgkit.export.quantization import QUANTIZATIONS
@@ -77,7 +77,7 @@ def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
     key = hashlib.sha256("".join(made_from).encode()).hexdigest()[:16]
     kept = KEPT / f"{key}_{QUANTIZATIONS[quantize].suffix}.tflite"
     if not kept.is_file():
-        with files.replacing(kept) as part:
+        with atomic_files.replacing(kept) as part:
             shutil.copy(_converted(quantize), part)
     return kept
 

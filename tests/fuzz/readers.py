@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from fgkit import locations
+
 CORPUS = Path(__file__).parent / "corpus"
 KEPT = 2000  # bytes of the longest input that is added to the corpus
 SLOW = 2.0  # seconds of this process for one input
@@ -42,7 +44,7 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 
 with instrumented():
-    from fgkit import checksums, files, tools
+    from fgkit import checksums, tools
     from fgkit.bundles import create as bundle, task as task_archive
     from fgkit.dataset import records
     from fgkit.errors import FgkitError
@@ -55,7 +57,7 @@ with instrumented():
             prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
         )
     )
-    TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
+    TOOLS = tools.load_tools(locations.shipped("data", "tools.py"))
 
 
 def written(name: str, data: bytes) -> Path:
@@ -313,7 +315,7 @@ def lines_reached(reader: str, data: bytes) -> set[tuple[str, int]]:
     found: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable | None:
-        if not Path(frame.f_code.co_filename).is_relative_to(files.PACKAGE):
+        if not Path(frame.f_code.co_filename).is_relative_to(locations.PACKAGE):
             return None
         found.add((frame.f_code.co_filename, frame.f_lineno))
         return trace

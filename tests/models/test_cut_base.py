@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files, prompts
+from fgkit import files, locations, prompts
 from fgkit.calls import Call
 from fgkit.config import FinetuneConfig
 from fgkit.dataset import tokenize
@@ -25,7 +25,7 @@ from fgkit.workflow import stages
 from tests.models.test_offline_base import CORE, PIECES, Pair
 from tests.models.test_pieces import FRAGMENTS, GERMAN, ROWS, SIZE, layout
 
-TOOLS = load_tools(files.shipped("data", "tools.py"))
+TOOLS = load_tools(locations.shipped("data", "tools.py"))
 SPECIAL = {0, 1, 2, 3, 50, 105, 106}
 TEXTS = (
     st.lists(st.text() | st.sampled_from([*PIECES, *FRAGMENTS, " " * 40]))
@@ -295,9 +295,9 @@ def test_the_cut_model_scores_the_kept_pieces_as_the_whole_one(base, cut) -> Non
 
 @pytest.mark.slow
 def test_the_real_base_is_cut(tmp_path) -> None:
-    whole = offline_base.build(files.cache_dir("offline-base"))
+    whole = offline_base.build(locations.cache_dir("offline-base"))
     trained, held_out = (
-        tuple(read_records(files.shipped("data", name), TOOLS))
+        tuple(read_records(locations.shipped("data", name), TOOLS))
         for name in ("training_data.jsonl", "eval_data.jsonl")
     )
     start = stages.cut_vocabulary(

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from fgkit import prompts
 from fgkit.errors import FgkitError, ModelError, PackageError
-from fgkit.files import cache_dir, shipped
+from fgkit.locations import cache_dir, shipped
 from fgkit.models import offline_base
 
 MODULE = offline_base.PACKAGE.replace("-", "_")

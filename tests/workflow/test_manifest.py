@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from crash_points import crash_points
 
-from fgkit import files
+from fgkit import atomic_files, files
 from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.errors import DataError, FgkitError, ModelError
@@ -234,7 +234,7 @@ def test_a_killed_step_is_never_done_and_running_it_again_is(settings: TfliteCon
     def prepare() -> None:
         for path in settings.folder.glob("*.*"):
             path.unlink()
-        files.tidy(settings.folder)
+        atomic_files.tidy(settings.folder)
 
     count = 0
     for count in crash_points(lambda: by_hand(settings), prepare):

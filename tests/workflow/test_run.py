@@ -16,7 +16,8 @@ import tiny
 from fgkit.cli import main as command_line
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.evaluation import scores as evaluation
-from fgkit.files import read_json, shipped
+from fgkit.files import read_json
+from fgkit.locations import shipped
 from fgkit.workflow import locks, manifest, run as pipeline, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
