@@ -1,9 +1,10 @@
-"""What pip-audit and cyclonedx-py wrote goes in; a few honest lines come out, for the end of a CI log.
+"""Summarise the reports of pip-audit and cyclonedx-py in a few lines for the end of a CI log.
 
->>> print(audited([{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}]))
-audit: 1 of 2 packages audited, none with a known vulnerability; NOT AUDITED: b
+>>> audited([{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "missing"}])
+'audit: 1 of 2 packages audited, none with a known vulnerability; NOT AUDITED: b'
 
-pip-audit says "No known vulnerabilities found" when it could ask about nothing at all; these lines never do.
+pip-audit says "No known vulnerabilities found" even when it could not ask about a single package;
+these lines never do.
 """
 
 from __future__ import annotations
@@ -22,29 +23,40 @@ LOCK = Path(__file__).parents[1] / "requirements" / "test.lock"
 
 
 def locked(text: str) -> dict[str, list[tuple[Requirement, list[str]]]]:
-    """The entries of a lock by package: requirement with marker, and its hashes; a package may have one a platform."""
-    found: dict[str, list[tuple[Requirement, list[str]]]] = {}
+    """Parse a lock file: for each package its requirements with their hashes.
+
+    A package may have several entries, with a marker for each platform.
+    """
+    entries: dict[str, list[tuple[Requirement, list[str]]]] = {}
     for entry in text.replace("\\\n", " ").splitlines():
         if entry.strip() and not entry.strip().startswith("#"):
             requirement, *hashes = entry.split("--hash=")
             parsed = Requirement(requirement)
-            found.setdefault(canonicalize_name(parsed.name), []).append(
-                (parsed, [one.strip() for one in hashes])
+            entries.setdefault(canonicalize_name(parsed.name), []).append(
+                (parsed, [digest.strip() for digest in hashes])
             )
-    return found
+    return entries
 
 
 def audited(packages: Iterable[dict[str, Any]] | None) -> str:
-    """A line on what is known against the packages; `None` when there is no answer at all."""
+    """Summarise the known vulnerabilities, and name the packages that were not audited.
+
+    Args:
+        packages: the dependencies of pip-audit's report; None if there is no report.
+    """
     if packages is None:
         return "audit: the advisory service did not answer in time: NOT AUDITED"
     packages = list(packages)
-    skipped = [one["name"] for one in packages if "skip_reason" in one or "vulns" not in one]
-    asked = [one for one in packages if one["name"] not in skipped]
+    skipped = [
+        package["name"]
+        for package in packages
+        if "skip_reason" in package or "vulns" not in package
+    ]
+    asked = [package for package in packages if package["name"] not in skipped]
     bad = [
-        f"{one['name']} {one['version']} ({', '.join(each['id'] for each in one['vulns'])})"
-        for one in asked
-        if one["vulns"]
+        f"{package['name']} {package['version']} ({', '.join(v['id'] for v in package['vulns'])})"
+        for package in asked
+        if package["vulns"]
     ]
     text = f"audit: {len(asked)} of {len(packages)} packages audited"
     if asked:
@@ -63,7 +75,7 @@ def audited(packages: Iterable[dict[str, Any]] | None) -> str:
 def against_lock(
     installed: dict[str, str], lock: dict[str, list[tuple[Requirement, list[str]]]]
 ) -> str:
-    """A line on installed versions that the lock does not have; `2.13.0+cpu` is another build of 2.13.0."""
+    """Compare installed versions with the lock; `2.13.0+cpu` counts as a build of 2.13.0."""
     other = sorted(
         f"{name} {version}"
         for name, version in installed.items()
@@ -84,7 +96,8 @@ def against_lock(
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # cut off by the time limit
+    # The time limit of the CI step may have cut the report off.
+    except (OSError, ValueError):
         return None
 
 
@@ -93,15 +106,16 @@ def main(packages: str, folder: str) -> None:
     audit, bill = _read(Path(folder, "audit.json")), _read(Path(folder, "sbom.json"))
     print(audited(audit and audit.get("dependencies")))
     print(
-        f"SBOM: {len(bill['components'])} components in {folder}/sbom.json (CycloneDX {bill['specVersion']})"
+        f"SBOM: {len(bill['components'])} components in {folder}/sbom.json "
+        f"(CycloneDX {bill['specVersion']})"
         if bill
         else "SBOM: could not be made in time"
     )
     print(
         against_lock(
             {
-                canonicalize_name(each.name): each.version
-                for each in importlib.metadata.distributions(path=[packages])
+                canonicalize_name(package.name): package.version
+                for package in importlib.metadata.distributions(path=[packages])
             },
             locked(LOCK.read_text(encoding="utf-8")),
         )

@@ -25,8 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fgkit.cli import lint
-from fgkit.data_report import report
+from fgkit import data_report
+from fgkit.cli import tokenizers
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
+from fgkit.data_report import TokenLimits
 from fgkit.subprocesses import peak_memory_gb
 
 ROOMS = ["kitchen", "living room", "bedroom", "bathroom", "hall", "office", "garage", "attic"]
@@ -216,12 +219,20 @@ def main() -> None:
         start, busy = time.monotonic(), time.process_time()
         with contextlib.redirect_stdout(sys.stderr):
             tokenizer, why = (
-                lint.find_tokenizer("offline")
+                tokenizers.find_tokenizer("offline")
                 if options.tokens
                 else (None, "--tokens was not given.")
             )
-        found = report.inspect(
-            data, load_tools(tools), held_out, tokenizer=tokenizer, without_lengths=why
+        limits = TokenLimits(
+            FinetuneConfig.max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+        )
+        report = data_report.inspect(
+            data,
+            load_tools(tools),
+            held_out,
+            limits=limits,
+            tokenizer=tokenizer,
+            without_lengths=why,
         )
         print(
             json.dumps(
@@ -232,7 +243,7 @@ def main() -> None:
                     "seconds": round(time.monotonic() - start, 1),
                     "cpu_seconds": round(time.process_time() - busy, 1),
                     "peak_memory_gb": peak_memory_gb(),
-                    "rules": dict(sorted(found.counts.items())),
+                    "rules": dict(sorted(report.counts.items())),
                 }
             )
         )

@@ -112,16 +112,17 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit import subprocesses
-    from fgkit.config import FinetuneConfig
-    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.config.finetune import FinetuneConfig
+    from fgkit.dataset import tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model
     from fgkit.models.spec import base_named
     from fgkit.training import tuning
     from fgkit.training.options import TrainingOptions
+    from fgkit.workflow import stages
 
     config = FinetuneConfig(base="offline", output=str(folder), precision=precision)
-    base, rows = base_model.find_base("offline"), run_rows.load_rows(config)
+    base, rows = base_model.find_base("offline"), stages.load_rows(config)
     tokenizer = base_model.load_tokenizer(base.folder)
     train, held_out = (
         tokenize.tokenize_records(part, rows.setup(), tokenizer, max_length=config.max_length)

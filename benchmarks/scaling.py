@@ -233,7 +233,7 @@ def _by_share(tokenizer: Any, model: Any) -> Any:
 
 
 def _example() -> tuple[Any, Any]:
-    from fgkit.dataset.records import read_records
+    from fgkit.dataset.reading import read_records
     from fgkit.locations import shipped
     from fgkit.tools import load_tools
 

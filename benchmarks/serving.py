@@ -57,11 +57,12 @@ def main() -> int:
         "--json", action="store_true", help="print one JSON object and nothing else on stdout"
     )
     options = parser.parse_args()
-    from fgkit.config import TaskConfig
-    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.config.task import TaskConfig
+    from fgkit.dataset import tokenize
+    from fgkit.workflow import stages
 
     settings = TaskConfig(output=str(options.run))
-    rows = run_rows.load_rows(settings)
+    rows = stages.load_rows(settings)
     setup = rows.setup(record.system_message_of(settings.model_folder))
     texts = tokenize.prompt_texts(rows.held_out, setup)
     step = max(1, len(texts) // options.rows)

@@ -102,7 +102,7 @@ def _report(results: dict[str, Any]) -> dict[str, Any]:
 def _measure(name: str) -> dict[str, Any]:
     from fgkit import subprocesses
     from fgkit.dataset import tokenize
-    from fgkit.dataset.records import read_records
+    from fgkit.dataset.reading import read_records
     from fgkit.locations import shipped
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe

@@ -308,7 +308,7 @@ def _short(score: dict[str, Any]) -> dict[str, Any]:
 
 def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
     """Settings, rows, the whole base and the one to train from."""
-    from fgkit.config import FinetuneConfig
+    from fgkit.config.finetune import FinetuneConfig
     from fgkit.models import base as base_model
     from fgkit.workflow import stages
 
@@ -421,13 +421,14 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Tokens with the bundle's tokenizer, and its answers in other languages."""
     from fgkit.calls import Call
-    from fgkit.config import TaskConfig
-    from fgkit.dataset import rows as run_rows, tokenize
+    from fgkit.config.task import TaskConfig
+    from fgkit.dataset import tokenize
     from fgkit.dataset.records import request
     from fgkit.evaluation import scores as evaluation
     from fgkit.files import read_json
     from fgkit.prompts import answer
     from fgkit.runtime.session import Runtime
+    from fgkit.workflow import stages
 
     data = {
         key: value
@@ -435,7 +436,7 @@ def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
         if key in ("data", "eval_data", "tools", "name")
     }
     settings = TaskConfig(**data | {"output": str(_folder(options, size) / "run")})
-    rows, variants = run_rows.load_rows(settings), settings.folder / "variants"
+    rows, variants = stages.load_rows(settings), settings.folder / "variants"
     if not (variants / "quantization.json").is_file():
         raise SystemExit(f"{variants}: is not there. Measure the part `quantize` first.")
     task = variants / read_json(variants / "quantization.json")["dynamic_int8"]["file"]

@@ -1,5 +1,6 @@
 from .calls import Call as Call, parse as parse
-from .dataset.records import Record as Record, read_records as read_records
+from .dataset.reading import read_records as read_records
+from .dataset.records import Record as Record
 from .errors import (
     CallSyntaxError as CallSyntaxError,
     CheckFailed as CheckFailed,

@@ -1,4 +1,4 @@
-"""Numbered checks: each passes, fails or is skipped with a reason, and all are shown together."""
+"""Numbered checks, each of which passes, fails or is skipped, and their table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from fgkit.errors import CheckFailed
 
 @dataclass(frozen=True)
 class Check:
-    """One numbered result: `status` is pass, fail or skipped; `remedy` says what to do about a failure."""
+    """The result of one numbered check.
+
+    Args:
+        number: its number in the table.
+        name: what was checked.
+        status: how it ended.
+        reason: what was found, or why it was skipped.
+        remedy: what to do about a failure.
+    """
 
     number: int
     name: str
@@ -22,7 +30,7 @@ class Check:
 
 
 def table(checks: Iterable[Check]) -> str:
-    """Render checks below each other, as wide as a notebook's page, the remedy of a failed one below it."""
+    """Format checks line by line, wrapped to a notebook's width, with remedies below failures."""
     checks = list(checks)
     width = max((len(check.name) for check in checks), default=0)
     below = " " * (15 + width)
@@ -40,26 +48,28 @@ def table(checks: Iterable[Check]) -> str:
             or start.rstrip()
         )
 
-    found = []
+    paragraphs = []
     for check in checks:
-        found.append(
+        paragraphs.append(
             lines(f"{check.number:2}. {check.status:8} {check.name:{width}}  ", check.reason)
         )
         if check.status == "fail" and check.remedy:
-            found.append(lines(f"{below}-> ", check.remedy))
-    return "\n".join(found)
+            paragraphs.append(lines(f"{below}-> ", check.remedy))
+    return "\n".join(paragraphs)
 
 
 def require(checks: Iterable[Check]) -> list[Check]:
-    """Return the checks when none failed.
+    """Return the checks if none of them failed.
 
     Raises:
-        CheckFailed: one or more failed, or there were none at all; the message lists every failure with its remedy.
+        CheckFailed: at least one failed, or there were no checks at all; the message lists every
+            failure with its remedy.
     """
     checks = list(checks)
     if not checks:
         raise CheckFailed(
-            "no check was run, so nothing is known to be right. Give the checks something to look at."
+            "no check was run, so nothing is known to be right. "
+            "Give the checks something to look at."
         )
     failed = [check for check in checks if check.status == "fail"]
     if failed:

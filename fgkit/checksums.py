@@ -1,11 +1,12 @@
-"""What was written is what is read: `SHA256SUMS` in every folder that fgkit writes a model into, and its check.
+"""Write and verify checksums: `SHA256SUMS` in model folders, `sha256` in the JSON beside a file.
 
-In: a model folder, or a `.tflite` or bundle with its JSON beside it. Out: which files changed since they were written.
+In: a model folder, or a `.tflite` file or bundle with its JSON record. Out: the files whose
+contents changed since they were written. A `SHA256SUMS` file looks like this:
 
     e3b0c442...  model.safetensors
     9f86d081...  tokenizer.model
 
-The format is that of coreutils: `cd run/model && sha256sum -c SHA256SUMS` says the same without fgkit.
+The format is that of coreutils: `cd run/model && sha256sum -c SHA256SUMS` checks it without fgkit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
 
 
 def write(folder: Path) -> Path:
-    """Write the sums of all files that lie in a folder, once the disk holds them; what is added later is not checked."""
+    """Write the checksums of all files in a folder into its `SHA256SUMS`, and return that path.
+
+    Every file is synced to the disk first, so that a checksum never describes contents that a power
+    cut could still lose. Files that are added later are not checked.
+
+    Args:
+        folder: the folder; its subfolders are left out.
+    """
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != NAME)
     for name in names:
         sync(folder / name)
@@ -33,85 +41,90 @@ def write(folder: Path) -> Path:
 
 
 def recorded(path: Path) -> dict[Path, str]:
-    """The SHA-256 that each file of an artifact had when it was written; nothing where nobody wrote it down.
+    """Read the recorded SHA-256 of each file of an artifact; empty if none was recorded.
 
     Args:
-        path: a folder, for its `SHA256SUMS`; or a file, for the `sha256` in `<its name>.json`.
+        path: a folder, whose `SHA256SUMS` is read; or a file, for the `sha256` in `<name>.json`.
+
     Raises:
         FgkitError: the record itself is damaged.
     """
     if path.is_dir():
         return _of_folder(path / NAME) if (path / NAME).is_file() else {}
-    beside = path.with_name(f"{path.name}.json")
-    found = read_json(beside) if beside.is_file() else {}
-    digest = found.get("sha256") if isinstance(found, dict) else None
+    record_path = path.with_name(f"{path.name}.json")
+    record = read_json(record_path) if record_path.is_file() else {}
+    digest = record.get("sha256") if isinstance(record, dict) else None
     return {path: digest} if isinstance(digest, str) else {}
 
 
 def problems(path: Path) -> list[str]:
-    """What of an artifact is gone or has other bytes than were written; nothing where nobody wrote sums down.
+    """List the files of an artifact that are missing or changed; empty if nothing was recorded.
 
     Args:
         path: as for `recorded`.
     """
     try:
-        wanted = recorded(path)
+        expected = recorded(path)
     except FgkitError as error:
         return [str(error)]
-    found = []
+    messages = []
     with bar(
-        total=len(wanted), desc=f"checksums of {path.name}", unit="file", delay=2, leave=False
-    ) as shown:
-        for file, digest in wanted.items():
+        total=len(expected), desc=f"checksums of {path.name}", unit="file", delay=2, leave=False
+    ) as progress_bar:
+        for file, digest in expected.items():
             try:
                 if sha256(file) != digest:
-                    found.append(
-                        f"{file}: has other bytes than were written (its SHA-256 is not the one written down)."
+                    messages.append(
+                        f"{file}: has other bytes than were written "
+                        "(its SHA-256 is not the one written down)."
                     )
             except OSError as error:
-                found.append(
+                messages.append(
                     f"{file}: cannot be read, but its SHA-256 is written down: {error.strerror}."
                 )
-            shown.update()
-    return found
+            progress_bar.update()
+    return messages
 
 
 def require(path: Path) -> None:
-    """Refuse an artifact with a file that changed since it was written.
+    """Refuse an artifact that has a file which changed since it was written.
 
     Args:
         path: as for `recorded`.
+
     Raises:
-        ModelError: of a folder; BundleError: of a file. Every file is named.
+        ModelError: files of a folder changed; the message names every one.
+        BundleError: the file changed.
     """
-    if found := problems(path):
-        kind = ModelError if path.is_dir() else BundleError
-        raise kind("\n".join([*found, remedy(path)]))
+    if messages := problems(path):
+        error_type = ModelError if path.is_dir() else BundleError
+        raise error_type("\n".join([*messages, remedy(path)]))
 
 
 def remedy(path: Path) -> str:
-    """What to do about changed bytes."""
-    where = path / NAME if path.is_dir() else path.with_name(f"{path.name}.json")
+    """Say what a user can do about a changed file."""
+    record = path / NAME if path.is_dir() else path.with_name(f"{path.name}.json")
     return (
         "Disk or copy may have damaged it: copy or make it again. If you changed it on purpose, "
-        f"{'delete' if path.is_dir() else 'put the new hash into'} {where}."
+        f"{'delete' if path.is_dir() else 'put the new hash into'} {record}."
     )
 
 
 def _of_folder(sums: Path) -> dict[Path, str]:
+    """Parse a `SHA256SUMS` file."""
     try:
         lines = sums.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{sums}: cannot be read: {error}. Delete it, or get the folder again."
         ) from error
-    found = {}
+    digests = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if not match:
             raise ModelError(
-                f"{sums}:{number}: found {line[:80]!r}, expected a SHA-256, two blanks and a file name. "
-                "Delete the file, or get the folder again."
+                f"{sums}:{number}: found {line[:80]!r}, expected a SHA-256, two blanks and a "
+                "file name. Delete the file, or get the folder again."
             )
-        found[sums.with_name(match[2])] = match[1]
-    return found
+        digests[sums.with_name(match[2])] = match[1]
+    return digests

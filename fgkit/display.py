@@ -1,6 +1,8 @@
-"""Tables and pictures go in; a notebook shows them set and drawn, a terminal as text and as paths. And who looks on.
+"""Show tables, text and pictures in a notebook or a terminal, and detect interactive sessions.
 
->>> show_table("| rows |\n| ---: |\n|  156 |")
+A notebook renders tables and pictures; a terminal gets the text and the picture's path. Example:
+
+    show_table("| rows |\\n| ---: |\\n|  156 |")
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fgkit.plots import DPI
-
-RELAY = "FGKIT_PROGRESS"  # names the file through which a headless kernel's bars reach the terminal, see progress.py
+# The environment variable with the file through which the progress bars of a headless kernel reach
+# the terminal, see progress.py.
+RELAY = "FGKIT_PROGRESS"
+# Pixels per inch of every saved picture, from which a notebook's page works out its width.
+DPI = 144
 
 
 def show_table(markdown: str) -> None:
-    """Show a Markdown table: set as one in a notebook, as text elsewhere; nothing where it is empty."""
+    """Show a Markdown table, rendered in a notebook, as text elsewhere; nothing if it is empty."""
     if not markdown:
         return
     if _in_notebook():
@@ -30,7 +34,10 @@ def show_table(markdown: str) -> None:
 
 
 def show_text(lines: Iterable[str]) -> None:
-    """Show lines of any length: broken between words in a notebook, which breaks printed ones anywhere, as they are elsewhere."""
+    """Show lines of any length; a notebook wraps them between words, a terminal prints them as is.
+
+    Plain printed text would be broken inside words by a notebook's page.
+    """
     text = "\n".join(lines)
     if not text:
         return
@@ -38,7 +45,8 @@ def show_text(lines: Iterable[str]) -> None:
         from IPython.display import display
 
         body = "".join(
-            f'<div style="padding-left: 1.5em; text-indent: -1.5em; overflow-wrap: anywhere">{escape(line)}</div>'
+            '<div style="padding-left: 1.5em; text-indent: -1.5em; overflow-wrap: anywhere">'
+            f"{escape(line)}</div>"
             for line in text.splitlines()
         )
         display(
@@ -53,29 +61,29 @@ def show_text(lines: Iterable[str]) -> None:
 
 
 def show_picture(path: Path) -> None:
-    """Show a picture in a notebook, its letters as large as the page's; say where it is elsewhere."""
+    """Show a PNG file in a notebook, its text as large as the page's; elsewhere print its path."""
     if _in_notebook():
         from IPython.display import Image, display
 
         content = path.read_bytes()
-        pixels = int.from_bytes(content[16:20], "big")  # a PNG file's first block is its size
-        display(
-            Image(content, format="png", width=round(pixels * 96 / DPI))
-        )  # 96 pixels of a page are an inch
+        # The first chunk of a PNG file, IHDR, starts with the width; a page has 96 pixels per inch.
+        pixels = int.from_bytes(content[16:20], "big")
+        display(Image(content, format="png", width=round(pixels * 96 / DPI)))
     else:
         print(f"picture: {path}")
 
 
 def interactive() -> bool:
-    """Whether a person looks on: the front end that sent this cell can ask for input, which papermill's cannot.
+    """Tell whether a person is running this notebook and can click.
 
-    Colab's kernel asks in a way of its own, and counts. Without ipywidgets nobody can click.
+    A front end for people can ask for input (`allow_stdin`), papermill cannot. Colab's kernel has
+    its own way of asking and always counts. Without ipywidgets there is nothing to click.
     """
     kernel = _kernel()
     if kernel is None or os.environ.get(RELAY):
         return False
     try:
-        import ipywidgets
+        import ipywidgets  # noqa: F401
     except ModuleNotFoundError:
         return False
     if type(kernel).__module__.startswith("google.colab"):
@@ -85,7 +93,7 @@ def interactive() -> bool:
 
 
 def unattended() -> bool:
-    """Whether this is a kernel that nobody looks at, such as papermill's."""
+    """Tell whether this is a kernel without a person in front of it, such as papermill's."""
     return _kernel() is not None and not interactive()
 
 

@@ -1,13 +1,15 @@
-"""Every error a user can cause. All of them say where, what was found, what was expected and what to do.
+"""Every error that a user can cause.
 
->>> raise DataError("train.jsonl:7: tool_name is 'show_alrt', which is no tool; did you mean 'show_alert'?")
+Each message says where the problem is, what was found, what was expected and what to do. Example:
+
+    train.jsonl:7: tool_name is 'show_alrt', which is no tool; did you mean 'show_alert'?
 """
 
 from __future__ import annotations
 
 
 class FgkitError(Exception):
-    """Base of every error a user can cause; the command line prints its text without a traceback."""
+    """Base of every error that a user can cause; the command line shows it without a traceback."""
 
 
 class ConfigError(FgkitError):
@@ -15,11 +17,11 @@ class ConfigError(FgkitError):
 
 
 class DataError(FgkitError):
-    """The data file is wrong; the message has one line a problem, each `file:line: ...`."""
+    """The data file is wrong; the message has a line `file:line: ...` for each problem."""
 
 
 class ToolError(FgkitError):
-    """The tools file or a tool's schema is wrong or cannot be represented in the prompt format."""
+    """The tools file or a tool's schema is wrong, or the prompt format cannot express it."""
 
 
 class PromptError(FgkitError):
@@ -27,7 +29,7 @@ class PromptError(FgkitError):
 
 
 class CallSyntaxError(FgkitError):
-    """Model text is not a valid sequence of calls.
+    """Text written by the model is not a valid sequence of calls.
 
     Args:
         message: what was expected and what was found.
@@ -40,19 +42,19 @@ class CallSyntaxError(FgkitError):
 
 
 class ArgumentError(FgkitError):
-    """A call's arguments do not fit its tool's schema; the message has one line a problem."""
+    """A call's arguments do not fit its tool's schema; the message has a line for each problem."""
 
 
 class ModelError(FgkitError):
-    """A base model or model folder cannot be had, is incomplete or is not what it should be."""
+    """A base model or model folder is unavailable, incomplete or not what was expected."""
 
 
 class BundleError(FgkitError):
-    """A `.tflite`, `.task` or `.litertlm` file is missing, damaged or not what was asked for."""
+    """A `.tflite`, `.task` or `.litertlm` file is missing, damaged or not the expected one."""
 
 
 class PackageError(FgkitError):
-    """A package this step needs is missing or has the wrong version."""
+    """A package that this step needs is missing or has the wrong version."""
 
 
 class CheckFailed(FgkitError):

@@ -1,8 +1,11 @@
-"""Progress bars: in a notebook where one looks at it, in the terminal when `python -m fgkit run` executes it.
+"""Progress bars, shown where somebody sees them: the notebook, a panel, or the terminal of `run`.
 
-A panel that works in a thread shows them in itself (`shown_in`). A headless notebook writes its bars into the file that
-FGKIT_PROGRESS names, and the command line copies that file to the terminal, so that executed notebooks stay free of progress
-noise; where nobody reads, as under papermill alone, there are none.
+- In an interactive notebook or a terminal they are ordinary tqdm bars.
+- A panel that works in a thread shows them inside itself (`shown_in`).
+- A notebook that `python -m fgkit run` executes writes its bars into the file that FGKIT_PROGRESS
+  names, and the command line copies that file to the terminal (`relayed`). The executed notebook
+  stays free of progress output.
+- Under papermill alone nobody could see them, so there are none.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ _panel: contextvars.ContextVar[Callable[[str], None] | None] = contextvars.Conte
 
 
 def bar(iterable: Any = None, **options: Any) -> Any:
-    """A tqdm progress bar; arguments as tqdm's (`total`, `desc`, `unit`, ...)."""
-    if _panel.get():
+    """Return a tqdm progress bar; the arguments are tqdm's (`total`, `desc`, `unit`, ...)."""
+    show = _panel.get()
+    if show:
         from tqdm import tqdm
 
-        return tqdm(iterable, file=_Line(_panel.get()), ncols=90, mininterval=0.5, **options)
+        return tqdm(iterable, file=_Line(show), ncols=90, mininterval=0.5, **options)
     relay = os.environ.get(VARIABLE)
     if relay:
         from tqdm import tqdm
@@ -44,9 +48,10 @@ def bar(iterable: Any = None, **options: Any) -> Any:
 
 
 def note(text: str) -> None:
-    """Print a line that says what is going on, in the notebook and in the terminal that runs it."""
-    if _panel.get():
-        _panel.get()(text)
+    """Print one line about what is going on, in the notebook and in the terminal that runs it."""
+    show = _panel.get()
+    if show:
+        show(text)
         return
     print(text)
     relay = os.environ.get(VARIABLE)
@@ -55,7 +60,7 @@ def note(text: str) -> None:
 
 
 class _Relay(io.TextIOBase):
-    """The file that the command line copies: a bar that cannot be written, on a full disk, ends no training."""
+    """The file that the command line copies; failing to write a bar must not end a training."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -68,7 +73,11 @@ class _Relay(io.TextIOBase):
 
 @contextlib.contextmanager
 def shown_in(show: Callable[[str], None]) -> Iterator[None]:
-    """Give bars and notes of this thread, in this block, to a function that shows one line of text."""
+    """Send this thread's bars and notes to a function while the block runs.
+
+    Args:
+        show: takes one line of text, which replaces the line before it.
+    """
     token = _panel.set(show)
     try:
         yield
@@ -77,7 +86,7 @@ def shown_in(show: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Line(io.TextIOBase):
-    """A file for tqdm that hands on each state of the bar."""
+    """A file for tqdm that passes each state of the bar to a function."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.show = show
@@ -90,7 +99,7 @@ class _Line(io.TextIOBase):
 
 @contextlib.contextmanager
 def relayed() -> Iterator[None]:
-    """Show on stderr what kernels started in this block write to their progress bars."""
+    """Show on stderr the progress bars of kernels that are started inside this block."""
     with tempfile.TemporaryDirectory(prefix="fgkit-") as folder:
         path = Path(folder, "progress")
         path.touch()
@@ -110,9 +119,9 @@ def relayed() -> Iterator[None]:
 
 
 def _copy(path: Path, done: threading.Event) -> None:
-    decode = codecs.getincrementaldecoder("utf-8")(
-        "replace"
-    ).decode  # half a bar character may be there already
+    """Copy what is appended to a file to stderr until `done` is set."""
+    # Incremental, because a read may end in the middle of a multi-byte bar character.
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     with open(path, "rb") as handle:
         while True:
             last_look = done.wait(0.3)

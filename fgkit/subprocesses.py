@@ -1,8 +1,10 @@
-"""A child process that does not outlive the process that started it, however that one ends.
+"""Child processes that end with their parent, memory use, and capturing native stderr.
 
->>> process = subprocess.Popen([sys.executable, "-c", "...; end_with_parent(); ..."], stdin=subprocess.PIPE)
+A conversion holds 7 GB for minutes: one that continued after its notebook was killed would leave no
+memory for the next. Example:
 
-A conversion holds 7 GB for minutes: one that goes on after its notebook was killed would starve the next.
+    code = "from fgkit.subprocesses import end_with_parent; end_with_parent(); ..."
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
 """
 
 from __future__ import annotations
@@ -21,24 +23,28 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Have this process end when its parent does; its standard input has to be a pipe that only the parent writes to."""
-    if sys.platform == "linux":  # at once, also where a library does not let threads run
+    """End this process when its parent ends, however the parent ends.
+
+    Standard input has to be a pipe of which only the parent holds the other end.
+    """
+    # On Linux the kernel ends this process at once, even while a library keeps threads waiting.
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_wait, daemon=True).start()
 
 
 def python_path() -> str:
-    """`PYTHONPATH` with which a child process imports this very fgkit, installed or not, and what this process could import."""
+    """Return a `PYTHONPATH` that lets a child process import this fgkit, installed or not."""
     return os.pathsep.join(
         filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])
     )
 
 
 def peak_memory_bytes() -> int | None:
-    """Most memory this process has held so far; None on Windows, which does not tell.
+    """Return the peak memory of this process in bytes; None on Windows, which does not report it.
 
-    Linux counts what the parent held into a child's `ru_maxrss`, because the child borrows its memory until it is another
-    program; VmHWM begins anew there.
+    On Linux `ru_maxrss` of a child includes what its parent held, because the child shares the
+    parent's memory between fork and exec; VmHWM in /proc starts again at the exec.
     """
     if sys.platform == "win32":
         return None
@@ -51,29 +57,36 @@ def peak_memory_bytes() -> int | None:
 
 
 def peak_memory_gb() -> float | None:
-    """Most memory this process has held so far, in GB; None where the system does not tell."""
+    """Return the peak memory of this process in GB; None where the system does not report it."""
     peak = peak_memory_bytes()
     return None if peak is None else round(peak / 1e9, 2)
 
 
 def _wait() -> None:
-    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: the pipe breaks
+    """Block until the parent's end of the pipe closes, then end this process."""
+    # Nothing is ever written to the pipe, so this returns only when the parent is gone.
+    os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[Callable[[], str]]:
-    """Keep native output off the screen; gives a function that returns what was said so far."""
+    """Capture everything written to stderr, native libraries included.
+
+    Yields:
+        a function that returns what has been written so far (at most its first MiB).
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as sink:
-        kept = os.dup(2)
+        # Native code writes to the file descriptor, which replacing sys.stderr would not catch.
+        saved = os.dup(2)
         os.dup2(sink.fileno(), 2)
 
-        def said() -> str:
+        def captured() -> str:
             return os.pread(sink.fileno(), 1 << 20, 0).decode(errors="replace")
 
         try:
-            yield said
+            yield captured
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -36,7 +36,7 @@ def family(pid: int) -> dict[str, int]:
     kinds = {
         "ipykernel": "kernel",
         "tflite._worker": "conversion",
-        "runtime_speed._worker": "benchmark",
+        "speed._run_benchmark": "benchmark",
     }
     found = {"run": pid}
     with contextlib.suppress(psutil.Error):

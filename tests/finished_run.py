@@ -175,8 +175,8 @@ def make(folder: Path, *, passed: bool = True, **facts: Any) -> Path:
         | {
             "gate": gate,
             "files": {
-                "model/model.safetensors": {"sha256": weights},
-                BUNDLE: {"sha256": files.sha256(task)},
+                "model/model.safetensors": {"bytes": 64, "sha256": weights},
+                BUNDLE: {"bytes": task.stat().st_size, "sha256": files.sha256(task)},
             },
             "settings": {
                 "to_tflite": settings | {"quantize": "dynamic_int8", "kv_cache_max_len": 512},

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import tiny
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.locations import shipped
 from fgkit.models import base as base_model, record
 from fgkit.ui.explorer_panel import Explorer
 from fgkit.ui.playground_panel import Playground
 from fgkit.ui.results_panel import Results
-from fgkit.ui.training_panel import Choices, TrainingPanel
+from fgkit.ui.training_choices import Choices
+from fgkit.ui.training_panel import TrainingPanel
 from fgkit.workflow import stages, summary
 
 
-def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Rows]:
+def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.RunData]:
     """Settings, a tiny base and some of the shipped rows."""
     tiny.model_folder(folder / "base")
     for name, step in (("training_data", 24), ("eval_data", 52)):
@@ -42,10 +43,10 @@ def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Ro
         num_train_epochs=2,
         learning_rate=1e-3,
     )
-    return settings, base_model.find_base(settings.base), run_rows.load_rows(settings)
+    return settings, base_model.find_base(settings.base), stages.load_rows(settings)
 
 
-def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
+def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.RunData) -> None:
     panel = Explorer(rows, base_model.load_tokenizer(base.folder), rows.setup())
     assert f"{len(rows.train)} of {len(rows.train)} rows" in panel.count.value
     panel.tool.value = "change_app_title"
@@ -73,11 +74,11 @@ def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     assert "No row passes" in panel.view.value
 
 
-def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Rows) -> None:
+def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.RunData) -> None:
     choices = Choices(settings, base, rows)
-    assert choices.settled() is settings and "expected: 2 steps of" in choices.text()
+    assert choices.settings() is settings and "expected: 2 steps of" in choices.text()
     panel = TrainingPanel(choices)
-    assert panel.settled() == settings
+    assert panel.settings() == settings
     panel.inputs["learning_rate"].value = 5.0
     assert (
         "learning_rate is 5.0, expected 1e-08 to 0.01" in panel.expected.value
@@ -86,7 +87,7 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     panel.inputs["learning_rate"].value = 2e-3
     panel.inputs["num_train_epochs"].value = 500
     assert "500," in panel.expected.value and not panel.start.disabled
-    assert (panel.settled().learning_rate, panel.settled().gradient_accumulation_steps) == (
+    assert (panel.settings().learning_rate, panel.settings().gradient_accumulation_steps) == (
         2e-3,
         None,
     )
@@ -94,23 +95,23 @@ def training(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.Row
     until(lambda: "Step " in panel.state.value and ">Step 0" not in panel.state.value)
     assert panel.start.disabled and not panel.stop.disabled and panel.inputs["precision"].disabled
     panel.stop.click()
-    assert panel.settled().num_train_epochs == 500  # waits for the thread
+    assert panel.settings().num_train_epochs == 500  # waits for the thread
     assert "Stopped after step " in panel.state.value and not panel.start.disabled
     assert record.model_facts(settings.model_folder)["stopped_after"] < 500
     assert bytes(panel.chart.value).startswith(b"\x89PNG")
     panel.reset.click()
-    assert panel.settled() == settings and "2, " in panel.expected.value
-    stages.finetune(panel.settled(), base, rows, panel.monitor)  # the cell below
+    assert panel.settings() == settings and "2, " in panel.expected.value
+    stages.finetune(panel.settings(), base, rows, panel.monitor)  # the cell below
     assert (
         record.model_facts(settings.model_folder)["stopped_after"] is None
         and "Step 2 of 2" in panel.state.value
     )
     panel.start.click()
-    panel.settled()
+    panel.settings()
     assert "Trained: " in panel.state.value
 
 
-def results(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
+def results(settings: FinetuneConfig, rows: run_rows.RunData) -> None:
     assert "Nothing is scored yet" in Results(settings.folder / "nowhere").tabs.children[0].value
     stages.score_tuned(settings, rows)
     found = summary.read(settings.folder)["tuned"]
@@ -133,7 +134,7 @@ def results(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
     summary.update(settings.folder, task=None)
 
 
-def playground(settings: FinetuneConfig, rows: run_rows.Rows) -> None:
+def playground(settings: FinetuneConfig, rows: run_rows.RunData) -> None:
     panel = Playground(settings, rows)
     panel.row.value = 1
     assert panel.question.value == rows.held_out[1].user_content

@@ -9,6 +9,7 @@ import pytest
 from app_tools import tree
 
 from fgkit.app import codegen
+from fgkit.app.model_source import read_source
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def test_the_code_parses(language):
 
 
 def test_the_files_are_those_that_are_written(tmp_path):
-    paths = codegen.make(codegen.read_source(ROOT / "data" / "tools.py"), tmp_path)
+    paths = codegen.make(read_source(ROOT / "data" / "tools.py"), tmp_path)
     written = {str(path.relative_to(tmp_path)) for path in paths}
     named = {
         name

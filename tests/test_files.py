@@ -88,9 +88,7 @@ def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
 def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
     order: list[str] = []
     replace, sync = os.replace, atomic_files.sync
-    monkeypatch.setattr(
-        atomic_files, "sync", lambda path: order.append(path.name) or sync(path)
-    )
+    monkeypatch.setattr(atomic_files, "sync", lambda path: order.append(path.name) or sync(path))
 
     def named(source: Path, target: Path) -> None:
         if Path(target).parent == tmp_path:

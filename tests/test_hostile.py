@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from fgkit import tools
-from fgkit.bundles import create as bundle, task
+from fgkit.bundles import create as bundle, read as bundle_files, task
 from fgkit.cli.main import main
-from fgkit.dataset import records
+from fgkit.dataset import reading
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
 from fgkit.locations import shipped
 from fgkit.models import model_checks, weights
@@ -61,14 +61,14 @@ def test_a_member_that_wants_out_or_in_is_refused_and_written_nowhere(
     )
     before = {*tmp_path.rglob("*")}
     with pytest.raises(BundleError, match="holds the members .* It is no language-model .task"):
-        bundle.read_bundle(path)
+        bundle_files.read_bundle(path)
     assert {*tmp_path.rglob("*")} == before
 
 
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.task", [*members(), (task.METADATA, b"\x32\x05<eos>")])
     with pytest.raises(BundleError, match="holds the members"):
-        bundle.read_bundle(path)
+        bundle_files.read_bundle(path)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(BundleError, match="compressed"):
-        bundle.read_bundle(path)
+        bundle_files.read_bundle(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
@@ -91,7 +91,7 @@ def test_a_member_far_larger_than_its_kind_is_not_read(tmp_path: Path, name: str
         [one for one in members() if one[0] != name] + [(name, bytes(70_000_000))],
     )
     with pytest.raises(BundleError, match=f"its {name} is larger than any of its kind"):
-        bundle.read_bundle(path)
+        bundle_files.read_bundle(path)
 
 
 def patched(data: bytes, at: int, value: bytes) -> bytes:
@@ -116,14 +116,14 @@ def wrong_offsets(whole: bytes) -> Iterator[bytes]:
 
 def test_wrong_offsets_and_sizes_are_one_message_each(tmp_path: Path) -> None:
     whole = archive(tmp_path / "whole.task", members()).read_bytes()
-    assert bundle.read_bundle(tmp_path / "whole.task").profile.start_token == "<bos>"
+    assert bundle_files.read_bundle(tmp_path / "whole.task").profile.start_token == "<bos>"
     tried = 0
     for tried, damaged in enumerate(wrong_offsets(whole), 1):
         if damaged == whole:
             continue
         (tmp_path / "a.task").write_bytes(damaged)
         try:
-            found = bundle.read_bundle(tmp_path / "a.task")
+            found = bundle_files.read_bundle(tmp_path / "a.task")
         except BundleError as error:
             assert str(tmp_path / "a.task") in str(error)
         else:
@@ -266,8 +266,8 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
     with open(path, "ab") as file:
         file.write(b'"}\n' + ROW.encode() + b"\n")
     code = (
-        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import records\nfrom fgkit.files import shipped\n"
-        "found = records.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
+        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import reading\nfrom fgkit.files import shipped\n"
+        "found = reading.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
         "print(len(found.records), found.problems[0].line, "
         "re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\nprint(found.problems[0])"
     )
@@ -300,21 +300,21 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
 )
 def test_a_line_made_by_an_enemy_is_one_problem(tmp_path: Path, line: str, says: str) -> None:
     (tmp_path / "rows.jsonl").write_text(f"{ROW}\n{line}\n", encoding="utf-8")
-    found = records.inspect_records(tmp_path / "rows.jsonl", TOOLS)
+    found = reading.inspect_records(tmp_path / "rows.jsonl", TOOLS)
     assert [problem.line for problem in found.problems] == [2] * len(
         found.problems
     ) and found.problems
     text = str(found.problems[0])
     assert any(word in text for word in says.split("|")) and len(text) < 1500, text
     with pytest.raises(DataError):
-        records.read_records(tmp_path / "rows.jsonl", TOOLS)
+        reading.read_records(tmp_path / "rows.jsonl", TOOLS)
 
 
 def test_marks_and_line_ends_of_other_systems_are_fine(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + ROW.encode() + b"\r\n\r\n")
-    assert len(records.read_records(tmp_path / "rows.jsonl", TOOLS)) == 1
+    assert len(reading.read_records(tmp_path / "rows.jsonl", TOOLS)) == 1
     (tmp_path / "bad.jsonl").write_bytes(
         ROW.replace("red", "caf\u00e9", 1).encode("latin-1") + b"\n"
     )
     with pytest.raises(DataError, match=r"bad\.jsonl:1: byte \d+ is 0xe9, expected UTF-8"):
-        records.read_records(tmp_path / "bad.jsonl", TOOLS)
+        reading.read_records(tmp_path / "bad.jsonl", TOOLS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fgkit.bundles.checks import BUNDLE_CHECKS
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.models.answer_checks import ANSWER_CHECKS
 from fgkit.models.model_checks import FOLDER_CHECKS
 from fgkit.models.spec import FUNCTIONGEMMA, OFFLINE, base_named, batch_text, number_text

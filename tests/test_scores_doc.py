@@ -122,7 +122,7 @@ def test_the_commands_are_accepted():
     commands = re.findall(r"^python -m fgkit (.+)$", PAGE, re.M)
     assert len(commands) == 2
     for command in commands:
-        assert callable(command_line.build_parser().parse_args(command.split()).command)
+        assert callable(command_line.build_parser().parse_args(command.split()).execute)
 
 
 def test_the_python_runs(result):

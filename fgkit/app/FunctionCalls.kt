@@ -3,27 +3,38 @@ package {package}
 
 import kotlin.math.abs
 
-/** One call that the model wants made, as it wrote it: nothing is checked yet. */
+/** One call as the model wrote it; nothing in it is checked yet. */
 data class ModelCall(val name: String, val arguments: Map<String, Any?>)
 
-/** The answer holds no calls that can be read, or a call that cannot be made; one of [problems] for each reason. */
+/** The answer cannot be parsed, or a call cannot be made; [problems] has a line for each reason. */
 class ModelCallException(val problems: List<String>) : Exception(problems.joinToString("\n"))
 
 /**
- * Reads the calls in a model's answer; none for a plain text.
+ * Parses the calls in a model's answer; a plain text has none.
  *
- * For runtimes that give text. The last `<end_function_call>` may be missing: some stop there and cut it off.
+ * For runtimes that return text. The last `<end_function_call>` may be missing, because some
+ * runtimes stop at it and leave it out.
  */
 fun parseCalls(answer: String): List<ModelCall> {
     val stop = Regex("<eos>|<start_function_response>|<end_of_turn>").find(answer)
-    return AnswerReader(if (stop == null) answer else answer.substring(0, stop.range.first)).calls()
+    val calls = if (stop == null) answer else answer.substring(0, stop.range.first)
+    return AnswerReader(calls).calls()
 }
 
-/** The text with every control token broken by an invisible space, so that nobody can type a turn of the model. */
-fun neutralise(text: String): String = CONTROL.replace(text) { "<\u200b" + it.value.substring(1) }
+/**
+ * Breaks every control token in a text with an invisible space, so that no user can type a turn
+ * of the model.
+ */
+fun neutralise(text: String): String =
+    CONTROL.replace(text) { "<\u200b" + it.value.substring(1) }
 
-/** Checks arguments against a function's schema, gives them its types: `"5"` and `5.0` become `5`, `"RED"` `"red"`. */
-fun checkArguments(name: String, schema: Map<String, Any?>, arguments: Map<String, Any?>): Map<String, Any?> {
+/**
+ * Checks arguments against a function's schema and converts them to its types: `"5"` and `5.0`
+ * become `5`, and `"RED"` becomes `"red"`.
+ */
+fun checkArguments(
+    name: String, schema: Map<String, Any?>, arguments: Map<String, Any?>,
+): Map<String, Any?> {
     val problems = mutableListOf<String>()
     val checked = checkMembers(arguments, schema, name, problems)
     if (problems.isNotEmpty()) throw ModelCallException(problems)
@@ -39,7 +50,8 @@ private fun checkMembers(
     for ((key, value) in members) {
         val inner = properties[key] as? Map<*, *>
         if (inner == null) {
-            problems += "$place.$key: is not known; there is ${properties.keys.joinToString().ifEmpty { "nothing" }}"
+            val known = properties.keys.joinToString().ifEmpty { "nothing" }
+            problems += "$place.$key: is not known; there is $known"
         } else if (value != null || key in required || inner["nullable"] == true) {
             checked[key as String] = checkValue(value, inner, "$place.$key", problems)
         }
@@ -48,7 +60,9 @@ private fun checkMembers(
     return checked
 }
 
-private fun checkValue(value: Any?, schema: Map<*, *>, place: String, problems: MutableList<String>): Any? {
+private fun checkValue(
+    value: Any?, schema: Map<*, *>, place: String, problems: MutableList<String>,
+): Any? {
     if (value == null && schema["nullable"] == true) return null
     val given = if (value is Number) number(value) else value
     val kind = schema["type"]
@@ -56,7 +70,8 @@ private fun checkValue(value: Any?, schema: Map<*, *>, place: String, problems: 
         kind == "string" && given is String -> enumValue(given, schema["enum"] as? List<*>)
         kind == "integer" -> integer(given)
         kind == "number" -> decimal(given)
-        kind == "boolean" -> given as? Boolean ?: (given as? String)?.lowercase()?.toBooleanStrictOrNull()
+        kind == "boolean" ->
+            given as? Boolean ?: (given as? String)?.lowercase()?.toBooleanStrictOrNull()
         kind == "array" && given is List<*> -> {
             val items = schema["items"] as? Map<*, *>
             given.mapIndexed { index, item ->
@@ -64,7 +79,8 @@ private fun checkValue(value: Any?, schema: Map<*, *>, place: String, problems: 
             }
         }
         kind == "object" && given is Map<*, *> ->
-            if (schema["properties"] is Map<*, *>) checkMembers(given, schema, place, problems) else given
+            if (schema["properties"] !is Map<*, *>) given
+            else checkMembers(given, schema, place, problems)
         kind !in KINDS -> given
         else -> null
     }
@@ -81,8 +97,12 @@ private fun checkValue(value: Any?, schema: Map<*, *>, place: String, problems: 
         val least = schema[if (checked is List<*>) "minItems" else "minimum"] as? Number
         val most = schema[if (checked is List<*>) "maxItems" else "maximum"] as? Number
         val what = if (checked is List<*>) "holds ${checked.size}" else "is ${toJson(checked)}"
-        if (least != null && size < least.toDouble()) problems += "$place: $what, expected at least ${toJson(least)}"
-        if (most != null && size > most.toDouble()) problems += "$place: $what, expected at most ${toJson(most)}"
+        if (least != null && size < least.toDouble()) {
+            problems += "$place: $what, expected at least ${toJson(least)}"
+        }
+        if (most != null && size > most.toDouble()) {
+            problems += "$place: $what, expected at most ${toJson(most)}"
+        }
     }
     return checked
 }
@@ -91,10 +111,13 @@ private val KINDS = listOf("string", "integer", "number", "boolean", "array", "o
 
 private fun enumValue(text: String, allowed: List<*>?): String? =
     if (allowed == null || text in allowed) text
-    else allowed.filterIsInstance<String>().filter { it.lowercase() == text.lowercase() }.singleOrNull()
+    else allowed.filterIsInstance<String>()
+        .filter { it.lowercase() == text.lowercase() }
+        .singleOrNull()
 
 private fun integer(value: Any?): Long? = when (value) {
     is Long -> value
+    // Beyond 9.2e18 a Double no longer fits into a Long.
     is Double -> if (value == Math.rint(value) && abs(value) < 9.2e18) value.toLong() else null
     is String -> if (INTEGER.matches(value)) value.toLongOrNull() else null
     else -> null
@@ -107,7 +130,7 @@ private fun decimal(value: Any?): Double? = when (value) {
     else -> null
 }
 
-/** Any JSON library's number as Long or Double. */
+/** Converts the number of any JSON library to Long or Double. */
 private fun number(value: Number): Any = when (value) {
     is Long, is Double -> value
     is Int, is Short, is Byte -> value.toLong()
@@ -122,7 +145,7 @@ private val NUMBER = Regex("-?(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?(?:[eE][+-]?[0-9]+)
 private val BARE = Regex("[^,{}\\[\\]<\"\\s]+")
 private const val DEEPEST = 64
 
-/** What JSON and the model's answers have in common; [at] is the next character. */
+/** The syntax that JSON and the model's answers share; [at] is the index of the next character. */
 private abstract class Reader(val text: String) {
     var at = 0
 
@@ -133,30 +156,30 @@ private abstract class Reader(val text: String) {
     fun value(depth: Int): Any? {
         if (depth > DEEPEST) fail("fewer nested levels")
         space()
-        val found = when {
+        val result = when {
             text.startsWith("{", at) -> members(depth)
             text.startsWith("[", at) -> items(depth)
             else -> scalar()
         }
         space()
-        return found
+        return result
     }
 
     fun members(depth: Int): Map<String, Any?> {
-        val found = linkedMapOf<String, Any?>()
+        val result = linkedMapOf<String, Any?>()
         sequence("{", "}") {
             val name = key()
-            if (name in found) fail("each name once")
+            if (name in result) fail("each name once")
             expect(":")
-            found[name] = value(depth + 1)
+            result[name] = value(depth + 1)
         }
-        return found
+        return result
     }
 
     private fun items(depth: Int): List<Any?> {
-        val found = mutableListOf<Any?>()
-        sequence("[", "]") { found += value(depth + 1) }
-        return found
+        val result = mutableListOf<Any?>()
+        sequence("[", "]") { result += value(depth + 1) }
+        return result
     }
 
     private fun sequence(open: String, close: String, entry: () -> Unit) {
@@ -185,13 +208,17 @@ private abstract class Reader(val text: String) {
         }
     }
 
-    fun accept(literal: String): Boolean = text.startsWith(literal, at).also { if (it) at += literal.length }
+    fun accept(literal: String): Boolean =
+        text.startsWith(literal, at).also { if (it) at += literal.length }
 
     fun expect(literal: String) { if (!accept(literal)) fail(literal) }
 
     fun fail(expected: String): Nothing {
-        val found = if (at < text.length) "\"${text.substring(at, minOf(text.length, at + 30))}\"" else "the end"
-        throw ModelCallException(listOf("the text cannot be read: expected $expected at character $at, found $found"))
+        val end = minOf(text.length, at + 30)
+        val found = if (at < text.length) "\"${text.substring(at, end)}\"" else "the end"
+        throw ModelCallException(listOf(
+            "the text cannot be read: expected $expected at character $at, found $found",
+        ))
     }
 }
 
@@ -208,15 +235,16 @@ private class AnswerReader(text: String) : Reader(text) {
         return calls
     }
 
-    override fun key(): String = NAME.matchAt(text, at)?.value?.also { at += it.length } ?: fail("a name")
+    override fun key(): String =
+        NAME.matchAt(text, at)?.value?.also { at += it.length } ?: fail("a name")
 
     override fun scalar(): Any? {
         if (!accept("<escape>")) return word()
         val end = CONTROL.find(text, at) ?: fail("<escape> at the end of the string")
-        val found = text.substring(at, end.range.first)
+        val content = text.substring(at, end.range.first)
         at = end.range.first
         expect("<escape>")
-        return found
+        return content
     }
 }
 
@@ -227,13 +255,13 @@ private class JsonReader(text: String) : Reader(text) {
 
     override fun scalar(): Any? {
         if (!accept("\"")) return word()
-        val found = StringBuilder()
+        val content = StringBuilder()
         while (!accept("\"")) {
             if (at >= text.length) fail("\"")
             val next = text[at++]
-            found.append(if (next == '\\') escaped() else next)
+            content.append(if (next == '\\') escaped() else next)
         }
-        return found.toString()
+        return content.toString()
     }
 
     private fun escaped(): Char = when (val next = text.getOrElse(at++) { ' ' }) {
@@ -242,17 +270,23 @@ private class JsonReader(text: String) : Reader(text) {
         'r' -> '\r'
         'b' -> '\b'
         'f' -> '\u000c'
-        'u' -> (text.substring(at, minOf(text.length, at + 4)).toIntOrNull(16) ?: fail("four hexadecimal digits"))
-            .toChar().also { at += 4 }
+        'u' -> {
+            val code = text.substring(at, minOf(text.length, at + 4)).toIntOrNull(16)
+            (code ?: fail("four hexadecimal digits")).toChar().also { at += 4 }
+        }
         '"', '\\', '/' -> next
         else -> fail("an escape")
     }
 }
 
-/** Reads JSON: objects become maps, whole numbers Long, others Double. */
-fun parseJson(text: String): Any? = JsonReader(text).run { value(0).also { if (at < text.length) fail("the end") } }
+/** Parses JSON: objects become maps, integers Long, other numbers Double. */
+fun parseJson(text: String): Any? =
+    JsonReader(text).run { value(0).also { if (at < text.length) fail("the end") } }
 
-/** Writes maps, lists, texts, numbers, booleans and null as JSON; Unit as null, anything else as its text. */
+/**
+ * Writes maps, lists, strings, numbers, booleans and null as JSON; Unit is written as null,
+ * anything else as its string.
+ */
 fun toJson(value: Any?): String = when (value) {
     null, Unit -> "null"
     is Boolean, is Int, is Long, is Double -> value.toString()
@@ -260,6 +294,7 @@ fun toJson(value: Any?): String = when (value) {
         "${toJson(key.toString())}:${toJson(item)}"
     }
     is Iterable<*> -> value.joinToString(",", "[", "]") { toJson(it) }
-    else -> value.toString().map { if (it < ' ' || it in "\"\\\u2028\u2029") "\\u%04x".format(it.code) else "$it" }
+    else -> value.toString()
+        .map { if (it < ' ' || it in "\"\\\u2028\u2029") "\\u%04x".format(it.code) else "$it" }
         .joinToString("", "\"", "\"")
 }

@@ -1,7 +1,10 @@
 from .codegen import (
-    Source as Source,
     make as make,
     make_for_run as make_for_run,
-    read_source as read_source,
+    notes as notes,
 )
 from .golden import vectors as vectors
+from .model_source import (
+    Source as Source,
+    read_source as read_source,
+)

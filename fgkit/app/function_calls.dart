@@ -5,7 +5,7 @@ library;
 
 import 'dart:convert';
 
-/// One call that the model wants made, as it wrote it: nothing is checked yet.
+/// One call as the model wrote it; nothing in it is checked yet.
 class ModelCall {
   const ModelCall(this.name, this.arguments);
 
@@ -16,7 +16,7 @@ class ModelCall {
   String toString() => '$name(${jsonEncode(arguments)})';
 }
 
-/// The answer holds no calls that can be read, or a call that cannot be made.
+/// The answer cannot be parsed, or a call cannot be made.
 class ModelCallException implements Exception {
   const ModelCallException(this.problems);
 
@@ -27,23 +27,27 @@ class ModelCallException implements Exception {
   String toString() => problems.join('\n');
 }
 
-/// Reads the calls in a model's answer; none for a plain text.
+/// Parses the calls in a model's answer; a plain text has none.
 ///
-/// For runtimes that give text; flutter_gemma reads the calls itself. The last
-/// `<end_function_call>` may be missing: some runtimes stop there and cut it off.
+/// For runtimes that return text; flutter_gemma parses the calls itself. The last
+/// `<end_function_call>` may be missing, because some runtimes stop at it and leave it out.
 List<ModelCall> parseCalls(String answer) {
   final stop = RegExp('<eos>|<start_function_response>|<end_of_turn>').firstMatch(answer);
   return _AnswerReader(stop == null ? answer : answer.substring(0, stop.start)).calls();
 }
 
-/// The text with every control token broken by an invisible space, so that
-/// nobody can type a turn of the model.
+/// Breaks every control token in a text with an invisible space, so that no user can type a turn
+/// of the model.
 String neutralise(String text) =>
-    text.replaceAllMapped(_control, (found) => '<\u200b${found[0]!.substring(1)}');
+    text.replaceAllMapped(_control, (match) => '<\u200b${match[0]!.substring(1)}');
 
-/// Checks arguments against the schema of a function and gives them its types:
-/// `"5"` and `5.0` become `5`, `"RED"` becomes `"red"`.
-Map<String, Object?> checkArguments(String name, Map<String, Object?> schema, Map<String, Object?> arguments) {
+/// Checks arguments against a function's schema and converts them to its types: `"5"` and `5.0`
+/// become `5`, and `"RED"` becomes `"red"`.
+Map<String, Object?> checkArguments(
+  String name,
+  Map<String, Object?> schema,
+  Map<String, Object?> arguments,
+) {
   final problems = <String>[];
   final checked = _checkMembers(arguments, schema, name, problems);
   if (problems.isNotEmpty) throw ModelCallException(problems);
@@ -80,7 +84,11 @@ Object? _checkValue(Object? value, Map schema, String place, List<String> proble
   } else if (kind == 'number') {
     checked = _decimal(value);
   } else if (kind == 'boolean') {
-    checked = value is bool ? value : (value is String ? bool.tryParse(value, caseSensitive: false) : null);
+    checked = switch (value) {
+      bool() => value,
+      String() => bool.tryParse(value, caseSensitive: false),
+      _ => null,
+    };
   } else if (kind == 'array' && value is List) {
     final items = schema['items'] as Map?;
     checked = <Object?>[
@@ -114,24 +122,26 @@ const _kinds = ['string', 'integer', 'number', 'boolean', 'array', 'object'];
 
 String? _enumValue(String text, List? allowed) {
   if (allowed == null || allowed.contains(text)) return text;
-  final alike = allowed.whereType<String>().where((item) => item.toLowerCase() == text.toLowerCase()).toList();
+  final lower = text.toLowerCase();
+  final alike = allowed.whereType<String>().where((item) => item.toLowerCase() == lower).toList();
   return alike.length == 1 ? alike.single : null;
 }
 
 int? _integer(Object? value) => switch (value) {
       int() => value,
-      double() => value.isFinite && value == value.truncateToDouble() && value.abs() < 9.2e18 ? value.toInt() : null,
+      // Beyond 9.2e18 a double does not fit into an int; NaN and infinity are not below it either.
+      double() => value.abs() < 9.2e18 && value == value.truncateToDouble() ? value.toInt() : null,
       String() => _wholeNumber.hasMatch(value) ? int.tryParse(value) : null,
       _ => null,
     };
 
 double? _decimal(Object? value) {
-  final found = switch (value) {
+  final number = switch (value) {
     num() => value.toDouble(),
     String() => _anyNumber.hasMatch(value) ? double.parse(value) : null,
     _ => null,
   };
-  return found != null && found.isFinite ? found : null;
+  return number != null && number.isFinite ? number : null;
 }
 
 final _control = RegExp('{tokens}');
@@ -168,20 +178,20 @@ class _AnswerReader {
   }
 
   Map<String, Object?> members(int depth) {
-    final found = <String, Object?>{};
+    final result = <String, Object?>{};
     sequence('{', '}', () {
       final name = key();
-      if (found.containsKey(name)) fail('each name once');
+      if (result.containsKey(name)) fail('each name once');
       expect(':');
-      found[name] = value(depth + 1);
+      result[name] = value(depth + 1);
     });
-    return found;
+    return result;
   }
 
   List<Object?> items(int depth) {
-    final found = <Object?>[];
-    sequence('[', ']', () => found.add(value(depth + 1)));
-    return found;
+    final result = <Object?>[];
+    sequence('[', ']', () => result.add(value(depth + 1)));
+    return result;
   }
 
   void sequence(String open, String close, void Function() entry) {
@@ -197,36 +207,37 @@ class _AnswerReader {
   String string() {
     final end = _control.allMatches(text, at).firstOrNull;
     if (end == null) fail('<escape> at the end of the string');
-    final found = text.substring(at, end.start);
+    final content = text.substring(at, end.start);
     at = end.start;
     expect('<escape>');
-    return found;
+    return content;
   }
 
   Object? word() {
     final word = _bare.matchAsPrefix(text, at)?[0];
     if (word == null) fail('a value');
-    final Object? found = switch (word) {
+    final Object? scalar = switch (word) {
       'true' => true,
       'false' => false,
       'null' || 'None' => null,
-      _ => _wholeNumber.hasMatch(word) ? int.tryParse(word) ?? _decimal(word) : _decimal(word) ?? fail('a value'),
+      _ when _wholeNumber.hasMatch(word) => int.tryParse(word) ?? _decimal(word),
+      _ => _decimal(word) ?? fail('a value'),
     };
     at += word.length;
-    return found;
+    return scalar;
   }
 
   String key() {
-    final found = _name.matchAsPrefix(text, at)?[0];
-    if (found == null) fail('a name');
-    at += found.length;
-    return found;
+    final name = _name.matchAsPrefix(text, at)?[0];
+    if (name == null) fail('a name');
+    at += name.length;
+    return name;
   }
 
   bool accept(String literal) {
-    final found = text.startsWith(literal, at);
-    if (found) at += literal.length;
-    return found;
+    final accepted = text.startsWith(literal, at);
+    if (accepted) at += literal.length;
+    return accepted;
   }
 
   void expect(String literal) {
@@ -236,6 +247,8 @@ class _AnswerReader {
   Never fail(String expected) {
     final end = at + 30 < text.length ? at + 30 : text.length;
     final found = at < text.length ? '"${text.substring(at, end)}"' : 'the end';
-    throw ModelCallException(['the text cannot be read: expected $expected at character $at, found $found']);
+    throw ModelCallException([
+      'the text cannot be read: expected $expected at character $at, found $found',
+    ]);
   }
 }

@@ -3,17 +3,19 @@ from .checks import (
     check_file as check_file,
 )
 from .create import (
-    BundleInfo as BundleInfo,
     create_litertlm as create_litertlm,
     create_task as create_task,
-    read_archive as read_archive,
-    read_bundle as read_bundle,
-    read_record as read_record,
-    update_sidecar as update_sidecar,
 )
 from .profiles import (
     LITERTLM as LITERTLM,
     PROFILES as PROFILES,
     Profile as Profile,
     profile as profile,
+)
+from .read import (
+    BundleInfo as BundleInfo,
+    read_archive as read_archive,
+    read_bundle as read_bundle,
+    read_record as read_record,
+    update_sidecar as update_sidecar,
 )

@@ -23,7 +23,7 @@ from fgkit.dataset import rows as run_rows
 from fgkit.errors import FgkitError
 from fgkit.prompts import styles
 
-from . import create as bundle
+from . import read as bundle_files
 from .inspection import Failed, Inspection, Skipped
 
 
@@ -137,7 +137,7 @@ def check_file(
         model = path.parent / "model"
     rows = run_rows.load_held_out(data, tools, format)
     try:
-        record = bundle.read_record(path) if path.is_file() else None
+        record = bundle_files.read_record(path) if path.is_file() else None
     except FgkitError:
         # The check of the record reports it.
         record = None

@@ -1,8 +1,9 @@
 """A `.tflite` and its tokenizer go in, a `.task` or `.litertlm` for the phone comes out, re-opened and compared first.
 
->>> create_task("run/functiongemma-flutter_q8_ekv1024.tflite", "run/model/tokenizer.model",
-...             "run/functiongemma-flutter.task", sidecar={"style": "template"})
-PosixPath('run/functiongemma-flutter.task')
+Example:
+
+    create_task("run/functiongemma-flutter_q8_ekv1024.tflite", "run/model/tokenizer.model",
+                "run/functiongemma-flutter.task", sidecar={"style": "template"})
 
 Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma notice. A `.task` is for mediapipe and
 flutter_gemma; a `.litertlm`, of the same network, for LiteRT-LM, whose conversations it tells how to write prompts.
@@ -12,15 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fgkit import atomic_files, files, prompts
 from fgkit.errors import BundleError, ConfigError
-from fgkit.export.tflite import signatures
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import sentencepiece_model
 from fgkit.models.sentencepiece_model import check_tokens
@@ -28,45 +26,17 @@ from fgkit.prompts import styles
 
 from . import litertlm as litertlm_archive, profiles, reproducible_zip, task
 from .profiles import LITERTLM, PROFILES, Profile
-
-__all__ = [
-    "PROFILES",
-    "SUFFIXES",
-    "BundleInfo",
-    "check_tokens",
-    "create_litertlm",
-    "create_task",
-    "network_of",
-    "notice_text",
-    "read_bundle",
-    "tokenizer_of",
-    "update_sidecar",
-]
-SUFFIXES = (".task", ".litertlm")
-
-
-@dataclass(frozen=True)
-class BundleInfo:
-    """What a bundle says about itself.
-
-    Args:
-        path: the file.
-        profile: start token, stop tokens, texts around a user's turn.
-        members: its parts' sizes in bytes.
-        litertlm: the rest of what a `.litertlm` says; None for a `.task`.
-        sidecar: the JSON beside it, if any.
-    """
-
-    path: Path
-    profile: Profile
-    members: dict[str, int]
-    litertlm: litertlm_archive.Litertlm | None = None
-    sidecar: dict[str, Any] | None = None
-
-    @property
-    def end_tag_cut(self) -> bool:
-        """Whether the runtime stops at, and removes, the call's end tag: `calls.parse(..., end_tag_cut=True)` then."""
-        return self.profile.single_call_only
+from .read import (
+    BundleInfo,
+    Signatures,
+    context_of,
+    network_of,
+    read_archive,
+    read_network,
+    require_pieces,
+    sidecar_path,
+    tokenizer_of,
+)
 
 
 def create_task(
@@ -138,7 +108,7 @@ def create_litertlm(
 
     def write(part: Path) -> None:
         litertlm_archive.write(part, tflite, tokenizer, style=style, context=context)
-        found = litertlm_archive.read(part)
+        written = litertlm_archive.read(part)
         wanted = {
             "model_type": litertlm_archive.MODEL_TYPE,
             "context": context,
@@ -147,9 +117,9 @@ def create_litertlm(
         }
         _refuse(
             [
-                f"{name} is {str(getattr(found, name))[:80]!r}, expected {str(value)[:80]!r}"
+                f"{name} is {str(getattr(written, name))[:80]!r}, expected {str(value)[:80]!r}"
                 for name, value in wanted.items()
-                if getattr(found, name) != value
+                if getattr(written, name) != value
             ]
         )
 
@@ -168,73 +138,6 @@ def create_litertlm(
     )
 
 
-def read_bundle(path: str | Path) -> BundleInfo:
-    """Read a `.task` or `.litertlm` of any origin, and the JSON beside it.
-
-    Raises:
-        BundleError: neither, missing, truncated, damaged, or a JSON beside it that describes another file.
-    """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise BundleError(f"{path}: ends in {path.suffix!r}, expected {' or '.join(SUFFIXES)}.")
-    info = read_archive(path)
-    return replace(info, sidecar=read_record(info.path))
-
-
-def read_archive(path: Path) -> BundleInfo:
-    """Read a bundle alone, whatever lies beside it; raises as `read_bundle` does."""
-    if path.suffix == ".litertlm":
-        found = litertlm_archive.read(path)
-        return BundleInfo(
-            path,
-            found.profile,
-            {kind: end - begin for kind, (begin, end) in found.sections.items()},
-            found,
-        )
-    profile, members = task.read(path)
-    return BundleInfo(path, profile, members)
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """The JSON beside a bundle, None where there is none.
-
-    Raises:
-        BundleError: it describes another file.
-    """
-    beside = _sidecar_path(path)
-    if not beside.is_file():
-        return None
-    sidecar = files.read_json(beside)
-    if not isinstance(sidecar, dict) or sidecar.get("sha256") != files.sha256(path):
-        raise BundleError(
-            f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
-            "damaged, or they do not belong together: put the right pair side by side, or delete the .json."
-        )
-    return sidecar
-
-
-def update_sidecar(path: str | Path, **fields: Any) -> Path:
-    """Add fields, such as the scores, to the JSON beside a bundle."""
-    beside = _sidecar_path(Path(path))
-    return files.write_json(beside, files.read_json(beside) | fields)
-
-
-def tokenizer_of(info: BundleInfo) -> bytes:
-    """The SentencePiece model inside a bundle that was read."""
-    if info.litertlm is None:
-        with zipfile.ZipFile(info.path) as archive:
-            return archive.read(task.TOKENIZER)
-    return _section(info, litertlm_archive.TOKENIZER)
-
-
-def network_of(info: BundleInfo) -> bytes:
-    """The `.tflite` inside a bundle that was read: some hundred megabytes."""
-    if info.litertlm is None:
-        with zipfile.ZipFile(info.path) as archive:
-            return archive.read(task.TFLITE)
-    return _section(info, litertlm_archive.NETWORK)
-
-
 def _create(
     tflite: Path,
     tokenizer: Path,
@@ -247,26 +150,29 @@ def _create(
     """Check what goes in, write beside the final name, compare what came out, rename, and write what belongs beside it."""
     if output.suffix != suffix:
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
-    found, given = _network(tflite), _file_bytes(tokenizer)
+    network, tokenizer_bytes = _network(tflite), _file_bytes(tokenizer)
     tokens, prompt_text = (wanted.start_token, *wanted.stop_tokens), "".join(wanted.around)
-    check_tokens(given, tokens, prompt_text, where=tokenizer)
-    require_pieces(tflite, found, sentencepiece_model.parse(given, tokenizer).GetPieceSize())
+    check_tokens(tokenizer_bytes, tokens, prompt_text, where=tokenizer)
+    pieces = sentencepiece_model.parse(tokenizer_bytes, tokenizer).GetPieceSize()
+    require_pieces(tflite, network, pieces)
     notice = notice_text()
     files.require_space(
-        output.parent, int(1.05 * tflite.stat().st_size) + len(given), f"the bundle {output.name}"
+        output.parent,
+        int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes),
+        f"the bundle {output.name}",
     )
     with atomic_files.replacing(output) as part:
         bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
         try:
             write(bundled)
             info = read_archive(bundled)
-            _compare(info, wanted, tflite, given)
+            _compare(info, wanted, tflite, tokenizer_bytes)
             os.replace(bundled, part)
         finally:
             bundled.unlink(missing_ok=True)
-        _sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
+        sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
     files.write_json(
-        _sidecar_path(output),
+        sidecar_path(output),
         {
             **sidecar,
             "start_token": wanted.start_token,
@@ -275,7 +181,7 @@ def _create(
             "prompt_suffix": wanted.prompt_suffix,
             "bytes": output.stat().st_size,
             "members": info.members,
-            "context": context_of(found),
+            "context": context_of(network),
             "sha256": files.sha256(output),
             "tflite_sha256": files.sha256(tflite),
         },
@@ -337,47 +243,7 @@ def _refuse(problems: list[str]) -> None:
         )
 
 
-def _section(info: BundleInfo, kind: str) -> bytes:
-    begin, end = info.litertlm.sections[kind]
-    with open(info.path, "rb") as file:
-        file.seek(begin)
-        return file.read(end - begin)
-
-
-def read_network(source: Path | bytes, where: Path) -> dict[str, Any]:
-    """Give what a network takes and gives; the bundlers would wrap any bytes at all.
-
-    Args:
-        source: a `.tflite`, or its bytes.
-        where: the file's name for messages.
-    Raises:
-        BundleError: it is no converted language model.
-    """
-    found = signatures(source)
-    if "decode" not in found or not any(name.startswith("prefill") for name in found):
-        raise BundleError(
-            f"{where}: has the signatures {sorted(found)}, expected decode and prefill. It is no "
-            "converted language model: convert one with to_tflite."
-        )
-    return found
-
-
-def context_of(network: dict[str, Any]) -> int:
-    """The length of a network's KV cache in tokens, as the mask says; 0 where it has none."""
-    return network["decode"].get("inputs", {}).get("mask", [0])[-1]
-
-
-def require_pieces(path: Path, found: dict[str, Any], pieces: int) -> None:
-    """Refuse a network with the tokenizer of another vocabulary (BundleError)."""
-    scored = found["decode"].get("outputs", {}).get("logits", [pieces])[-1]
-    if scored != pieces:
-        raise BundleError(
-            f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
-            "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted."
-        )
-
-
-def _network(path: Path) -> dict[str, Any]:
+def _network(path: Path) -> Signatures:
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file. Convert the model with to_tflite first.")
     return read_network(path, path)
@@ -391,7 +257,3 @@ def _file_bytes(path: Path) -> bytes:
             f"{path}: cannot be read: {error.strerror}. "
             "Give the tokenizer.model of the model folder."
         ) from error
-
-
-def _sidecar_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")

@@ -15,8 +15,9 @@ from fgkit import licence, prompts
 from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles as prompt_styles
 from fgkit.prompts.format import CONTROL_TOKENS
+from fgkit.record_types import BundleRecord
 
-from . import create as bundle, litertlm
+from . import litertlm, read as bundle_files
 from .profiles import DEFAULT, LITERTLM, PROFILES, Profile, embedding_profiles, embeds_declarations
 
 # Stop tokens of every profile: without one of them an answer runs on into the next turn or into
@@ -60,8 +61,8 @@ class Inspection:
     ) -> None:
         self.path, self.model, self.texts = path, model, texts
         self.skip_reason = skip_reason
-        self.info: bundle.BundleInfo | None = None
-        self.sidecar: dict[str, Any] | None = None
+        self.info: bundle_files.BundleInfo | None = None
+        self.sidecar: BundleRecord | None = None
         self.context = 0
         self._processor: Any = None
 
@@ -80,21 +81,21 @@ class Inspection:
             ),
             f"file that starts with {start[:8]!r}",
         )
-        if self.path.suffix not in bundle.SUFFIXES or content != self.path.suffix:
-            expected = " or ".join(bundle.SUFFIXES)
+        if self.path.suffix not in bundle_files.SUFFIXES or content != self.path.suffix:
+            expected = " or ".join(bundle_files.SUFFIXES)
             raise Failed(f"{self.path.name} is a {content}; expected a {expected}, named so.")
         return f"a {content}, as its name says."
 
     def complete(self) -> str:
         """Whether the archive can be read to its end."""
-        if self.path.suffix not in bundle.SUFFIXES or not self.path.is_file():
+        if self.path.suffix not in bundle_files.SUFFIXES or not self.path.is_file():
             raise Skipped("there is no bundle to look into.")
-        self.info = bundle.read_archive(self.path)
+        self.info = bundle_files.read_archive(self.path)
         return f"{len(self.info.members)} parts, {self.path.stat().st_size / 1e6:.1f} MB."
 
     def record(self) -> str:
         """Whether the JSON beside the bundle describes these bytes."""
-        self.sidecar = bundle.read_record(self._info().path)
+        self.sidecar = bundle_files.read_record(self._info().path)
         if self.sidecar is None:
             raise Skipped("there is no .json beside it.")
         style = self.sidecar.get("style")
@@ -103,9 +104,9 @@ class Inspection:
     def network(self) -> str:
         """Whether the network is a language model of the tokenizer's size."""
         info, tokenizer = self._info(), self._tokenizer()
-        signatures = bundle.read_network(bundle.network_of(info), info.path)
-        self.context = bundle.context_of(signatures)
-        bundle.require_pieces(info.path, signatures, tokenizer.GetPieceSize())
+        signatures = bundle_files.read_network(bundle_files.network_of(info), info.path)
+        self.context = bundle_files.context_of(signatures)
+        bundle_files.require_pieces(info.path, signatures, tokenizer.GetPieceSize())
         # 0 where the metadata name no length.
         stated = info.litertlm.context if info.litertlm else 0
         if stated not in (0, self.context):
@@ -228,7 +229,7 @@ class Inspection:
             )
         return problems
 
-    def _info(self) -> bundle.BundleInfo:
+    def _info(self) -> bundle_files.BundleInfo:
         if self.info is None:
             raise Skipped("the file cannot be read.")
         return self.info
@@ -238,7 +239,7 @@ class Inspection:
         if self._processor is None:
             info = self._info()
             self._processor = sentencepiece_model.parse(
-                bundle.tokenizer_of(info), f"{info.path} tokenizer"
+                bundle_files.tokenizer_of(info), f"{info.path} tokenizer"
             )
         return self._processor
 

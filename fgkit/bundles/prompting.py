@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgkit.chat_types import ToolDeclaration
 from fgkit.errors import ModelError
 from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import tools_hash
 
-from . import create as bundle
+from . import read as bundle_files
 
 
-def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+def bundle_setup(path: Path, tools: list[ToolDeclaration], style: str | None = None) -> PromptSetup:
     """Give how a bundle is prompted, in one style, after checks that it was trained so.
 
     Args:
@@ -26,7 +27,7 @@ def bundle_setup(path: Path, tools: list[dict], style: str | None = None) -> Pro
     Raises:
         ModelError: it was trained with other tools or in another style.
     """
-    facts = bundle.read_bundle(path).sidecar
+    facts = bundle_files.read_bundle(path).sidecar
     if facts is None:
         if style is None:
             print(

@@ -18,6 +18,7 @@ from typing import Any
 from fgkit import tables
 from fgkit.errors import FgkitError
 from fgkit.evaluation import tables as score_table
+from fgkit.record_types import Score, Summary
 from fgkit.workflow import summary
 
 HELP = "runs side by side: the settings that differ, the scores, the minutes"
@@ -76,7 +77,7 @@ def table(folders: Sequence[Path]) -> str:
         name for name in dict.fromkeys(n for run in settings for n in run) if name not in _PATHS
     ]
     differing = [name for name in names if len({repr(run.get(name)) for run in settings}) > 1]
-    scored = [name for name in summary.SCORES[1:] if any(run[name] for run in summaries)]
+    scored = [name for name in summary.SCORES[1:] if any(name in _scores(run) for run in summaries)]
     header = [
         "run",
         *differing,
@@ -90,18 +91,18 @@ def table(folders: Sequence[Path]) -> str:
     return tables.markdown([header, *lines])
 
 
-def _line(folder: Path, values: list[str], run: dict[str, Any], scored: list[str]) -> list[str]:
+def _line(folder: Path, values: list[str], run: Summary, scored: list[str]) -> list[str]:
     """One run's line: folder, the settings that differ, rates, minutes of training."""
     rates = [
-        score_table.rate(run[name] or {}, metric)
+        score_table.rate(_scores(run).get(name), metric)
         for name in scored
         for metric in ("exact_match", "tool_accuracy")
     ]
     return [str(folder), *values, *rates, _minutes(run["seconds"].get("training"))]
 
 
-def _scores(run: dict[str, Any]) -> dict[str, dict]:
-    return {name: run[name] for name in summary.SCORES[1:] if run[name]}
+def _scores(run: Summary) -> dict[str, Score]:
+    return {name: score for name, score in summary.scores_of(run).items() if name != "base"}
 
 
 def _shown(value: Any) -> str:

@@ -56,8 +56,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Write an app's code in Dart and Kotlin and name each file."""
     from fgkit.app import codegen
+    from fgkit.app.model_source import read_source
 
-    source = codegen.read_source(
+    source = read_source(
         options.path,
         tools=options.tools,
         data=options.data,

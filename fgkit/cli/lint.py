@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from os.path import expanduser  # unlike Path's method, it accepts any text
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
 
 from .options import add_format, add_json, add_tokenizer, add_tools
 
@@ -88,7 +89,7 @@ def lint_files(
     Raises:
         FgkitError: a file cannot be opened, the tools file is wrong, or the named base is not here.
     """
-    from fgkit.data_report import report
+    from fgkit import data_report
     from fgkit.dataset.rows import data_files
     from fgkit.files import write_json
     from fgkit.tools import lint_tools, load_tools
@@ -100,24 +101,27 @@ def lint_files(
     tools_file = data_files(tools=tools)[2]
     tool_report = lint_tools(tools_file, tokenizer)
     if tool_report.errors:  # rows cannot be validated against tools that are wrong
-        print("\n".join(report.tool_lines(tool_report)))
+        print("\n".join(tool_report.lint_lines()))
         print("\nCorrect the tools first; the rows are checked after that.")
         return 1
-    data_report = report.inspect(
+    report = data_report.inspect(
         expanduser(data),
         load_tools(tools_file),
         expanduser(eval_data),
         tokenizer=tokenizer,
         without_lengths=without_lengths,
-        max_length=max_length,
+        limits=data_report.TokenLimits(
+            max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+        ),
+        seed=FinetuneConfig.seed,
         format=format,
         tool_report=tool_report,
     )
-    for line in data_report.lines():
+    for line in report.lines():
         print(line)
-    print(f"\n{data_report.table()}")
+    print(f"\n{report.table()}")
     if json:
-        print(f"written: {write_json(json, data_report.as_dict())}")
+        print(f"written: {write_json(json, report.as_dict())}")
     if plot:
-        print(f"written: {report.plot(data_report, plot)}")
-    return 0 if data_report.passed else 1
+        print(f"written: {data_report.plot(report, plot)}")
+    return 0 if report.passed else 1

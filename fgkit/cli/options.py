@@ -95,10 +95,11 @@ def notebook_parameters(options: argparse.Namespace) -> dict[str, Any]:
         FgkitError: the file cannot be read, or `--model` and `--base` are both given.
     """
     from fgkit.workflow import run as workflow
+    from fgkit.workflow.manifest import NOTEBOOKS
 
     text_parameters = {
         name
-        for notebook in workflow.NOTEBOOKS
+        for notebook in NOTEBOOKS
         for name, default in workflow.declared_parameters(notebook).items()
         if isinstance(default, str)
     }

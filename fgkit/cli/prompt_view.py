@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from fgkit.chat_types import ToolDeclaration
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import Record, request
 from fgkit.errors import DataError, FgkitError
 from fgkit.prompts import PromptSetup, styles
 from fgkit.prompts.format import CONTROL
@@ -67,7 +69,12 @@ class PromptView(TypedDict):
 
 
 def view(
-    record: Record, tools: list[dict], style: str, *, other: str = "", tokenizer: Any = None
+    record: Record,
+    tools: list[ToolDeclaration],
+    style: str,
+    *,
+    other: str = "",
+    tokenizer: Any = None,
 ) -> PromptView:
     """Collect everything to show of one prompt.
 
@@ -105,7 +112,7 @@ def view(
     return result
 
 
-def _render(record: Record, tools: list[dict], style: str) -> tuple[str, str]:
+def _render(record: Record, tools: list[ToolDeclaration], style: str) -> tuple[str, str]:
     """Render the request in exactly one style; return the style's name and the text."""
     names = styles.split(style)
     if len(names) > 1:
@@ -216,7 +223,12 @@ def _token_lines(tokens: Sequence[Token], width: int = 110) -> str:
 
 
 def record_of(
-    text: str, row: int | None, data: str | Path, tools: list[dict], *, format: str = "auto"
+    text: str,
+    row: int | None,
+    data: str | Path,
+    tools: list[ToolDeclaration],
+    *,
+    format: str = "auto",
 ) -> Record:
     """Choose the request to show: a typed text, or a row of a file.
 

@@ -28,8 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Make, run and score a model with each way to store its weights."""
-    from fgkit.dataset.rows import load_rows
     from fgkit.workflow import quantization_study as study
+    from fgkit.workflow.stages.data_steps import load_rows
 
     settings = study.settings_of(
         options.path,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from os.path import expanduser, isdir  # unlike Path's methods, these accept any text
+from pathlib import Path
 from typing import Any
 
 from fgkit.errors import FgkitError, ModelError
 from fgkit.locations import cache_dir
-from fgkit.models import base as base_models, offline_base
+from fgkit.models import base as base_models, download, offline_base
 from fgkit.models.spec import OFFLINE
 
 
@@ -22,10 +23,11 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
     Raises:
         ModelError: a base is named but is not on this machine, or its tokenizer cannot be read.
     """
+    folder: Path | None
     if base == OFFLINE or base and isdir(expanduser(base)):
         folder = base_models.find_base(base).folder
     elif base:
-        folder = base_models.local_copy(base)
+        folder = download.local_copy(base)
         if folder is None:
             raise ModelError(
                 f"base is {base!r}: no such folder, and no whole copy of such a model on this "

@@ -1,9 +1,9 @@
+from .findings import DataFinding as DataFinding
+from .inspection import inspect as inspect
+from .lengths import TokenLimits as TokenLimits
+from .plots import plot as plot
 from .report import (
     Report as Report,
-    inspect as inspect,
+    save as save,
 )
-from .rules import (
-    Finding as Finding,
-    Rule as Rule,
-    rules_table as rules_table,
-)
+from .rules import rules_table as rules_table

@@ -1,9 +1,8 @@
-"""What rows teach by their numbers: rows a tool, kinds of answer, values of an argument, values copied from the text.
+"""Counts rows by tool and by kind of answer, and argument values, and reports what is unbalanced.
 
-In: the rows of one file and the run's tools. Out: findings, and the counts that the report shows.
-
->>> count(records)["per_tool"]["show_alert"]
-{'call': 95, 'parallel': 0, 'no_call': 0}
+Example:
+    count(records)["per_tool"]["show_alert"]
+    # {'call': 95, 'parallel': 0, 'no_call': 0}
 """
 
 from __future__ import annotations
@@ -12,80 +11,108 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
+from fgkit.chat_types import JsonValue, ToolDeclaration
 from fgkit.dataset.records import KINDS, NO_CALL, Record
 from fgkit.text import short, shown
 
-from .rules import Findings, quoted
+from .findings import Findings, quoted
 from .similarity import key
 
-FEW_ROWS = 10  # rows a tool below which a model has little to learn from
-ENOUGH = 20  # rows of an argument from which shares of them mean something
-DOMINATES = 0.8  # share of one value above which an argument is said to be learned by heart
-SELDOM = 2  # rows up to which a value is one of its own; what comes more often is a choice or a default, not a copy
-COPIED = 0.8  # share of copied values from which the others are worth a look
-OPEN = 20  # different values from which an argument is open (names, texts) and not a choice
+# With fewer rows a tool a model has little to learn from.
+FEW_ROWS = 10
+# Shares of an argument's values mean something from this many values on.
+ENOUGH_VALUES = 20
+# Above this share of one value a model may learn the value instead of reading the request.
+DOMINANT_SHARE = 0.8
+# A value that occurs more often is a choice or a default, and need not be in the request.
+RARE_VALUE_ROWS = 2
+# From this share of values that are copied from the request on, the others are worth a look.
+COPIED_SHARE = 0.8
+# An argument with more different values is open (names, texts), not a choice.
+CHOICE_VALUES = 20
+# With more rows a phrasing a file has few phrasings.
 ROWS_A_PHRASING = 20
 
 
+class RowCounts(TypedDict):
+    """How many rows there are in all, of each kind, and of each kind for each tool."""
+
+    rows: int
+    call: int
+    parallel: int
+    no_call: int
+    per_tool: dict[str, dict[str, int]]
+
+
 @dataclass
-class Argument:
+class ArgumentValues:
     """The values of one argument of one tool.
 
     Args:
         values: how often each occurs, by its `key`.
-        first: text and line of each value of an argument that is not open.
-        copied: texts that stand in the request, but for case.
-        texts: values that are texts.
-        others: (rule, digest, line, what was found) of the texts that do not stand in the request as they are.
+        first: text and line of the first `CHOICE_VALUES` different values.
+        copied: how many texts are in the request, in any case.
+        texts: how many values are texts.
+        not_copied: (rule, digest, line, value and request) of the texts that are not in the
+            request, or in another case.
     """
 
     values: Counter[int] = field(default_factory=Counter)
     first: dict[int, tuple[str, int]] = field(default_factory=dict)
     copied: int = 0
     texts: int = 0
-    others: list[tuple[str, int, int, str]] = field(default_factory=list)
+    not_copied: list[tuple[str, int, int, str]] = field(default_factory=list)
 
-    def add(self, value: Any, record: Record) -> None:
-        """Count one value of a row."""
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    def add(self, value: JsonValue, record: Record) -> None:
+        """Count one value.
+
+        Args:
+            value: what the row's call gives for the argument.
+            record: the row.
+        """
+        text = _text_of(value)
         digest = key(text)
         self.values[digest] += 1
-        if len(self.values) <= OPEN:
+        if len(self.values) <= CHOICE_VALUES:
             self.first.setdefault(digest, (short(text), record.line))
         if not isinstance(value, str) or not value:
             return
         self.texts += 1
-        said = record.user_content
-        if value in said:
+        request = record.user_content
+        if value in request:
             self.copied += 1
             return
-        alike = value.casefold() in said.casefold()
-        self.copied += alike
-        if self.values[digest] <= SELDOM:
-            self.others.append(
-                (
-                    "D262" if alike else "D261",
-                    digest,
-                    record.line,
-                    f"{quoted(value)} in {quoted(said)}",
-                )
-            )
+        in_other_case = value.casefold() in request.casefold()
+        self.copied += in_other_case
+        if self.values[digest] <= RARE_VALUE_ROWS:
+            rule = "D262" if in_other_case else "D261"
+            pair = f"{quoted(value)} in {quoted(request)}"
+            self.not_copied.append((rule, digest, record.line, pair))
 
 
-def values_of(records: Sequence[Record]) -> dict[tuple[str, str], Argument]:
-    """The values of each argument by (tool, argument)."""
-    found: dict[tuple[str, str], Argument] = {}
+def values_of(records: Sequence[Record]) -> dict[tuple[str, str], ArgumentValues]:
+    """Return the values of each argument by (tool, argument).
+
+    Args:
+        records: the rows of one side.
+    """
+    arguments: dict[tuple[str, str], ArgumentValues] = {}
     for record in records:
         for call in record.calls:
             for name, value in call.arguments.items():
-                found.setdefault((call.name, name), Argument()).add(value, record)
-    return found
+                arguments.setdefault((call.name, name), ArgumentValues()).add(value, record)
+    return arguments
 
 
-def count(records: Sequence[Record], tools: Sequence[dict] = ()) -> dict[str, Any]:
-    """Rows of each kind, in all and for each tool (a row counts for each tool it calls), also where there are none."""
+def count(records: Sequence[Record], tools: Sequence[ToolDeclaration] = ()) -> RowCounts:
+    """Count rows of each kind, in all and for each tool; a row counts for each tool it calls.
+
+    Args:
+        records: the rows of one side.
+        tools: tools that have a count even if no row calls them.
+    """
     kinds: Counter[str] = Counter()
     per_tool: dict[str, Counter[str]] = {tool["function"]["name"]: Counter() for tool in tools}
     for record in records:
@@ -94,7 +121,9 @@ def count(records: Sequence[Record], tools: Sequence[dict] = ()) -> dict[str, An
             per_tool.setdefault(name, Counter())[record.kind] += 1
     return {
         "rows": len(records),
-        **{kind: kinds[kind] for kind in KINDS},
+        "call": kinds["call"],
+        "parallel": kinds["parallel"],
+        "no_call": kinds["no_call"],
         "per_tool": {
             name: {kind: counts[kind] for kind in KINDS} for name, counts in per_tool.items()
         },
@@ -102,15 +131,15 @@ def count(records: Sequence[Record], tools: Sequence[dict] = ()) -> dict[str, An
 
 
 def check_kinds(
-    findings: Findings, path: str, records: Sequence[Record], counts: dict[str, Any], groups: int
+    findings: Findings, path: str, records: Sequence[Record], counts: RowCounts, phrasings: int
 ) -> None:
-    """Note plain answers that are missing or too many, several calls in one answer, few phrasings.
+    """Report plain answers that are missing or too many, parallel calls, and few phrasings.
 
     Args:
         findings: collects.
         path, records: the training file.
         counts: from `count`.
-        groups: how many phrasings the rows have.
+        phrasings: how many phrasings the rows have.
     """
     rows = counts["rows"]
     if not rows:
@@ -127,18 +156,18 @@ def check_kinds(
             line,
             f"several in {counts['parallel']} of {rows} rows, the first on this line",
         )
-    if rows > 2 * ROWS_A_PHRASING and rows > ROWS_A_PHRASING * groups:
-        findings.add("D205", path, 1, f"{groups} in {rows} rows", limit=ROWS_A_PHRASING)
+    if rows > 2 * ROWS_A_PHRASING and rows > ROWS_A_PHRASING * phrasings:
+        findings.add("D205", path, 1, f"{phrasings} in {rows} rows", limit=ROWS_A_PHRASING)
 
 
 def check_tools(
     findings: Findings,
     path: str,
-    tools: Sequence[dict],
-    counts: dict[str, Any],
-    arguments: dict[tuple[str, str], Argument],
+    tools: Sequence[ToolDeclaration],
+    counts: RowCounts,
+    arguments: dict[tuple[str, str], ArgumentValues],
 ) -> None:
-    """Note tools and enum values with few rows or none.
+    """Report tools with few rows or none, and enum values without rows.
 
     Args:
         findings: collects.
@@ -155,59 +184,80 @@ def check_tools(
             continue
         if rows < FEW_ROWS:
             findings.add("D222", path, 1, f"{rows} for {shown(name)}", limit=FEW_ROWS)
-        for argument, schema in (
-            (tool["function"].get("parameters") or {}).get("properties") or {}
-        ).items():
-            wanted = schema.get("enum") if isinstance(schema, dict) else None
-            if isinstance(wanted, list) and (name, argument) in arguments:
-                seen = arguments[name, argument].values
-                missing = [
-                    value
-                    for value in wanted
-                    if key(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
-                    not in seen
-                ]
-                if missing:
-                    findings.add(
-                        "D224",
-                        path,
-                        1,
-                        f"none for {short(', '.join(map(shown, missing)), 200)} of "
-                        f"{name}.{argument}",
-                    )
+        _check_enums(findings, path, tool, arguments)
 
 
-def check_values(findings: Findings, path: str, arguments: dict[tuple[str, str], Argument]) -> None:
-    """Note arguments with one value nearly always, and values that are not copied where nearly all others are."""
+def _check_enums(
+    findings: Findings,
+    path: str,
+    tool: ToolDeclaration,
+    arguments: dict[tuple[str, str], ArgumentValues],
+) -> None:
+    """Report the enum values of a tool that no row has, for arguments that rows have."""
+    name = tool["function"]["name"]
+    properties = (tool["function"].get("parameters") or {}).get("properties") or {}
+    for argument, schema in properties.items():
+        enum = schema.get("enum") if isinstance(schema, dict) else None
+        if not isinstance(enum, list) or (name, argument) not in arguments:
+            continue
+        seen = arguments[name, argument].values
+        missing = [value for value in enum if key(_text_of(value)) not in seen]
+        if missing:
+            values = short(", ".join(map(shown, missing)), 200)
+            findings.add("D224", path, 1, f"none for {values} of {name}.{argument}")
+
+
+def _text_of(value: JsonValue) -> str:
+    """The text by which values are compared: the value itself, or its JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def check_values(
+    findings: Findings, path: str, arguments: dict[tuple[str, str], ArgumentValues]
+) -> None:
+    """Report values that dominate an argument, and rare ones that are not copied as others are.
+
+    Args:
+        findings: collects.
+        path: the file.
+        arguments: from `values_of`.
+    """
     for (tool, name), argument in arguments.items():
         rows = argument.values.total()
         value, most = argument.values.most_common(1)[0]
-        if rows >= ENOUGH and most > DOMINATES * rows and value in argument.first:
+        if rows >= ENOUGH_VALUES and most > DOMINANT_SHARE * rows and value in argument.first:
             text, line = argument.first[value]
             findings.add(
                 "D223",
                 path,
                 line,
                 f"{shown(text)} in {most} of {rows} values of {tool}.{name}",
-                limit=round(100 * DOMINATES),
+                limit=round(100 * DOMINANT_SHARE),
             )
-        if argument.texts >= ENOUGH and argument.copied >= COPIED * argument.texts:
+        if argument.texts >= ENOUGH_VALUES and argument.copied >= COPIED_SHARE * argument.texts:
             share = 100 * argument.copied // argument.texts
-            for rule, digest, line, found in argument.others:
-                if argument.values[digest] <= SELDOM:
-                    findings.add(rule, path, line, f"{tool}.{name} is {found}", share=share)
+            for rule, digest, line, pair in argument.not_copied:
+                if argument.values[digest] <= RARE_VALUE_ROWS:
+                    findings.add(rule, path, line, f"{tool}.{name} is {pair}", share=share)
 
 
 def check_shared_values(
     findings: Findings,
     path: str,
-    held_out: dict[tuple[str, str], Argument],
-    trained: dict[tuple[str, str], Argument],
+    held_out: dict[tuple[str, str], ArgumentValues],
+    trained: dict[tuple[str, str], ArgumentValues],
 ) -> None:
-    """Note open arguments (texts, not numbers or lists of choices) of which most held-out values are trained on."""
-    for place, argument in held_out.items():
-        known = trained.get(place, Argument())
-        if not argument.texts or len(known.values) <= OPEN or len(argument.values) < 2:
+    """Report open text arguments most of whose held-out values are also trained on.
+
+    Args:
+        findings: collects.
+        path: the held-out file.
+        held_out, trained: from `values_of`.
+    """
+    for tool_and_name, argument in held_out.items():
+        known = trained.get(tool_and_name, ArgumentValues())
+        is_choice = len(known.values) <= CHOICE_VALUES
+        if not argument.texts or is_choice or len(argument.values) < 2:
             continue
         shared = sum(value in known.values for value in argument.values)
         if 2 * shared > len(argument.values):
@@ -215,5 +265,5 @@ def check_shared_values(
                 "D215",
                 path,
                 1,
-                f"{shared} of {len(argument.values)} different values of {'.'.join(place)}",
+                f"{shared} of {len(argument.values)} different values of {'.'.join(tool_and_name)}",
             )

@@ -1,11 +1,10 @@
-"""Characters that a reader does not see but the model does: invisible ones, look-alikes, what a wrong encoding left.
+"""Finds characters that a reader does not notice but the model does.
 
-In: a text. Out: the rule each oddity breaks (`data_rules.RULES`), what was found, and for D247 the repaired text.
+These are invisible characters, look-alikes of other scripts, and what a wrong encoding left behind.
+Emoji, accents and every script are fine, and so are joiners in the scripts that need them.
 
 >>> list(oddities("caf\\u00c3\\u00a9"))
 [('D247', "'Ã©' (U+00C3 U+00A9)", "'é'")]
-
-Emoji, accents and every script are fine, joiners between letters of the scripts that need them too.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ _CLASSES = (
     ("D246", re.compile("\ufffd")),
     ("D248", re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]")),
 )
-# Joiners after a letter of a script beyond Latin, Greek and Cyrillic, or after an emoji, are spelling.
+# Joiners after an emoji, or after a letter of a script other than Latin, Greek and Cyrillic, belong
+# to the spelling.
 _INVISIBLE = re.compile(
     "[\u00ad\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
     "|(?:^|(?<=[\x00-\u052f]))[\u200c\u200d]"
@@ -36,7 +36,8 @@ _RIGHT_TO_LEFT = re.compile(
 _LOOK_ALIKE = re.compile("[АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _WORD = re.compile(r"[^\W\d_]+")
-# UTF-8 bytes read as Windows-1252: two bytes for accented Latin, three for punctuation, four for emoji.
+# UTF-8 bytes that were read as Windows-1252: two for accented Latin letters, three for punctuation,
+# four for emoji.
 _MISREAD = re.compile(
     "[ÂÃ][\u00a0-\u00bfŒŽŠœžŸšƒˆ‰‚„†‡€‹›™]"
     "|â€[\u00a0-\u00bfœžŸ™˜š”“’‘¢¦\x9d]|ðŸ[\u0080-\u2122]{2}|ï»¿"
@@ -44,18 +45,18 @@ _MISREAD = re.compile(
 
 
 def oddities(text: str) -> Iterator[tuple[str, str, str]]:
-    """What is odd in a text, each rule once.
+    """Yield what is odd in a text, each rule once.
 
     Args:
         text: any string.
     Yields:
-        (rule, what was found with its code points, for D247 what was meant and else "").
+        (rule id, the characters with their code points, the repaired characters for D247, else "").
     """
     if _USUAL.fullmatch(text):
         return
     for rule, characters in _CLASSES:
-        if found := characters.findall(text):
-            yield rule, _named(found), ""
+        if hits := characters.findall(text):
+            yield rule, _named(hits), ""
     marks = [] if _RIGHT_TO_LEFT.search(text) else _DIRECTION_MARK.findall(text)
     invisible = _INVISIBLE.findall(_FLAG.sub("", text)) + marks
     if invisible:
@@ -67,13 +68,14 @@ def oddities(text: str) -> Iterator[tuple[str, str, str]]:
     yield from _misread(text)
     if not unicodedata.is_normalized("NFC", text):
         composed = unicodedata.normalize("NFC", text)
-        at = next(
-            (at for at, (old, new) in enumerate(zip(text, composed)) if old != new), len(composed)
-        )
-        yield "D249", f"{text[at : at + 2]!r} ({_points(text[at : at + 2])})", ""
+        pairs = enumerate(zip(text, composed))
+        start = next((index for index, (old, new) in pairs if old != new), len(composed))
+        letter = text[start : start + 2]
+        yield "D249", f"{letter!r} ({_points(letter)})", ""
 
 
 def _misread(text: str) -> Iterator[tuple[str, str, str]]:
+    """The first characters that become a letter when they are read as UTF-8 again."""
     for match in _MISREAD.finditer(text):
         try:
             meant = bytes(_byte(char) for char in match.group()).decode("utf-8")
@@ -84,7 +86,7 @@ def _misread(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _byte(char: str) -> int:
-    """The Windows-1252 byte of a character; the five codes without one pass as they are."""
+    """The Windows-1252 byte of a character; its five undefined codes stay as they are."""
     try:
         return char.encode("cp1252")[0]
     except UnicodeEncodeError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgkit import prompts
+from fgkit.chat_types import Message, ToolDeclaration
 from fgkit.errors import DataError, ModelError, PromptError
 from fgkit.prompts import PromptSetup, styles
 
@@ -67,7 +68,9 @@ def answer_texts(records: Sequence[Record], style: str = styles.DEFAULT) -> list
     return _written(records, style, lambda record: writer.answer(record.calls, record.text))
 
 
-def conversation_of(record: Record, setup: PromptSetup) -> tuple[list[dict], list[dict]]:
+def conversation_of(
+    record: Record, setup: PromptSetup
+) -> tuple[list[Message], list[ToolDeclaration]]:
     """Give the messages and tools of a record as `prompt_texts` renders them."""
     return list(_with_developer(record.messages, setup)), list(_tools_of(record, setup))
 
@@ -212,12 +215,12 @@ def _diff(theirs: str, ours: str) -> str:
     )
 
 
-def _with_developer(messages: Sequence[dict], setup: PromptSetup) -> list[dict]:
+def _with_developer(messages: Sequence[Message], setup: PromptSetup) -> list[Message]:
     """The messages with a developer's first: the row's own, or else the setup's."""
     if prompts.ROLES[messages[0]["role"]] == "developer":
         return list(messages)
     return [{"role": "developer", "content": setup.developer_text}, *messages]
 
 
-def _tools_of(record: Record, setup: PromptSetup) -> list[dict]:
+def _tools_of(record: Record, setup: PromptSetup) -> list[ToolDeclaration]:
     return setup.tools if record.tools is None else list(record.tools)

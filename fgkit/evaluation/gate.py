@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgkit.errors import CheckFailed
+from fgkit.record_types import GateRecord, Score
 
-from .paired import change_lines, changed_rows, differences
+from .paired import change_lines, changed_rows, differences, same_rows
 from .scores import METRICS, completed
 
 ENOUGH_ROWS = 100
-HEAD = 3  # the lines of a verdict that say it: passed or not, and the two metrics
+# The first lines of a verdict: passed or not, and the two metrics.
+HEAD = 3
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found.
+    """The gate's verdict on a bundle.
 
     Args:
         passed: whether the bundle may be shipped.
@@ -35,15 +37,15 @@ class Verdict:
     def __str__(self) -> str:
         return "\n".join(self.lines)
 
-    def described(self) -> dict[str, Any]:
-        """The verdict as JSON takes it."""
+    def to_dict(self) -> GateRecord:
+        """Convert the verdict to what JSON takes."""
         return {"passed": self.passed, "lines": list(self.lines), "differences": self.differences}
 
     def require(self) -> None:
-        """Do nothing when the gate passed.
+        """Raise an error unless the gate passed.
 
         Raises:
-            CheckFailed: it did not; with all lines and what to do.
+            CheckFailed: it did not pass; with all lines and what to do.
         """
         if not self.passed:
             raise CheckFailed(
@@ -53,8 +55,8 @@ class Verdict:
 
 
 def gate(
-    model_score: dict,
-    bundle_score: dict,
+    model_score: Score,
+    bundle_score: Score,
     *,
     max_exact_match_loss: float = 3.0,
     max_tool_accuracy_loss: float = 2.0,
@@ -75,15 +77,16 @@ def gate(
         changed_rows(model_score, bundle_score),
         differences(model_score, bundle_score),
     )
-    n = len(model_score["rows"])
+    model_rows, bundle_rows = same_rows(model_score, bundle_score)
+    n = len(model_rows)
     passed, lines = True, []
-    for metric, right_of, limit in (
-        ("exact_match", "exact", max_exact_match_loss),
-        ("tool_accuracy", "tool_ok", max_tool_accuracy_loss),
+    both = (model_rows, bundle_rows)
+    exact = [sum(row["exact"] for row in rows) for rows in both]
+    tool_ok = [sum(row["tool_ok"] for row in rows) for rows in both]
+    for metric, (right, kept), limit in (
+        ("exact_match", exact, max_exact_match_loss),
+        ("tool_accuracy", tool_ok, max_tool_accuracy_loss),
     ):
-        right, kept = (
-            sum(row[right_of] for row in one["rows"]) for one in (model_score, bundle_score)
-        )
         lost = right - kept
         loss = 100 * lost / n
         fails = lost > 1 and loss > limit
@@ -95,13 +98,15 @@ def gate(
             f"(95% interval: {_change(low)} to {_change(high)}), "
             f"at most {limit:g} may be lost: {verdict}"
         )
-    if model_score["tool_accuracy"] < 0.5:
+    tool_accuracy = sum(row["tool_ok"] for row in model_rows) / n
+    if tool_accuracy < 0.5:
         lines.append(
-            "As good as its model is not good here: the model calls the right tool for "
-            f"{model_score['tool_accuracy']:.0%} of the rows. Look at the data report, train on more rows or epochs."
+            "A bundle that matches its model is not good enough here: the model calls the right tool for "
+            f"{tool_accuracy:.0%} of the rows. Look at the data report, train on more rows or epochs."
         )
     if n < ENOUGH_ROWS:
-        low, high = completed(bundle_score)["intervals"]["exact_match"]
+        own = completed(bundle_score).get("intervals", {}).get("exact_match")
+        low, high = own or (0.0, 1.0)
         lines.append(
             f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
             f"anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
@@ -114,10 +119,10 @@ def gate(
 
 
 def together(verdicts: dict[str, Verdict]) -> Verdict:
-    """One verdict of several bundles of a model, by file name: passed where all did; differences are the first one's.
+    """Combine the verdicts on several bundles of a model: passed if all passed; differences are the first one's.
 
     Args:
-        verdicts: at least one.
+        verdicts: by file name, at least one.
     """
     if len(verdicts) == 1:
         return next(iter(verdicts.values()))
@@ -135,5 +140,5 @@ def together(verdicts: dict[str, Verdict]) -> Verdict:
 
 
 def _change(loss: float) -> str:
-    """Percentage points in words."""
+    """Put percentage points into words."""
     return f"{abs(loss):.1f} points {'lost' if loss > 0 else 'gained'}" if loss else "no change"

@@ -1,6 +1,6 @@
-"""Expected calls and the calls of an answer go in; which argument is right and which tool was taken for which come out.
+"""Match the calls of an answer with the expected ones: which arguments are right, which tools were confused.
 
-The first expected call of a tool is held against the first call of that tool in the answer, the second against the
+The first expected call of a tool is compared with the first call of that tool in the answer, the second with the
 second. A call is {"name", "arguments"}, as in the rows of a score; a row's `calls` is None where its answer did not
 parse.
 
@@ -14,76 +14,82 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 from fgkit.dataset.records import NO_CALL
+from fgkit.record_types import ArgumentCounts, CallRecord, ScoredRow
 
 NOT_PARSED = "(does not parse)"
 
 
-def arguments(
-    expected: Sequence[dict], called: Sequence[dict]
-) -> Iterator[tuple[str, str, bool, bool, bool]]:
-    """(tool, argument, expected, given, right) of every argument that is expected or given.
+class ComparedArgument(NamedTuple):
+    """One argument that is expected or given, and whether it is right."""
 
-    Right is an argument of a matched call that has the expected value, types included: 7, 7.0 and "7" all differ.
+    tool: str
+    name: str
+    expected: bool
+    given: bool
+    right: bool
+
+
+def arguments(
+    expected: Sequence[CallRecord], called: Sequence[CallRecord]
+) -> Iterator[ComparedArgument]:
+    """Compare every argument that is expected or given.
+
+    An argument is right if its call is matched and it has the expected value, types included: 7, 7.0 and "7" all differ.
+
+    Args:
+        expected: the calls of the row.
+        called: the calls of the answer; empty where it does not parse.
     """
-    pairs, beyond = _matched(expected, called)
+    pairs, unmatched = _matched(expected, called)
     for call, answer in pairs:
         wanted, given = call["arguments"], answer["arguments"] if answer else {}
         for name in {**wanted, **given}:
             both = name in wanted and name in given
-            yield (
-                call["name"],
-                name,
-                name in wanted,
-                name in given,
-                both and _same(wanted[name], given[name]),
-            )
-    for call in beyond:
+            right = both and _same(wanted[name], given[name])
+            yield ComparedArgument(call["name"], name, name in wanted, name in given, right)
+    for call in unmatched:
         for name in call["arguments"]:
-            yield call["name"], name, False, True, False
+            yield ComparedArgument(call["name"], name, False, True, False)
 
 
-def argument_table(rows: Iterable[dict]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What became of every argument, by tool and name.
+def argument_table(rows: Iterable[ScoredRow]) -> dict[str, dict[str, ArgumentCounts]]:
+    """Count every argument by tool and name.
 
     Args:
         rows: each with `expected` and `calls`.
     Returns:
-        {tool: {argument: {"expected", "given", "right", "wrong", "precision", "recall"}}}; `wrong` counts expected ones
-        that were given another value; `precision` is right / given, `recall` right / expected; None of 0.
+        {tool: {argument: counts}}; `wrong` counts the expected ones that were given another value; `precision` is
+        right / given, `recall` right / expected, and None where that is a division by 0.
     """
-    counts: Counter[tuple[str, str, str]] = Counter()
-    names: set[tuple[str, str]] = set()
+    compared: dict[tuple[str, str], list[ComparedArgument]] = {}
     for row in rows:
-        for tool, name, expected, given, right in arguments(row["expected"], row["calls"] or ()):
-            names.add((tool, name))
-            counts.update(
-                (tool, name, what)
-                for what, so in (
-                    ("expected", expected),
-                    ("given", given),
-                    ("right", right),
-                    ("wrong", expected and given and not right),
-                )
-                if so
-            )
-    table: dict[str, dict[str, dict[str, Any]]] = {}
-    for tool, name in sorted(names):
-        one: dict[str, Any] = {
-            what: counts[tool, name, what] for what in ("expected", "given", "right", "wrong")
+        for argument in arguments(row["expected"], row["calls"] or ()):
+            compared.setdefault((argument.tool, argument.name), []).append(argument)
+    table: dict[str, dict[str, ArgumentCounts]] = {}
+    for tool, name in sorted(compared):
+        each = compared[tool, name]
+        expected, given, right = (
+            sum(argument.expected for argument in each),
+            sum(argument.given for argument in each),
+            sum(argument.right for argument in each),
+        )
+        table.setdefault(tool, {})[name] = {
+            "expected": expected,
+            "given": given,
+            "right": right,
+            "wrong": sum(one.expected and one.given and not one.right for one in each),
+            "precision": right / given if given else None,
+            "recall": right / expected if expected else None,
         }
-        one |= {
-            rate: one["right"] / one[total] if one[total] else None
-            for rate, total in (("precision", "given"), ("recall", "expected"))
-        }
-        table.setdefault(tool, {})[name] = one
     return table
 
 
-def confusion(rows: Iterable[dict]) -> dict[str, dict[str, int]]:
-    """How often each tool was called for each expected one: {expected: {called: calls}}.
+def confusion(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
+    """Count how often each tool was called for each expected one: {expected: {called: calls}}.
 
     Matched calls are of the same tool; the others are paired in their order. A call that is missing counts under
     `NO_CALL` among the called, one too many under `NO_CALL` among the expected, and so do, for both, rows that neither
@@ -98,15 +104,13 @@ def confusion(rows: Iterable[dict]) -> dict[str, dict[str, int]]:
         if row["calls"] is None:
             counts.update((name, NOT_PARSED) for name in expected or [NO_CALL])
             continue
-        pairs, beyond = _matched(row["expected"], row["calls"])
-        others = [call["name"] for call in beyond]
+        pairs, unmatched = _matched(row["expected"], row["calls"])
+        others = [call["name"] for call in unmatched]
         missed = [call["name"] for call, answer in pairs if answer is None]
         counts.update((call["name"], call["name"]) for call, answer in pairs if answer)
-        for place in range(max(len(missed), len(others), not pairs and not others)):
-            counts[
-                missed[place] if place < len(missed) else NO_CALL,
-                others[place] if place < len(others) else NO_CALL,
-            ] += 1
+        if not pairs and not others:
+            counts[NO_CALL, NO_CALL] += 1
+        counts.update(zip_longest(missed, others, fillvalue=NO_CALL))
     table: dict[str, dict[str, int]] = {}
     for name, called in sorted(
         counts, key=lambda pair: [(tool in (NO_CALL, NOT_PARSED), tool) for tool in pair]
@@ -116,15 +120,15 @@ def confusion(rows: Iterable[dict]) -> dict[str, dict[str, int]]:
 
 
 def _matched(
-    expected: Sequence[dict], called: Sequence[dict]
-) -> tuple[list[tuple[dict, dict | None]], list[dict]]:
-    """Each expected call with the answer's next call of the same tool, if there is one; then the calls left over."""
-    left, pairs = list(called), []
+    expected: Sequence[CallRecord], called: Sequence[CallRecord]
+) -> tuple[list[tuple[CallRecord, CallRecord | None]], list[CallRecord]]:
+    """Pair each expected call with the answer's next call of the same tool, if any; return the calls left over, too."""
+    left = list(called)
+    pairs: list[tuple[CallRecord, CallRecord | None]] = []
     for call in expected:
-        place = next(
-            (place for place, other in enumerate(left) if other["name"] == call["name"]), None
-        )
-        pairs.append((call, None if place is None else left.pop(place)))
+        indices = (index for index, other in enumerate(left) if other["name"] == call["name"])
+        index = next(indices, None)
+        pairs.append((call, None if index is None else left.pop(index)))
     return pairs, left
 
 

@@ -1,16 +1,23 @@
-"""A score goes in; the block that a model card on the Hugging Face Hub takes for it comes out, made by huggingface_hub.
+"""The model index of a score: the block with evaluation results in a model card on the Hugging Face Hub.
 
->>> card_data(score, "my-app-functions", data="eval_data.jsonl").to_dict()["model-index"][0]["results"][0]["metrics"][1]
-{'type': 'accuracy', 'value': 0.9936, 'name': 'tool accuracy', 'args': {'interval_95': [0.9679, 1.0], 'groups': 156}}
+Example:
 
-The Hub's names of metrics stand where it has one; ours, and the interval, beside them.
+    card = card_data(score, "my-app-functions", data="eval_data.jsonl").to_dict()
+    card["model-index"][0]["results"][0]["metrics"][1]
+    # {'type': 'accuracy', 'value': 0.9936, 'name': 'tool accuracy',
+    #  'args': {'interval_95': [0.9679, 1.0], 'groups': 156}}
+
+A metric has the Hub's name where the Hub has one; ours, and the interval, are given beside it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fgkit.record_types import Score
+
 from .scores import METRICS
+from .tables import share_of
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -24,8 +31,8 @@ HUB_METRICS = {
 }
 
 
-def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCardData:
-    """The front matter of a card with the score as its model-index: `to_dict()` and `to_yaml()` give it.
+def card_data(score: Score, model_name: str, *, data: str) -> ModelCardData:
+    """Make the front matter of a card with the score as its model index; `to_dict()` and `to_yaml()` write it.
 
     Args:
         score: what `evaluation.score` or `evaluate --json` gave; metrics it lacks are left out.
@@ -34,9 +41,9 @@ def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCard
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    rows = {"rows": score["n"]} | (
-        {"rows_sha256": score["rows_sha256"]} if "rows_sha256" in score else {}
-    )
+    rows: dict[str, Any] = {"rows": score["n"]}
+    if "rows_sha256" in score:
+        rows["rows_sha256"] = score["rows_sha256"]
     return ModelCardData(
         model_name=model_name,
         eval_results=[
@@ -48,18 +55,18 @@ def card_data(score: dict[str, Any], model_name: str, *, data: str) -> ModelCard
                 dataset_args=rows,
                 metric_type=HUB_METRICS[metric],
                 metric_name=label,
-                metric_value=round(score[metric], 4),
+                metric_value=round(share, 4),
                 metric_args=_interval(score, metric),
             )
             for metric, label in METRICS.items()
-            if score.get(metric) is not None
+            if (share := share_of(score, metric)) is not None
         ],
     )
 
 
-def _interval(score: dict[str, Any], metric: str) -> dict[str, Any] | None:
+def _interval(score: Score, metric: str) -> dict[str, Any] | None:
     interval = score.get("intervals", {}).get(metric)
     return interval and {
         "interval_95": [round(end, 4) for end in interval],
-        "groups": score["groups"],
+        "groups": score.get("groups"),
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 from fgkit.dataset.records import Record
 from fgkit.errors import FgkitError
+from fgkit.record_types import CallRecord, ChangedRow, Score, ScoredRow
 from fgkit.text import short
 
 from .intervals import difference_intervals
@@ -25,8 +26,8 @@ SHOWN_CHANGES = 20
 KEPT_ALIKE = 40  # characters shown of what two answers begin with
 
 
-def differences(before: dict, after: dict) -> dict[str, Any]:
-    """How much higher each rate of `after` is than that of `before`, with a 95% interval of the paired bootstrap.
+def differences(before: Score, after: Score) -> dict[str, Any]:
+    """Subtract each rate of `before` from that of `after`, with a 95% interval of the paired bootstrap.
 
     Args:
         before, after: what `score` returned for the same records in the same order; scores of fgkit 0.1 will do.
@@ -41,22 +42,20 @@ def differences(before: dict, after: dict) -> dict[str, Any]:
     (hits, totals), (later_hits, later_totals) = (
         tuple(zip(*map(count, rows), strict=True)) for rows in (old, new)
     )
-    found = difference_intervals((hits, totals), (later_hits, later_totals), groups)
+    ends = difference_intervals((hits, totals), (later_hits, later_totals), groups)
     result: dict[str, Any] = {"n": len(new), "groups": len(set(groups))}
-    for place, (metric, interval) in enumerate(zip(METRICS, found, strict=True)):
-        rates = [
-            _share(part, whole, place)
-            for part, whole in ((hits, totals), (later_hits, later_totals))
-        ]
+    for index, (metric, interval) in enumerate(zip(METRICS, ends, strict=True)):
+        old_rate = _share(hits, totals, index)
+        new_rate = _share(later_hits, later_totals, index)
         result[metric] = {
-            "difference": None if None in rates else rates[1] - rates[0],
+            "difference": None if old_rate is None or new_rate is None else new_rate - old_rate,
             "interval": interval and list(interval),
         }
     return result
 
 
-def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
-    """The rows that two models of the same data do not get equally right, newly wrong ones first.
+def changed_rows(before: Score, after: Score) -> list[ChangedRow]:
+    """List the rows that two models do not get equally right, newly wrong ones first.
 
     Args:
         before, after: what `score` returned for the same records in the same order.
@@ -66,28 +65,28 @@ def changed_rows(before: dict, after: dict) -> list[dict[str, Any]]:
     Raises:
         FgkitError: the rows are missing or not the same.
     """
-    changes = []
-    for one, other in zip(*same_rows(before, after), strict=True):
-        tool, match = other["tool_ok"] - one["tool_ok"], other["exact"] - one["exact"]
+    changes: list[ChangedRow] = []
+    for old, new in zip(*same_rows(before, after), strict=True):
+        tool, match = new["tool_ok"] - old["tool_ok"], new["exact"] - old["exact"]
         if tool or match:
             change = f"{'tool' if tool else 'match'} {'lost' if (tool or match) < 0 else 'gained'}"
             changes.append(
                 {
-                    "line": one["line"],
-                    "user_content": one["user_content"],
-                    "expected": one["expected"],
-                    "before": one["text"],
-                    "after": other["text"],
+                    "line": old["line"],
+                    "user_content": old["user_content"],
+                    "expected": old["expected"],
+                    "before": old["text"],
+                    "after": new["text"],
                     "change": change,
                 }
             )
     return sorted(changes, key=lambda row: CHANGES.index(row["change"]))
 
 
-def change_lines(changes: Sequence[dict], before: str, after: str) -> Iterator[str]:
-    """One line a changed row, the first SHOWN_CHANGES of them, then how many more there are.
+def change_lines(changes: Sequence[ChangedRow], before: str, after: str) -> Iterator[str]:
+    """Yield a line for each of the first SHOWN_CHANGES changed rows, then how many more there are.
 
-    Long answers that begin alike are shown from shortly before the place where they part.
+    Long answers with a common beginning are shown from shortly before the first difference.
 
     Args:
         changes: from `changed_rows`.
@@ -96,7 +95,7 @@ def change_lines(changes: Sequence[dict], before: str, after: str) -> Iterator[s
     for row in changes[:SHOWN_CHANGES]:
         alike = max(0, len(commonprefix([row["before"], row["after"]])) - KEPT_ALIKE)
         old, new = (
-            short("..." * bool(alike) + row[side][alike:], 120) for side in ("before", "after")
+            short("..." * bool(alike) + text[alike:], 120) for text in (row["before"], row["after"])
         )
         yield (
             f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: {before} {old!r}, "
@@ -106,47 +105,55 @@ def change_lines(changes: Sequence[dict], before: str, after: str) -> Iterator[s
         yield f"  ... and {len(changes) - SHOWN_CHANGES} more rows changed ({len(changes)} in all)."
 
 
-def same_rows(before: dict, after: dict) -> tuple[list[dict], list[dict]]:
-    """The rows of two scores, refused (FgkitError) where they are missing or not the same in the same order."""
+def same_rows(before: Score, after: Score) -> tuple[list[ScoredRow], list[ScoredRow]]:
+    """Give the rows of two scores.
+
+    Raises:
+        FgkitError: rows are missing, or they are not the same in the same order.
+    """
     old, new = before.get("rows"), after.get("rows")
-    if not old or not new:
+    _require_same(old or [], _asked(new or []))
+    return old or [], new or []
+
+
+def comparable(before: Score, after: Score) -> bool:
+    """Tell whether two scores have their rows, and the same ones in the same order."""
+    old, new = before.get("rows"), after.get("rows")
+    return bool(old and new and _asked(old) == _asked(new))
+
+
+def require_rows(score: Score, records: Sequence[Record]) -> None:
+    """Refuse a score of other rows than these, before an hour is spent on the other score.
+
+    Raises:
+        FgkitError: the rows are missing or not the same.
+    """
+    asked = [_question(record.user_content, plain(record.calls)) for record in records]
+    _require_same(score.get("rows") or [], asked)
+
+
+def _require_same(rows: Sequence[ScoredRow], asked: Sequence[str]) -> None:
+    if not rows or not asked:
         raise FgkitError(
             "a score has no rows, expected what evaluation.score returned. Score the model again."
         )
-    if _asked(old) != _asked(new):
+    if _asked(rows) != asked:
         raise FgkitError(
-            f"the two scores are of different rows ({len(old)} and {len(new)}), expected the same rows in "
-            "the same order. Score both models on one data file."
+            f"the two scores are of different rows ({len(rows)} and {len(asked)}), expected the same "
+            "rows in the same order. Score both models on one data file."
         )
-    return old, new
 
 
-def comparable(before: dict, after: dict) -> bool:
-    """Whether two scores have their rows, and the same ones in the same order."""
-    return bool(before.get("rows") and after.get("rows")) and _asked(before["rows"]) == _asked(
-        after["rows"]
-    )
+def _asked(rows: Sequence[ScoredRow]) -> list[str]:
+    return [_question(row["user_content"], row["expected"]) for row in rows]
 
 
-def require_rows(score: dict, records: Sequence[Record]) -> None:
-    """Refuse (FgkitError) a score that is not of these records, before an hour is spent on the other one."""
-    same_rows(
-        score,
-        {
-            "rows": [
-                {"user_content": record.user_content, "expected": plain(record.calls)}
-                for record in records
-            ]
-        },
-    )
-
-
-def _asked(rows: Sequence[dict]) -> list[str]:
-    return [json.dumps([row["user_content"], row["expected"]], sort_keys=True) for row in rows]
+def _question(user_content: str, expected: Sequence[CallRecord]) -> str:
+    return json.dumps([user_content, expected], sort_keys=True)
 
 
 def _share(
-    hits: Sequence[Sequence[int]], totals: Sequence[Sequence[int]], place: int
+    hits: Sequence[Sequence[int]], totals: Sequence[Sequence[int]], index: int
 ) -> float | None:
-    whole = sum(row[place] for row in totals)
-    return sum(row[place] for row in hits) / whole if whole else None
+    possible = sum(row[index] for row in totals)
+    return sum(row[index] for row in hits) / possible if possible else None

@@ -1,9 +1,11 @@
-"""Scores by name go in; two pictures come out: rates as bars with 95% intervals, and which tool was taken for which.
+"""Pictures of scores: rates as bars with 95% intervals, and the confusion matrix of the tools.
 
->>> plot({"base": base, "tuned": tuned}, "scores.png")
->>> plot_confusion(tuned, "confusion.png", name="tuned")
+Example:
 
-A blue and an orange scale, which colour-blind readers tell apart, fill the matrix; every number stands there as well.
+    plot({"base": base, "tuned": tuned}, "scores.png")
+    plot_confusion(tuned, "confusion.png", name="tuned")
+
+The matrix is filled in blue and orange, which colour-blind readers can tell apart, and shows every number as well.
 """
 
 from __future__ import annotations
@@ -14,18 +16,19 @@ from typing import Any
 
 from fgkit.dataset.records import KIND_LABELS, NO_CALL
 from fgkit.plots import GRID, INK, OKABE_ITO, new, save
+from fgkit.record_types import Interval, Rates, Score
 from fgkit.text import short
 
 from .matching import NOT_PARSED
 from .scores import METRICS
-from .tables import parts
+from .tables import NamedScores, part_of, parts, share_of
 
 MOST_TOOLS = 60
 _OTHERS = "(other tools)"
 _LAST = (_OTHERS, NO_CALL, NOT_PARSED)
 
 
-def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
+def plot(named_scores: NamedScores, path: str | Path) -> Path:
     """Draw the scores as grouped bars with error bars into a PNG file and return its path.
 
     Args:
@@ -39,19 +42,19 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
     ]
     thickness = 0.8 / len(named_scores)
     figure, axes = new(8.0, 1.1 + (0.14 + 0.19 * len(named_scores)) * len(labels))
-    for index, (name, one) in enumerate(named_scores.items()):
-        cells = [(one, metric) for metric in METRICS]
-        cells += [(one.get(part, {}).get(key, {}), "exact_match") for part, key in shown]
-        for place, (found, metric) in enumerate(cells):
-            height = place + (index - (len(named_scores) - 1) / 2) * thickness
+    for index, (name, score) in enumerate(named_scores.items()):
+        bars: list[tuple[Rates | None, str]] = [(score, metric) for metric in METRICS]
+        bars += [(part_of(score, part, key), "exact_match") for part, key in shown]
+        for position, (rates, metric) in enumerate(bars):
+            height = position + (index - (len(named_scores) - 1) / 2) * thickness
             _draw_bar(
                 axes,
                 height,
                 0.92 * thickness,
-                found.get(metric),
-                found.get("intervals", {}).get(metric),
+                share_of(rates, metric),
+                rates.get("intervals", {}).get(metric) if rates else None,
                 OKABE_ITO[index % len(OKABE_ITO)],
-                f"{_literal(name)} ({one['n']} rows)" if not place else None,
+                f"{_literal(name)} ({score['n']} rows)" if not position else None,
             )
     axes.axhline(len(METRICS) - 0.5, color=INK, linewidth=0.6)
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
@@ -64,7 +67,7 @@ def plot(named_scores: dict[str, dict], path: str | Path) -> Path:
     return save(figure, path)
 
 
-def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
+def plot_confusion(score: Score, path: str | Path, *, name: str = "") -> Path:
     """Draw the confusion matrix of a score into a PNG file and return its path.
 
     Args:
@@ -75,8 +78,8 @@ def plot_confusion(score: dict, path: str | Path, *, name: str = "") -> Path:
     return save(confusion(score, name), path)
 
 
-def confusion(score: dict, name: str = "") -> Any:
-    """The confusion matrix as a figure; arguments as for `plot_confusion`."""
+def confusion(score: Score, name: str = "") -> Any:
+    """Draw the confusion matrix as a figure; arguments as for `plot_confusion`."""
     from matplotlib import colormaps
 
     counts = _merged(score.get("confusion", {}))
@@ -121,8 +124,8 @@ def confusion(score: dict, name: str = "") -> Any:
         fontsize=font + 1,
     )
     axes.xaxis.tick_top()
-    axes.set_xticks([place - 0.5 for place in range(len(columns) + 1)], minor=True)
-    axes.set_yticks([place - 0.5 for place in range(len(rows) + 1)], minor=True)
+    axes.set_xticks([index - 0.5 for index in range(len(columns) + 1)], minor=True)
+    axes.set_yticks([index - 0.5 for index in range(len(rows) + 1)], minor=True)
     axes.grid(which="minor", color=GRID, linewidth=0.5)
     axes.tick_params(which="both", length=0)
     axes.set_ylabel("expected (calls)")
@@ -138,7 +141,7 @@ def _draw_bar(
     height: float,
     thickness: float,
     share: float | None,
-    interval: list[float] | None,
+    interval: Interval,
     color: str,
     label: str | None,
 ) -> None:
@@ -159,7 +162,7 @@ def _draw_bar(
 
 
 def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
-    """The counts by (expected, called), all but the MOST_TOOLS tools with most calls taken together."""
+    """Sum the counts by (expected, called); all but the MOST_TOOLS most called tools are taken together."""
     sizes: Counter[str] = Counter()
     for expected, row in confusion.items():
         for called, count in row.items():
@@ -168,15 +171,13 @@ def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
     merged: Counter[tuple[str, str]] = Counter()
     for expected, row in confusion.items():
         for called, count in row.items():
-            merged[
-                tuple(
-                    tool if tool in kept or tool in _LAST else _OTHERS
-                    for tool in (expected, called)
-                )
-            ] += count
+            row_name, column_name = (
+                tool if tool in kept or tool in _LAST else _OTHERS for tool in (expected, called)
+            )
+            merged[row_name, column_name] += count
     return merged
 
 
 def _literal(name: str) -> str:
-    """A name whose dollar signs are not taken for the start of a formula."""
+    """Escape dollar signs, which Matplotlib takes for the start of a formula."""
     return name.replace("$", r"\$")

@@ -1,32 +1,36 @@
-"""The ways in which apps send a question to a `.task`, and which of them a bundle answers well.
+"""Prompting modes: the texts that apps send to a `.task` for one question, and which of them a bundle answers well.
 
->>> try_ways(runtime, rows, trained, max_new_tokens=48)["question alone, wrapped"]["tool_accuracy"]
-0.0
+Example:
 
-A runtime may put the bundle's prefix and suffix around what it is given ("wrapped"), or not. What an app sends decides
-whether the model sees the text that it was trained on; the toy example forgives much, harder data do not.
+    probe_modes(runtime, rows, trained, max_new_tokens=48)["question alone, wrapped"]["tool_accuracy"]
+
+A runtime may put the bundle's prefix and suffix around the text that it is given ("wrapped"), or not. The mode decides
+whether the model sees the text that it was trained on. A model of the toy example answers well in most modes, models of
+harder data do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fgkit.bundles import profiles
 from fgkit.dataset.records import Record
 from fgkit.errors import ConfigError
 from fgkit.progress import bar, note
+from fgkit.record_types import Rates
 
 from . import scores as evaluation
 
 if TYPE_CHECKING:
-    from fgkit.dataset.rows import Rows
+    from fgkit.dataset.rows import RunData
     from fgkit.runtime.session import Runtime
 
-ENOUGH = 24  # rows: it is told whether a way works, not how well
+# Enough to see whether a mode works, not to rank modes.
+PROBED_ROWS = 24
 QUESTION = "question alone, wrapped"
-# What is sent of a prompt's three texts (whole, developer turn, question), and whether the runtime wraps it.
-WAYS: dict[str, tuple[Callable[[str, str, str], str], bool]] = {
+# The text to send, made of the whole prompt, its developer turn and the question; and whether the runtime wraps it.
+MODES: dict[str, tuple[Callable[[str, str, str], str], bool]] = {
     "whole prompt": (lambda whole, developer, question: whole, False),
     "whole prompt, wrapped": (lambda whole, developer, question: whole, True),
     "developer turn and question, wrapped": (
@@ -39,7 +43,7 @@ _USER = "<start_of_turn>user\n"
 
 
 def developer_turn(prompt_text: str) -> str:
-    """What a rendered prompt says before the user's first turn, without `<bos>`.
+    """Cut a rendered prompt before the user's first turn, and `<bos>` off.
 
     Args:
         prompt_text: as `prompts.render` gives it.
@@ -48,7 +52,7 @@ def developer_turn(prompt_text: str) -> str:
 
 
 def is_single(row: Record) -> bool:
-    """Whether a row is one question, so that an app could send it alone."""
+    """Tell whether a row is a single question, which an app could send alone."""
     return [
         message["role"]
         for message in row.messages
@@ -57,35 +61,35 @@ def is_single(row: Record) -> bool:
 
 
 def answer(
-    runtime: Runtime, way: str, row: Record, prompt_text: str, *, max_new_tokens: int
+    runtime: Runtime, mode: str, row: Record, prompt_text: str, *, max_new_tokens: int
 ) -> str:
-    """Send one row in one way.
+    """Ask for one row in one mode.
 
     Args:
         runtime: an open bundle.
-        way: a name in WAYS.
+        mode: a name in MODES.
         row: the row.
         prompt_text: its trained prompt.
         max_new_tokens: longest answer.
     """
-    text, wrapped = WAYS[way]
+    text, wrapped = MODES[mode]
     sent = text(
         prompt_text.removeprefix("<bos>"), developer_turn(prompt_text), row.user_content.strip()
     )
-    return (runtime.answer_wrapped if wrapped else runtime.generate)(
+    return (runtime.generate_with_template if wrapped else runtime.generate)(
         sent, max_new_tokens=max_new_tokens
     )
 
 
-def try_ways(
+def probe_modes(
     runtime: Runtime,
     rows: Sequence[Record],
     trained: Sequence[str],
     *,
     max_new_tokens: int,
     progress: bool = True,
-) -> dict[str, dict[str, Any]]:
-    """Score every way on the first ENOUGH rows that are single questions.
+) -> dict[str, Rates]:
+    """Score every mode on the first PROBED_ROWS rows that are single questions.
 
     Args:
         runtime, max_new_tokens: as for `answer`.
@@ -93,35 +97,38 @@ def try_ways(
         trained: their prompts.
         progress: show a bar.
     Returns:
-        by way: `n`, `tool_accuracy`, `exact_match`; nothing where no row is a single question.
+        by mode: `n`, `tool_accuracy`, `exact_match`; empty where no row is a single question.
     """
-    asked = [(row, text) for row, text in zip(rows, trained) if is_single(row)][:ENOUGH]
-    texts: dict[str, list[str]] = {way: [] for way in WAYS}
-    for way, row, text in bar(
-        [(way, *one) for way in WAYS for one in asked],
-        desc="ways of sending",
-        unit="answer",
-        disable=not progress,
-    ):
-        texts[way].append(answer(runtime, way, row, text, max_new_tokens=max_new_tokens))
-    found = {}
-    for way, answers in texts.items() if asked else ():
+    asked = [(row, text) for row, text in zip(rows, trained) if is_single(row)][:PROBED_ROWS]
+    texts: dict[str, list[str]] = {mode: [] for mode in MODES}
+    jobs = [(mode, row, text) for mode in MODES for row, text in asked]
+    for mode, row, text in bar(jobs, desc="prompting modes", unit="answer", disable=not progress):
+        texts[mode].append(answer(runtime, mode, row, text, max_new_tokens=max_new_tokens))
+    if not asked:
+        return {}
+    rates: dict[str, Rates] = {}
+    for mode, answers in texts.items():
         score = evaluation.score(
             [row for row, _ in asked], answers, end_tag_cut=runtime.end_tag_cut
         )
-        found[way] = {key: score[key] for key in ("n", "tool_accuracy", "exact_match")}
-    return found
+        rates[mode] = {
+            "n": score["n"],
+            "tool_accuracy": score["tool_accuracy"],
+            "exact_match": score["exact_match"],
+        }
+    return rates
 
 
-def lines(found: dict[str, dict[str, Any]]) -> list[str]:
-    """One line for each way, ready to print."""
+def lines(rates: Mapping[str, Rates]) -> list[str]:
+    """Describe each mode in one line, ready to print."""
     return [
-        f"sent as {way}: {one['tool_accuracy']:.0%} right tools, {one['exact_match']:.0%} exact, of {one['n']} rows"
-        for way, one in found.items()
+        f"sent as {mode}: {one['tool_accuracy'] or 0:.0%} right tools, {one['exact_match'] or 0:.0%} "
+        f"exact, of {one['n']} rows"
+        for mode, one in rates.items()
     ]
 
 
-def profile_for(name: str, rows: Rows) -> str:
+def profile_for(name: str, rows: RunData) -> str:
     """The bundle profile: the one asked for, else the one that the rows need.
 
     Args:

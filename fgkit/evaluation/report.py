@@ -1,7 +1,8 @@
-"""Scores by name go in; what is printed and what is published comes out: tables, pictures, changed rows, model index.
+"""Reports of scores by name, to print and to publish: tables, pictures, changed rows, model index.
 
->>> write("report", {"tuned": tuned, "task": task}, data="eval_data.jsonl")
-[PosixPath('report/scores.md'), PosixPath('report/scores.png'), PosixPath('report/confusion.png'), ...]
+Example:
+
+    write("report", {"tuned": tuned, "task": task}, data="eval_data.jsonl")
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.files import write_text
+from fgkit.record_types import Score
 
 from .model_index import card_data
 from .paired import change_lines, changed_rows, comparable, differences
 from .plots import plot, plot_confusion
-from .tables import compare, compare_arguments, compare_pairs, mistakes
+from .tables import NamedScores, compare, compare_arguments, compare_pairs, mistakes
 
 CHANGED = "Rows that changed, worst first"
 
 
-def sections(named_scores: dict[str, dict]) -> Iterator[tuple[str, str]]:
-    """(heading, text) of all there is to read; what is empty is left out.
+def sections(named_scores: NamedScores) -> Iterator[tuple[str, str]]:
+    """Yield (heading, text) of each table that is not empty.
 
     Args:
-        named_scores: as for `score_table.compare`; of two or more, the last is compared with the one before it and its
+        named_scores: as for `tables.compare`; of two or more, the last is compared with the one before it and its
             mistakes are listed.
     """
     names = list(named_scores)
@@ -42,13 +44,13 @@ def sections(named_scores: dict[str, dict]) -> Iterator[tuple[str, str]]:
         yield CHANGED, "\n".join(change_lines(changed, *names[-2:])) or "none"
 
 
-def against(before: dict, after: dict) -> dict[str, Any]:
-    """What one score gains or loses against another of the same rows, as JSON takes it."""
+def against(before: Score, after: Score) -> dict[str, Any]:
+    """Compare a score with another of the same rows, as JSON takes it."""
     return {"differences": differences(before, after), "changed_rows": changed_rows(before, after)}
 
 
-def write(folder: str | Path, named_scores: dict[str, dict], *, data: str) -> list[Path]:
-    """Write everything worth publishing into a folder and return the files.
+def write(folder: str | Path, named_scores: NamedScores, *, data: str) -> list[Path]:
+    """Write tables, pictures and model index into a folder and return the files.
 
     Args:
         folder: made where it is missing; files of these names are replaced.

@@ -1,7 +1,7 @@
 """Any model folder or finished bundle, scored on held-out rows with the prompts of its training.
 
 Example:
-    rows = run_rows.load_rows(settings)
+    rows = stages.load_rows(settings)
     score_folder(Path("run/model"), rows)["exact_match"]
 """
 
@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgkit import progress, prompts
 from fgkit.bundles import prompting
 from fgkit.bundles.profiles import embeds_declarations
 from fgkit.dataset.rendered import RenderedRecords
-from fgkit.dataset.rows import Rows, hash_of, rows_hash
+from fgkit.dataset.rows import RunData, hash_of, rows_hash
 from fgkit.errors import ConfigError
 from fgkit.files import sha256
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.prompts import PromptSetup, styles
+from fgkit.record_types import Provenance, Rates, Score
 from fgkit.runtime import conversations
 
 from . import prompting_modes, scores as evaluation
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 def score_model(
     folder: Path,
-    rows: Rows,
+    rows: RunData,
     setup: PromptSetup,
     *,
     description: str,
-) -> dict[str, Any]:
+) -> Score:
     """Score a model folder in PyTorch on the held-out rows.
 
     Args:
@@ -59,18 +60,18 @@ def score_model(
         )
 
     score = _score(rows.rendered(setup).held_out, setup.styles, answers)
-    return score | origin(folder / "model.safetensors", rows)
+    return {**score, **provenance(folder / "model.safetensors", rows)}
 
 
 def score_bundle(
     path: Path,
-    rows: Rows,
+    rows: RunData,
     setup: PromptSetup,
     *,
     tokenizer_folder: Path | None = None,
-    try_ways: bool = True,
+    probe_modes: bool = True,
     constrained: bool = False,
-) -> dict[str, Any]:
+) -> Score:
     """Score a bundle in LiteRT-LM as an app uses it.
 
     A `.task` is sent whole prompts; a `.litertlm` holds conversations, unless its style is one that
@@ -83,7 +84,7 @@ def score_bundle(
         setup: how it is prompted, as for `score_model`.
         tokenizer_folder: a model folder whose tokenizer measures the longest answer; left out,
             characters are counted.
-        try_ways: also try the prompting modes of a `.task`; the score's `ways` holds the results.
+        probe_modes: also try the prompting modes of a `.task`; the score's `ways` holds the results.
         constrained: have conversations allow only text or calls of the declared tools (see
             `fgkit.runtime.grammar`).
     Raises:
@@ -102,13 +103,16 @@ def score_bundle(
     longest = _longest_answer(rows, tokenizer_folder)
     with Runtime(path) as runtime:
         if conversing:
-            score, sent = _converse(runtime, rows, setup, longest, constrained)
+            score = _converse(runtime, rows, setup, longest, constrained)
         else:
-            score, sent = _send(runtime, rows, setup, longest, try_ways)
-    return score | origin(path, rows) | sent | ({"constrained": True} if constrained else {})
+            score = _send(runtime, rows, setup, longest, probe_modes)
+    score = {**score, **provenance(path, rows)}
+    if constrained:
+        score["constrained"] = True
+    return score
 
 
-def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
+def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
     """Tokens of the longest right answer, or its characters where no tokenizer is at hand."""
     if tokenizer_folder is None:
         return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
@@ -119,8 +123,8 @@ def _longest_answer(rows: Rows, tokenizer_folder: Path | None) -> int:
 
 
 def _converse(
-    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, constrained: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, constrained: bool
+) -> Score:
     """Score a bundle in conversations, which write the prompts; also what was sent to it."""
     as_trained = 0
 
@@ -138,20 +142,20 @@ def _converse(
 
     # A conversation writes one text whatever the styles of the training are: the first one's.
     score = _score(rows.rendered(setup).held_out, setup.styles[:1], answers)
-    return score, {"sent": "conversation", "prompts_as_trained": as_trained}
+    return {**score, "sent": "conversation", "prompts_as_trained": as_trained}
 
 
 def _send(
-    runtime: Runtime, rows: Rows, setup: PromptSetup, longest: int, try_ways: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, probe_modes: bool
+) -> Score:
     """Score a bundle that is sent texts; also what was sent to it."""
-    ways: dict[str, Any] = {}
+    modes: dict[str, Rates] = {}
     baked = embeds_declarations(runtime.profile)
 
     def answers(texts: list[str], style: str) -> list[str]:
-        if try_ways and runtime.path.suffix == ".task" and not ways:
-            ways.update(
-                prompting_modes.try_ways(runtime, rows.held_out, texts, max_new_tokens=longest)
+        if probe_modes and runtime.path.suffix == ".task" and not modes:
+            modes.update(
+                prompting_modes.probe_modes(runtime, rows.held_out, texts, max_new_tokens=longest)
             )
         if not baked:
             return runtime.generate_all(texts, longest)
@@ -167,7 +171,7 @@ def _send(
     score = _score(
         rows.rendered(setup).held_out, setup.styles, answers, end_tag_cut=runtime.end_tag_cut
     )
-    return score, {"sent": prompting_modes.QUESTION if baked else "prompt", "ways": ways}
+    return {**score, "sent": prompting_modes.QUESTION if baked else "prompt", "ways": modes}
 
 
 def _score(
@@ -176,7 +180,7 @@ def _score(
     answers: Callable[[list[str], str], list[str]],
     *,
     end_tag_cut: bool = False,
-) -> dict[str, Any]:
+) -> Score:
     """Score the answers in each style.
 
     Args:
@@ -197,16 +201,13 @@ def _score(
         )
         for name in names
     }
-    score = scores[names[0]] | {"style": names[0]}
+    score: Score = {**scores[names[0]], "style": names[0]}
     if len(names) > 1:
-        score["per_style"] = {
-            name: {key: value for key, value in each.items() if key != "rows"}
-            for name, each in scores.items()
-        }
+        score["per_style"] = {name: evaluation.without_rows(each) for name, each in scores.items()}
     return score
 
 
-def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[str, Any]:
+def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> Score:
     """Score any whole model folder, with the developer text and the prompt style stored in it.
 
     Args:
@@ -214,7 +215,7 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
         rows: tools and held-out rows.
         style: one of the styles it was trained in; None for the first.
     """
-    from fgkit.models.base import check_folder
+    from fgkit.models.folder import check_folder
 
     check_folder(folder)
     require_same_tools(folder, rows)
@@ -223,8 +224,8 @@ def score_folder(folder: Path, rows: Rows, *, style: str | None = None) -> dict[
 
 
 def score_file(
-    path: Path, rows: Rows, *, style: str | None = None, constrained: bool = False
-) -> dict[str, Any]:
+    path: Path, rows: RunData, *, style: str | None = None, constrained: bool = False
+) -> Score:
     """Score any finished bundle, with what the JSON beside it says about its prompts.
 
     Args:
@@ -235,8 +236,8 @@ def score_file(
     return score_bundle(path, rows, setup, constrained=constrained)
 
 
-def origin(path: Path, rows: Rows) -> dict[str, str | None]:
-    """What a score belongs to: the hashed file, the rows and the tools."""
+def provenance(path: Path, rows: RunData) -> Provenance:
+    """Give what a score belongs to: the scored file and its hash, the rows, the tools."""
     return {
         "path": str(path),
         "sha256": sha256(path),

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+from fgkit import schema
 from fgkit.calls import Call, parse
 from fgkit.dataset.records import KINDS, NO_CALL, Record, canonical
 from fgkit.dataset.splits import group_of
 from fgkit.errors import CallSyntaxError, FgkitError
 from fgkit.files import read_json
+from fgkit.record_types import CallRecord, Rates, Score, ScoredRow, ScoredRows
 
 from .intervals import rate_intervals
 from .matching import argument_table, arguments, confusion
@@ -35,9 +37,7 @@ METRICS = {
 }
 
 
-def score(
-    records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False
-) -> dict[str, Any]:
+def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool = False) -> Score:
     """Compare answers with what the records expect.
 
     Args:
@@ -62,10 +62,10 @@ def score(
         _row(record, groups.setdefault(group_of(record), len(groups)), text, end_tag_cut)
         for record, text in zip(records, texts, strict=True)
     ]
-    return measure(rows) | {"rows": rows}
+    return {**measure(rows), "rows": rows}
 
 
-def measure(rows: Sequence[dict]) -> dict[str, Any]:
+def measure(rows: Sequence[ScoredRow]) -> Score:
     """All figures of scored rows.
 
     Args:
@@ -76,7 +76,8 @@ def measure(rows: Sequence[dict]) -> dict[str, Any]:
         `matching.argument_table`, "confusion": see `matching.confusion`}; a row counts for the first tool it expects. A
         rate of nothing, such as the precision of arguments where none was given, and its interval are None.
     """
-    tools, kinds = defaultdict(list), defaultdict(list)
+    tools: defaultdict[str, list[ScoredRow]] = defaultdict(list)
+    kinds: defaultdict[str, list[ScoredRow]] = defaultdict(list)
     for row in rows:
         tools[row["expected"][0]["name"] if row["expected"] else NO_CALL].append(row)
         kinds[KINDS[min(len(row["expected"]), 2) - 1]].append(row)
@@ -89,75 +90,58 @@ def measure(rows: Sequence[dict]) -> dict[str, Any]:
     }
 
 
-def count(row: dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What of a scored row is right and what could be, one number each for the METRICS."""
-    found = list(arguments(row["expected"], row["calls"] or ()))
+def count(row: ScoredRow) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Count one row: numerators and denominators of the METRICS, in their order."""
+    compared = list(arguments(row["expected"], row["calls"] or ()))
     parsed = row["calls"] is not None and bool(row["calls"]) == bool(row["expected"])
-    wanted, given, right = (sum(one[place] for one in found) for place in (2, 3, 4))
+    wanted = sum(argument.expected for argument in compared)
+    given = sum(argument.given for argument in compared)
+    right = sum(argument.right for argument in compared)
     return (parsed, row["tool_ok"], row["exact"], right, right), (1, 1, 1, given, wanted)
 
 
-def groups_of(rows: Sequence[dict]) -> list[int]:
-    """The paraphrase group of each row; rows that know none, from fgkit 0.1, are each their own."""
-    return [row.get("group", -1 - place) for place, row in enumerate(rows)]
+def groups_of(rows: Sequence[ScoredRow]) -> list[int]:
+    """Give the paraphrase group of each row; a row without one, from fgkit 0.1, is a group of its own."""
+    return [row.get("group", -1 - index) for index, row in enumerate(rows)]
 
 
-def completed(score: dict[str, Any]) -> dict[str, Any]:
-    """A score with every figure of `measure`: one that fgkit 0.1 wrote gets what it lacks, if it has its rows."""
-    return (
-        score
-        if "intervals" in score or not score.get("rows")
-        else {**score, **measure(score["rows"])}
-    )
+def completed(score: Score) -> Score:
+    """Add the figures of `measure` that a score of fgkit 0.1 lacks, if it has its rows."""
+    rows = score.get("rows")
+    return score if "intervals" in score or not rows else {**score, **measure(rows)}
 
 
-def read_score(path: str | Path) -> dict[str, Any]:
+def without_rows(score: Score) -> Score:
+    """Copy a score without its rows, which are large and hold what users said."""
+    return cast(Score, {key: value for key, value in score.items() if key != "rows"})
+
+
+def read_score(path: str | Path) -> Score:
     """Read the score that `evaluate --json` wrote, of this fgkit or an older one.
 
+    Args:
+        path: the file.
     Raises:
-        FgkitError: it is no such file.
+        FgkitError: it is no such file, holds no scored rows, or has fields of wrong types; every one is named.
     """
-    found = read_json(path)
-    rows = found.get("rows") if isinstance(found, dict) else None
-    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
-        summary = isinstance(found, dict) and "tuned" in found
+    content = read_json(path)
+    if not isinstance(content, dict) or not content.get("rows"):
+        remedy = "Score it again."
+        if isinstance(content, dict) and "tuned" in content:
+            remedy = "It is a run's summary: score the model by itself."
         raise FgkitError(
             f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
-            + (
-                "It is a run's summary: score the model by itself."
-                if summary
-                else "Score it again."
-            )
+            f"{remedy}"
         )
-    return completed(found)
+    remedy = "Expected what `python -m fgkit evaluate ... --json` wrote. Score the model again."
+    if "intervals" not in content:
+        # fgkit 0.1 wrote fewer figures; all of them follow from the rows.
+        scored = schema.check(content, ScoredRows, path, remedy=remedy)
+        content = content | measure(scored["rows"])
+    return schema.check(content, Score, path, remedy=remedy)
 
 
-def _is_row(row: Any) -> bool:
-    """Whether this is a row as `score` writes it, of any fgkit."""
-    if (
-        not isinstance(row, dict)
-        or not {"line", "user_content", "expected", "text", "calls"} <= row.keys()
-    ):
-        return False
-    calls = [row["expected"], row["calls"] if row["calls"] is not None else []]
-    return (
-        isinstance(row["user_content"], str)
-        and isinstance(row["text"], str)
-        and all(isinstance(row.get(key), bool) for key in ("tool_ok", "exact"))
-        and all(
-            isinstance(some, list)
-            and all(
-                isinstance(call, dict)
-                and isinstance(call.get("name"), str)
-                and isinstance(call.get("arguments"), dict)
-                for call in some
-            )
-            for some in calls
-        )
-    )
-
-
-def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, Any]:
+def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> ScoredRow:
     calls, error = None, None
     try:
         calls = parse(text, end_tag_cut=end_tag_cut)
@@ -177,25 +161,29 @@ def _row(record: Record, group: int, text: str, end_tag_cut: bool) -> dict[str, 
     }
 
 
-def _rates(rows: Sequence[dict]) -> dict[str, Any]:
+def _rates(rows: Sequence[ScoredRow]) -> Rates:
     hits, totals = zip(*map(count, rows), strict=True)
     groups = groups_of(rows)
     rates = [
-        sum(right) / sum(all_) if sum(all_) else None
-        for right, all_ in zip(zip(*hits, strict=True), zip(*totals, strict=True), strict=True)
+        sum(right) / sum(possible) if sum(possible) else None
+        for right, possible in zip(zip(*hits, strict=True), zip(*totals, strict=True), strict=True)
     ]
-    found = rate_intervals(hits, totals, groups)
-    return {
-        "n": len(rows),
-        "groups": len(set(groups)),
-        **dict(zip(METRICS, rates, strict=True)),
-        "intervals": {
-            metric: interval and list(interval)
-            for metric, interval in zip(METRICS, found, strict=True)
+    ends = rate_intervals(hits, totals, groups)
+    # The keys are those of METRICS, which mypy cannot see.
+    return cast(
+        Rates,
+        {
+            "n": len(rows),
+            "groups": len(set(groups)),
+            **dict(zip(METRICS, rates, strict=True)),
+            "intervals": {
+                metric: interval and list(interval)
+                for metric, interval in zip(METRICS, ends, strict=True)
+            },
         },
-    }
+    )
 
 
-def plain(calls: Iterable[Call]) -> list[dict]:
-    """Calls as JSON takes them."""
+def plain(calls: Iterable[Call]) -> list[CallRecord]:
+    """Convert calls to what JSON takes."""
     return [{"name": call.name, "arguments": call.arguments} for call in calls]

@@ -1,63 +1,78 @@
-"""Scores by name go in; Markdown tables come out: rates with their intervals, differences, arguments, mistakes.
+"""Markdown tables of scores by name: rates with their intervals, differences, arguments, mistakes.
 
->>> print(compare({"tuned": tuned, "task": task}))
-|               |          tuned |           task |
-| ------------- | -------------: | -------------: |
-| exact match   | 86.5% (80–92)  | 85.3% (79–91)  |
+Example:
 
-A rate's 95% interval stands behind it, its ends rounded outwards to whole per cent; `–` is what was not measured.
+    print(compare({"tuned": tuned, "task": task}))
+    # |               |          tuned |           task |
+    # | ------------- | -------------: | -------------: |
+    # | exact match   | 86.5% (80–92)  | 85.3% (79–91)  |
+
+A rate is followed by its 95% interval, whose ends are rounded outwards to whole per cent; `–` marks what was not
+measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from math import ceil, floor
-from typing import Any
+from typing import Any, Literal
 
 from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL
+from fgkit.record_types import Rates, Score
 from fgkit.tables import markdown
 
 from .matching import NOT_PARSED
 from .paired import changed_rows, comparable, differences
 from .scores import METRICS
 
+Part = Literal["per_kind", "per_style", "per_tool"]
+PARTS: tuple[Part, ...] = ("per_kind", "per_style", "per_tool")
+NamedScores = Mapping[str, Score]
 SHOWN_TOOLS = 20
 SHOWN_ARGUMENTS = 40
 SHOWN_MISTAKES = 20
 
 
-def compare(named_scores: dict[str, dict]) -> str:
-    """One column for each score and one line for each metric, two for each kind of row and each tool.
+def compare(named_scores: NamedScores) -> str:
+    """Put scores side by side: a line for each metric, two for each kind of row and each tool.
 
     Args:
         named_scores: what `score` returned by the name to show, such as base, tuned and task.
     """
-    table = [["", *named_scores], ["rows", *(str(one["n"]) for one in named_scores.values())]]
+    table = [["", *named_scores], ["rows", *(str(score["n"]) for score in named_scores.values())]]
     for metric, label in METRICS.items():
-        table.append([label, *(rate(one, metric) for one in named_scores.values())])
+        table.append([label, *(rate(score, metric) for score in named_scores.values())])
     for part, name, n in parts(named_scores):
         label = {"per_kind": KIND_LABELS.get(name, name), "per_style": f"style `{name}`"}.get(
             part, f"`{name}`"
         )
-        every = [one.get(part, {}).get(name, {}) for one in named_scores.values()]
-        if (part, name) == ("per_kind", "no_call"):  # nothing to match but that none is made
+        columns = [part_of(score, part, name) for score in named_scores.values()]
+        if (part, name) == ("per_kind", "no_call"):
+            # Without calls, both metrics tell the same: whether none was made.
             table.append(
-                [f"{label} ({n} rows): accuracy", *(rate(one, "exact_match") for one in every)]
+                [
+                    f"{label} ({n} rows): accuracy",
+                    *(rate(column, "exact_match") for column in columns),
+                ]
             )
             continue
         table += [
-            [f"{label} ({n} rows): {METRICS[metric]}", *(rate(one, metric) for one in every)]
+            [
+                f"{label} ({n} rows): {METRICS[metric]}",
+                *(rate(column, metric) for column in columns),
+            ]
             for metric in ("tool_accuracy", "exact_match")
         ]
     return markdown(table)
 
 
-def compare_pairs(named_scores: dict[str, dict]) -> str:
-    """What each score gains over the one before it, in points with the interval of the paired difference.
+def compare_pairs(named_scores: NamedScores) -> str:
+    """Tabulate what each score gains over the one before it, in points with the interval of the paired difference.
 
     Args:
-        named_scores: as for `compare`, from the first model to the last; pairs of other rows than each other's are left
-            out, and so are scores that were stored without their rows.
+        named_scores: as for `compare`, from the first model to the last; pairs of different rows are left out, and so
+            are scores that were stored without their rows.
     Returns:
         the table; "" where no two neighbours can be compared.
     """
@@ -70,7 +85,7 @@ def compare_pairs(named_scores: dict[str, dict]) -> str:
         return ""
     table = [["points gained", *columns]]
     for metric, label in METRICS.items():
-        table.append([label, *(_gain(found[metric]) for found, _ in columns.values())])
+        table.append([label, *(_gain(difference[metric]) for difference, _ in columns.values())])
     for change in ("lost", "gained"):
         table.append(
             [
@@ -84,26 +99,26 @@ def compare_pairs(named_scores: dict[str, dict]) -> str:
     return markdown(table)
 
 
-def compare_arguments(named_scores: dict[str, dict]) -> str:
-    """A line for each argument of each tool: recall and precision under each score.
+def compare_arguments(named_scores: NamedScores) -> str:
+    """Tabulate recall and precision of each argument of each tool under each score.
 
     Args:
         named_scores: as for `compare`; of many arguments those expected most often are shown.
     Returns:
-        the table; "" where no score knows its arguments.
+        the table; "" where no score has counted its arguments.
     """
     sizes: dict[tuple[str, str], int] = {}
-    for one in named_scores.values():
-        for tool, names in one.get("per_argument", {}).items():
-            for name, found in names.items():
-                sizes[tool, name] = max(found["expected"], sizes.get((tool, name), 0))
+    for score in named_scores.values():
+        for tool, arguments in score.get("per_argument", {}).items():
+            for name, counts in arguments.items():
+                sizes[tool, name] = max(counts["expected"], sizes.get((tool, name), 0))
     kept = sorted(sorted(sizes, key=lambda key: -sizes[key])[:SHOWN_ARGUMENTS])
     table = [
         ["tool", "argument", "expected", *(f"{name}: recall / precision" for name in named_scores)]
     ]
     for tool, name in kept:
-        found = [
-            one.get("per_argument", {}).get(tool, {}).get(name, {}) for one in named_scores.values()
+        columns = [
+            score.get("per_argument", {}).get(tool, {}).get(name) for score in named_scores.values()
         ]
         table.append(
             [
@@ -111,16 +126,17 @@ def compare_arguments(named_scores: dict[str, dict]) -> str:
                 f"`{name}`",
                 str(sizes[tool, name]),
                 *(
-                    f"{_percent(one.get('recall'))} / {_percent(one.get('precision'))}"
-                    for one in found
+                    f"{_percent(counts['recall'] if counts else None)} / "
+                    f"{_percent(counts['precision'] if counts else None)}"
+                    for counts in columns
                 ),
             ]
         )
     return markdown(table, left=2) if kept else ""
 
 
-def mistakes(score: dict) -> str:
-    """What was called for what, most frequent first; "" where every call went to its tool.
+def mistakes(score: Score) -> str:
+    """Tabulate which tools were called for which, most frequent first; "" where every call went to its tool.
 
     Args:
         score: what `score` returned.
@@ -131,7 +147,7 @@ def mistakes(score: dict) -> str:
         for called, count in row.items()
         if called != expected
     ]
-    wrong.sort(key=lambda one: -one[0])
+    wrong.sort(key=lambda mistake: -mistake[0])
     table = [["expected", "called", "times"]]
     for count, *pair in wrong[:SHOWN_MISTAKES]:
         table.append(
@@ -143,41 +159,57 @@ def mistakes(score: dict) -> str:
     return markdown(table, left=2) if wrong else ""
 
 
-def parts(named_scores: dict[str, dict]) -> list[tuple[str, str, int]]:
-    """What is shown on its own: (part of a score, name, most rows) of kinds and styles, where several, and of the tools
-    with most rows.
+def parts(named_scores: NamedScores) -> list[tuple[Part, str, int]]:
+    """List what is shown on its own: kinds and styles, where there are several, and the tools with most rows.
+
+    Returns:
+        (part of a score, name in it, most rows) each.
     """
-    sizes: dict[tuple[str, str], int] = {}
-    for part in ("per_kind", "per_style", "per_tool"):
-        for one in named_scores.values():
-            for name, each in one.get(part, {}).items():  # scores of fgkit 0.1 have no kinds
-                sizes[part, name] = max(each["n"], sizes.get((part, name), 0))
+    sizes: dict[tuple[Part, str], int] = {}
+    for part in PARTS:
+        for score in named_scores.values():
+            # Scores of fgkit 0.1 have no kinds.
+            for name, rates in score.get(part, {}).items():
+                sizes[part, name] = max(rates["n"], sizes.get((part, name), 0))
     several = sum(part == "per_kind" for part, _ in sizes) > 1
+    hidden: set[tuple[Part, str]]
     hidden = {("per_tool", NO_CALL)} if several else {("per_kind", kind) for kind in KINDS}
     tools = sorted((key for key in sizes if key[0] == "per_tool"), key=lambda key: -sizes[key])
     hidden |= {*tools[SHOWN_TOOLS:]}
     return [(part, name, n) for (part, name), n in sizes.items() if (part, name) not in hidden]
 
 
-def rate(one: dict, metric: str) -> str:
-    """A rate of a score, or of a part of one, with its interval: `86.5% (80–92)`."""
-    interval = one.get("intervals", {}).get(metric)
-    if one.get(metric) is None or interval is None:
-        return _percent(one.get(metric))
+def part_of(score: Score, part: Part, name: str) -> Rates | None:
+    """Give the rates of one tool, kind or style; None where the score has none."""
+    return score.get(part, {}).get(name)
+
+
+def rate(rates: Rates | None, metric: str) -> str:
+    """Format a rate of a score, or of a part of one, with its interval: `86.5% (80–92)`; None gives `–`."""
+    share = share_of(rates, metric)
+    interval = rates.get("intervals", {}).get(metric) if rates else None
+    if share is None or interval is None:
+        return _percent(share)
     low, high = floor(round(100 * interval[0], 4)), ceil(round(100 * interval[1], 4))
-    return f"{_percent(one[metric])} ({low}–{high})"
+    return f"{_percent(share)} ({low}–{high})"
+
+
+def share_of(rates: Rates | None, metric: str) -> float | None:
+    """Give the rate of a metric, a name in METRICS; None where it was not measured."""
+    share = rates.get(metric) if rates else None
+    return share if isinstance(share, (int, float)) else None
 
 
 def points(share: float) -> str:
-    """A difference of two rates in points: `+1.3`."""
+    """Format a difference of two rates in points: `+1.3`."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
-def _gain(found: dict[str, Any]) -> str:
-    if found["difference"] is None:
+def _gain(difference: dict[str, Any]) -> str:
+    if difference["difference"] is None:
         return "–"
-    low, high = map(points, found["interval"])
-    return f"{points(found['difference'])} ({low} to {high})"
+    low, high = map(points, difference["interval"])
+    return f"{points(difference['difference'])} ({low} to {high})"
 
 
 def _percent(share: float | None) -> str:

@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 
 from fgkit import checks
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.models.base import load_tokenizer
 from fgkit.prompts import PromptSetup
 
 from . import conversion
 
 
-def longest(folder: Path, rows: Rows, setup: PromptSetup) -> int:
+def longest(folder: Path, rows: RunData, setup: PromptSetup) -> int:
     """Tokens of the longest prompt with its answer.
 
     Args:

@@ -1,4 +1,4 @@
-"""A run is published on the Hugging Face Hub: what may travel, the model card, the upload.
+"""Publish a run on the Hugging Face Hub: choose its files, write its model card, upload.
 
 The public names are listed in `__init__.pyi`; their modules are imported at first use.
 """

@@ -1,32 +1,42 @@
-"""What is published of a run goes in; its model card comes out, for people first and with the Hub's own entries in front.
+"""Write the model card of a publication: a page for people, with the Hub's metadata in front.
 
->>> text = write(gather("run"), "ada/lights", public=True)
+For example:
 
-The text is `model_card.md`, a Jinja template that huggingface_hub fills; the entries are made by its ModelCardData. What
-others wrote (descriptions of tools, names of files) is escaped first: it can make neither a heading nor a link.
+    text = write(gather("run"), "ada/lights", public=True)
+
+The text is `model_card.md`, a Jinja template that huggingface_hub fills in; its ModelCardData
+makes the metadata. Text from elsewhere, such as descriptions of tools and names of files, is
+escaped first, so that it can make neither a heading nor a link.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from fgkit import prompts, tables
-from fgkit.calls import Call
+from fgkit import tables
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
 from fgkit.licence import NOTICE
-from fgkit.models.spec import base_named, spec_of_base
+from fgkit.models.spec import spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
+from fgkit.record_types import BundleRecord
 
-from .publication import BUNDLES, SAID, Publication, gate_lines
+from . import model_card_origins, model_card_tools
+from .markdown_text import code, plain, size
+from .publication import Publication, gate_lines
+from .published_files import BUNDLES, SAID
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-HASHED_BYTES = 100_000_000  # larger files have their hash in the card, too
-_HEADLINE = ("parse_rate", "tool_accuracy", "exact_match")
+# The card shows the hashes of the bundles and of all files that are larger than this.
+HASHED_BYTES = 100_000_000
+_HEADLINE = {
+    "parse_rate": "well-formed answers",
+    "tool_accuracy": "right tool",
+    "exact_match": "exact match",
+}
 _TAGS = [
     "function-calling",
     "functiongemma",
@@ -39,344 +49,219 @@ _TAGS = [
 ]
 
 
-def write(found: Publication, repo: str, *, public: bool) -> str:
-    """The card of a publication, front matter and all.
+def write(publication: Publication, repo: str, *, public: bool) -> str:
+    """Write the card of a publication, metadata included.
 
     Args:
-        found: what is published.
+        publication: what is published.
         repo: its name on the Hub, `user/name`.
         public: whether everybody will be able to download it without a token.
     """
     from huggingface_hub import ModelCard
 
-    names = list(found.bundles)
-    tools = [tool["function"] for tool in found.facts.get("tools") or []]
-    example = _example(tools)
+    functions = [tool["function"] for tool in publication.facts.get("tools") or []]
+    example = model_card_tools.example_call(functions)
     return str(
         ModelCard.from_template(
-            _front_matter(found, repo),
+            _metadata(publication, repo),
             template_path=str(TEMPLATE),
             repo=repo,
-            title=_text(repo.partition("/")[2]),
-            base_sentence=_base_sentence(found.facts.get("base")),
-            count=_count(tools),
-            example_call=_code(_shown(example)),
+            title=plain(repo.partition("/")[2]),
+            base_sentence=model_card_origins.base_sentence(publication.facts.get("base")),
+            count=model_card_tools.count(functions),
+            example_call=code(model_card_tools.as_code(example)),
             tools=[
                 {
-                    "name": tool["name"],
-                    "description": _text(tool.get("description", "")),
-                    "arguments": _arguments(tool),
+                    "name": function["name"],
+                    "description": plain(function.get("description", "")),
+                    "arguments": model_card_tools.arguments(function),
                 }
-                for tool in tools
+                for function in functions
             ],
-            doubts=[_text(doubt) for doubt in found.doubts],
-            **_scores(found),
-            data_name=_code(found.data_name),
-            gate=[
-                _text(line if number else f"{name}: {line}")
-                for name in names
-                for number, line in enumerate(gate_lines(found.bundles[name]))
-            ],
-            files=[
-                {
-                    "name": file.name,
-                    "size": _size(file.bytes),
-                    "purpose": file.purpose,
-                    "link": _link(repo, file.name),
-                }
-                for file in found.files
-            ],
-            hashed=[
-                file for file in found.files if file.bytes > HASHED_BYTES or file.name in names
-            ],
-            answer=_answer(example),
+            answer=model_card_tools.as_answer(example),
+            doubts=[plain(doubt) for doubt in publication.doubts],
+            gate=_gate(publication),
+            data_name=code(publication.data_name),
+            # Longer than any fence inside the prompt is likely to be.
             fence="````",
-            **_prompting(found),
-            **_use(found, repo, public),
-            made=_made(found),
-            modifications=_text(_modifications(found)),
+            **_scores(publication),
+            **_files(publication, repo),
+            **_prompting(publication),
+            **_usage(publication, repo, public),
+            made=_origins(publication),
+            modifications=plain(_modifications(publication)),
             notice=NOTICE,
         )
     )
 
 
-def _prompting(found: Publication) -> dict[str, Any]:
+def _metadata(publication: Publication, repo: str) -> Any:
+    """The metadata: licence, base, tags, and the scores of the first bundle as a model-index."""
+    from huggingface_hub import ModelCardData
+
+    first = next(iter(publication.bundles))
+    data = (
+        card_data(publication.scores[first], repo.partition("/")[2], data=publication.data_name)
+        if first in publication.scores
+        else ModelCardData()
+    )
+    base = publication.facts.get("base")
+    data.base_model = model_card_origins.published_as_of(base)
+    # Not an attribute that ModelCardData declares, but one that the Hub reads.
+    data["base_model_relation"] = "finetune" if data.base_model else None
+    licence = spec_of_base(base).licence
+    data.license, data.license_link = licence.hub_id, licence.url
+    data.library_name, data.pipeline_tag = "transformers", "text-generation"
+    data.tags = _TAGS if not publication.doubts else [*_TAGS, "gate-not-passed"]
+    return data
+
+
+def _scores(publication: Publication) -> dict[str, Any]:
+    """The table of three metrics, the table of all, and the number of rows they are computed on."""
+    scores = publication.scores
+    if not scores:
+        return {"score_table": "Nothing was measured.", "all_scores": "None.", "rows": 0}
+    names = [f"`{name}`" if name in publication.bundles else f"{name} model" for name in scores]
+    table = [["", *names]]
+    for metric, label in _HEADLINE.items():
+        table.append([label, *(score_table.rate(score, metric) for score in scores.values())])
+    return {
+        "score_table": tables.markdown(table),
+        "all_scores": score_table.compare(scores),
+        "rows": list(scores.values())[-1]["n"],
+    }
+
+
+def _gate(publication: Publication) -> list[str]:
+    """The verdict on each bundle; only the first line of each names the bundle."""
+    return [
+        plain(line if number else f"{name}: {line}")
+        for name, sidecar in publication.bundles.items()
+        for number, line in enumerate(gate_lines(sidecar))
+    ]
+
+
+def _files(publication: Publication, repo: str) -> dict[str, Any]:
+    """All files for the table, and those whose hashes are shown."""
+    return {
+        "files": [
+            {
+                "name": file.name,
+                "size": size(file.bytes),
+                "purpose": file.purpose,
+                "link": _link(repo, file.name),
+            }
+            for file in publication.files
+        ],
+        "hashed": [
+            file
+            for file in publication.files
+            if file.bytes > HASHED_BYTES or file.name in publication.bundles
+        ],
+    }
+
+
+def _prompting(publication: Publication) -> dict[str, Any]:
     """What an app must send, and where each bundle stops."""
     cut = [
         name
-        for name, one in found.bundles.items()
-        if "<end_function_call>" in one.get("stop_tokens", [])
+        for name, sidecar in publication.bundles.items()
+        if "<end_function_call>" in sidecar.get("stop_tokens", [])
     ]
     return {
-        "styles": ", ".join(map(_code, _styles(found))),
+        "styles": ", ".join(map(code, _styles(publication))),
         "said": SAID,
-        "prompt": found.prompt,
-        "developer": _code(found.facts.get("system_message") or DEFAULT_SYSTEM_MSG),
-        "bundles": {name: _bundle(one) for name, one in found.bundles.items()},
-        "end_tag_cut": " and ".join(map(_code, cut)),
+        "prompt": publication.prompt,
+        "developer": code(publication.facts.get("system_message") or DEFAULT_SYSTEM_MSG),
+        "bundles": {name: _bundle(sidecar) for name, sidecar in publication.bundles.items()},
+        "end_tag_cut": " and ".join(map(code, cut)),
     }
 
 
-def _use(found: Publication, repo: str, public: bool) -> dict[str, Any]:
-    """What the pieces of code need; an app loads a private model from its own assets, for no token belongs into an app."""
+def _bundle(sidecar: BundleRecord) -> dict[str, str]:
+    """What a bundle adds to a prompt and where it stops, from the JSON beside it."""
+    prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
+    before, after = (code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))
+    return {
+        "start": code(sidecar.get("start_token") or "<bos>"),
+        "around": f"{before} before, {after} after" if prefix or suffix else "nothing",
+        "stops": " ".join(map(code, sidecar.get("stop_tokens") or []))
+        or "the model's own stop tokens",
+    }
+
+
+def _usage(publication: Publication, repo: str, public: bool) -> dict[str, Any]:
+    """What the code examples need."""
     first = {
-        suffix: next((name for name in found.bundles if name.endswith(suffix)), "")
+        suffix: next((name for name in publication.bundles if name.endswith(suffix)), "")
         for suffix in BUNDLES
     }
     task = first[".task"]
+    # To download a private model an app would have to carry a token, which anyone could take out of
+    # it. So it loads the model from its own assets.
+    source = f"fromNetwork('{_link(repo, task)}')" if public else f"fromAsset('assets/{task}')"
     return {
         "task": task,
         "litertlm": first[".litertlm"],
-        "first_bundle": next(iter(found.bundles)),
-        "flutter_note": _flutter_note(found, task) if task else "",
-        "flutter_source": f"fromNetwork('{_link(repo, task)}')"
-        if public
-        else f"fromAsset('assets/{task}')",
-        "max_tokens": found.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024),
+        "first_bundle": next(iter(publication.bundles)),
+        "flutter_note": _flutter_note(publication, task) if task else "",
+        "flutter_source": source,
+        "max_tokens": publication.settings.get("to_tflite", {}).get("kv_cache_max_len", 1024),
     }
 
 
-def _styles(found: Publication) -> tuple[str, ...]:
-    return styles.split(next(iter(found.bundles.values())).get("style") or styles.DEFAULT)
+def _flutter_note(publication: Publication, task: str) -> str:
+    """Say whether the plugin sends the prompt that the model was trained with."""
+    trained_in, profile = _styles(publication), publication.bundles[task].get("profile")
+    plugin = styles.of_app("dart")
+    if plugin.name in trained_in:
+        how = "as they are" if profile == plugin.profile else f"with profile `{profile}`"
+        return (
+            f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
+            f"and `{task}` takes them {how}."
+        )
+    text = (
+        f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
+        f"{code(styles.join(trained_in))}, which is not the same text. Measure it in your app "
+        f"before you rely on it, or train with `-p style {plugin.name}`."
+    )
+    if tools := publication.facts.get("tools"):
+        text += f" {plain(styles.difference(trained_in[0], plugin.name, tools))}"
+    return text
+
+
+def _styles(publication: Publication) -> tuple[str, ...]:
+    return styles.split(next(iter(publication.bundles.values())).get("style") or styles.DEFAULT)
 
 
 def _link(repo: str, name: str) -> str:
     return f"https://huggingface.co/{repo}/resolve/main/{name}"
 
 
-def _front_matter(found: Publication, repo: str) -> Any:
-    """Licence, base, tags, and the scores of the first bundle as a model-index."""
-    from huggingface_hub import ModelCardData
-
-    first = next(iter(found.bundles))
-    name = repo.partition("/")[2]
-    data = (
-        card_data(found.scores[first], name, data=found.data_name)
-        if first in found.scores
-        else ModelCardData()
-    )
-    base = found.facts.get("base")
-    data.base_model = _published_as(base)
-    data.base_model_relation = "finetune" if data.base_model else None
-    licence = spec_of_base(base).licence
-    data.license, data.license_link = licence.hub_id, licence.url
-    data.library_name, data.pipeline_tag = "transformers", "text-generation"
-    data.tags = _TAGS if not found.doubts else [*_TAGS, "gate-not-passed"]
-    return data
-
-
-def _scores(found: Publication) -> dict[str, Any]:
-    """The table at the top, the whole one, and how many rows they are of."""
-    if not found.scores:
-        return {"score_table": "Nothing was measured.", "all_scores": "None.", "rows": 0}
-    head = [
-        ["", *(f"`{name}`" if name in found.bundles else f"{name} model" for name in found.scores)]
-    ]
-    labels = {
-        "parse_rate": "well-formed answers",
-        "tool_accuracy": "right tool",
-        "exact_match": "exact match",
-    }
-    head += [
-        [labels[metric], *(score_table.rate(one, metric) for one in found.scores.values())]
-        for metric in _HEADLINE
-    ]
-    last = list(found.scores.values())[-1]
-    return {
-        "score_table": tables.markdown(head),
-        "all_scores": score_table.compare(found.scores),
-        "rows": last["n"],
-    }
-
-
-def _base_sentence(base: Any) -> str:
-    known = base_named(base)
-    if known and known.card_description:
-        return f"This is {known.card_description}, all weights fine-tuned."
-    if _is_hub_name(base):
-        return f"This is [{base}](https://huggingface.co/{base}), all weights fine-tuned."
-    return (
-        f"This is a {spec_of_base(base).title} with FunctionGemma's prompt format, all weights "
-        "fine-tuned."
-    )
-
-
-def _published_as(base: Any) -> str | None:
-    """The model on the Hub that a base comes from; None where it is a folder of the author's."""
-    known = base_named(base)
-    if known:
-        return known.published_as
-    return base if _is_hub_name(base) else None
-
-
-def _base_row(base: Any) -> str:
-    """The base, as the table of what the model was made from names it."""
-    known = base_named(base)
-    if known and known.card_row:
-        return f"{known.card_row} ({known.published_as})"
-    return _code(base) if _is_hub_name(base) else "a folder of the author's"
-
-
-def _is_hub_name(base: Any) -> bool:
-    return isinstance(base, str) and bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base, re.ASCII))
-
-
-def _count(tools: list[dict]) -> str:
-    return f"{len(tools)} function{'s' * (len(tools) != 1)}" if tools else "an app's functions"
-
-
-def _arguments(tool: dict[str, Any]) -> str:
-    """Each argument with its type; what may be left out in italics."""
-    schema = tool.get("parameters") or {}
-    required = schema.get("required") or []
-    parts = []
-    for name, one in (schema.get("properties") or {}).items():
-        kind = one.get("type")
-        label = " or ".join(kind) if isinstance(kind, list) else str(kind or "any")
-        parts.append(
-            f"{_code(name)} {_text(label)}"
-            if name in required
-            else f"*{_code(name)} {_text(label)}*"
-        )
-    return ", ".join(parts) or "none"
-
-
-def _example(tools: list[dict]) -> Call | None:
-    """A call of the first tool whose values only show their place."""
-    for tool in tools:
-        schema = tool.get("parameters") or {}
-        required = schema.get("required") or list(schema.get("properties") or {})
-        return Call(tool["name"], {name: _value(schema["properties"][name]) for name in required})
-    return None
-
-
-def _value(schema: dict[str, Any]) -> Any:
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) else kind
-    if schema.get("enum"):
-        return schema["enum"][0]
-    return {
-        "integer": 1,
-        "number": 0.5,
-        "boolean": True,
-        "array": [_value(schema["items"])] if "items" in schema else [],
-        "object": {name: _value(one) for name, one in (schema.get("properties") or {}).items()},
-    }.get(kind, "…")
-
-
-def _shown(call: Call | None) -> str:
-    if call is None:
-        return ""
-    arguments = [
-        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()
-    ]
-    return f"{call.name}({', '.join(arguments)})"
-
-
-def _answer(call: Call | None) -> str:
-    return (
-        "" if call is None else prompts.completion([call]).removesuffix("<start_function_response>")
-    )
-
-
-def _bundle(sidecar: dict[str, Any]) -> dict[str, str]:
-    prefix, suffix = sidecar.get("prompt_prefix"), sidecar.get("prompt_suffix")
-    before, after = (_code(json.dumps(text or "")[1:-1]) for text in (prefix, suffix))
-    around = f"{before} before, {after} after" if prefix or suffix else "nothing"
-    return {
-        "start": _code(sidecar.get("start_token") or "<bos>"),
-        "around": around,
-        "stops": " ".join(map(_code, sidecar.get("stop_tokens") or []))
-        or "the model's own stop ids",
-    }
-
-
-def _flutter_note(found: Publication, task: str) -> str:
-    """Whether the plugin sends the text that was trained."""
-    trained_in, profile = _styles(found), found.bundles[task].get("profile")
-    plugin = styles.of_app("dart")
-    if plugin.name in trained_in:
-        return (
-            f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
-            f"and `{task}` "
-            + (
-                "takes them as they are."
-                if profile == plugin.profile
-                else f"takes them with profile `{profile}`."
-            )
-        )
-    text = (
-        f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
-        f"{_code(styles.join(trained_in))}, which is not the same text. Measure it in your app "
-        f"before you rely on it, or train with `-p style {plugin.name}`."
-    )
-    if found.facts.get("tools"):
-        text += f" {_text(styles.difference(trained_in[0], plugin.name, found.facts['tools']))}"
-    return text
-
-
-def _made(found: Publication) -> list[tuple[str, str]]:
-    """What it was made from and with, for the table."""
-    facts, settings = found.facts, found.facts.get("settings") or {}
-    versions = facts.get("versions") or next(iter(found.bundles.values())).get("versions") or {}
-    base = facts.get("base")
-    rows = [
-        (
-            "base",
-            _base_row(base),
+def _origins(publication: Publication) -> list[tuple[str, str]]:
+    """What the model was made from and with, for a table of two columns."""
+    facts = publication.facts
+    sidecar = next(iter(publication.bundles.values()))
+    vocabulary = facts.get("vocabulary")
+    versions = facts.get("versions") or sidecar.get("versions") or {}
+    packages = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
+    rows = {
+        "base": model_card_origins.base_row(facts.get("base")),
+        "training": f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere",
+        "recipe": ", ".join(model_card_origins.recipe(facts.get("settings") or {})),
+        "vocabulary": f"{vocabulary['pieces']:,} of {vocabulary['of']:,} pieces"
+        if vocabulary
+        else "",
+        "with": plain(
+            ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
         ),
-        ("training", f"{facts['rows']:,} rows" if facts.get("rows") else "elsewhere"),
-    ]
-    labels = {"num_train_epochs": "epochs", "learning_rate": "peak step size"}
-    recipe = [
-        f"{settings[key]:g} {label}"
-        for key, label in labels.items()
-        if settings.get(key) is not None
-    ]
-    batch = (settings.get("per_device_train_batch_size") or 0) * (
-        settings.get("gradient_accumulation_steps") or 0
-    )
-    recipe += [f"{batch} rows a step"] if batch else []
-    recipe += [f"precision {settings['precision']}"] if settings.get("precision") else []
-    rows += [("recipe", ", ".join(recipe))] if recipe else []
-    if facts.get("vocabulary"):
-        rows.append(
-            (
-                "vocabulary",
-                f"{facts['vocabulary']['pieces']:,} of {facts['vocabulary']['of']:,} pieces",
-            )
-        )
-    tools = ("fgkit", "torch", "transformers", "trl", "litert-torch", "litert-lm")
-    rows.append(
-        ("with", _text(", ".join(f"{name} {versions[name]}" for name in tools if name in versions)))
-    )
-    return [(name, value) for name, value in rows if value]
+    }
+    return [(name, value) for name, value in rows.items() if value]
 
 
-def _modifications(found: Publication) -> str:
-    """The licence's statement: of the model, and of what conversion did to the bundles."""
-    model = found.facts.get("modifications") or "all weights fine-tuned"
-    quantize = found.settings.get("to_tflite", {}).get("quantize")
+def _modifications(publication: Publication) -> str:
+    """What was changed, as the licence demands: in the model, and by its conversion."""
+    model = publication.facts.get("modifications") or "all weights fine-tuned"
+    quantize = publication.settings.get("to_tflite", {}).get("quantize")
     how = f" with {quantize} quantization" if quantize not in (None, "none") else ""
     return f"{model}; in the bundles: converted to LiteRT{how}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
-
-
-def _text(value: Any) -> str:
-    """One line of plain text for Markdown: nothing in it is markup."""
-    line = re.sub(r"\s+", " ", str(value)).strip()
-    return (
-        re.sub(r"([\\`*_\[\]<>|#!~&])", r"\\\1", line)
-        .replace("\\&", "&amp;")
-        .replace("\\<", "&lt;")
-    )
-
-
-def _code(value: Any) -> str:
-    """A span of code that its content cannot leave, in a table either."""
-    text = re.sub(r"\s+", " ", str(value)).replace("|", "\\|")
-    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{ticks} {text} {ticks}" if "`" in text else f"`{text}`"

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import ModelError
-from fgkit.files import read_json
 from fgkit.locations import cache_dir
 
 from . import offline_base
 from .download import GET_ACCESS, USE_OFFLINE, download, local_copy
 from .folder import check_folder
 from .model_checks import spec_of_folder
+from .record import model_facts
 from .spec import FUNCTIONGEMMA, OFFLINE, KnownBase, Recipe, base_named
 
 
@@ -172,6 +172,4 @@ def _offline(reason: str) -> Base:
 
 def _recorded_base(folder: Path) -> str | None:
     """Name of the base that a folder written by fgkit came from."""
-    record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
-    base = record.get("base") if isinstance(record, dict) else None
-    return base if isinstance(base, str) else None
+    return model_facts(folder).get("base")

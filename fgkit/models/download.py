@@ -55,7 +55,9 @@ def download(name: str) -> Path:
         ModelError: they are not available; the message says why and what to do.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HTTPError
+
+    # `permissions.py` says why HTTPError is imported from there.
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     credentials.refuse_endpoint()
     try:

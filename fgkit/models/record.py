@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from fgkit.dataset.rows import Rows
+from fgkit import schema
+from fgkit.chat_types import ToolDeclaration
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ModelError
-from fgkit.files import read_json
 from fgkit.prompts import PromptSetup, styles
+from fgkit.record_types import ModelRecord
 from fgkit.tools import tools_hash
 
+NAME = "fgkit.json"
 
-def model_facts(folder: Path) -> dict[str, Any]:
-    """What `fgkit.json` in a model folder tells, or nothing where there is none."""
-    record = folder / "fgkit.json"
-    return read_json(record) if record.is_file() else {}
+
+def model_facts(folder: Path) -> ModelRecord:
+    """Read `fgkit.json` of a model folder; an empty record where there is none.
+
+    Args:
+        folder: a model folder, of fgkit or not.
+    Raises:
+        ModelError: the file has fields of wrong types; every one is named.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    return schema.read(
+        path,
+        ModelRecord,
+        remedy="Restore the file, or tune the model again.",
+        error=ModelError,
+    )
 
 
 def system_message_of(folder: Path) -> str:
-    """Developer text a model was tuned with; empty for the official sentence or where it is not known."""
-    return model_facts(folder).get("system_message", "")
+    """Read the developer text that a model was tuned with; "" for the official sentence or where none is recorded."""
+    return model_facts(folder).get("system_message") or ""
 
 
-def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> PromptSetup:
+def prompt_setup(
+    folder: Path, tools: list[ToolDeclaration], style: str | None = None
+) -> PromptSetup:
     """How a tuned model is prompted: with the developer text and in the styles of its training.
 
     Args:
@@ -40,7 +58,7 @@ def prompt_setup(folder: Path, tools: list[dict], style: str | None = None) -> P
     )
 
 
-def require_same_tools(folder: Path, rows: Rows) -> None:
+def require_same_tools(folder: Path, rows: RunData) -> None:
     """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):

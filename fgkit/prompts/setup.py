@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+
+from fgkit.chat_types import ToolDeclaration
 
 from .format import DEFAULT_SYSTEM_MSG
 from .style import PromptStyle
@@ -29,7 +30,7 @@ class PromptSetup:
         PromptError: a style is unknown.
     """
 
-    tools: list[dict[str, Any]]
+    tools: list[ToolDeclaration]
     system_message: str = ""
     styles: tuple[str, ...] = (DEFAULT,)
 

@@ -1,4 +1,4 @@
-"""Finished bundles in LiteRT-LM, the runtime that phones use.
+"""Run finished bundles in LiteRT-LM, the runtime that phones use.
 
 The public names are listed in `__init__.pyi`; their modules are imported at first use.
 """

@@ -1,10 +1,14 @@
-"""A `.litertlm` asked the way an app asks it: LiteRT-LM's conversations write the prompt and read the calls.
+"""Ask a `.litertlm` as an app does: LiteRT-LM writes the prompt and parses the calls.
 
->>> with Runtime("run/functiongemma-flutter.litertlm") as runtime:
-...     ask(runtime, prompts.conversation("make it red"), tools, max_new_tokens=64)
-Reply(prompt='<bos><start_of_turn>developer...', calls=(Call('change_background_color', {'color': 'red'}),), text='')
+For example:
 
-`prompt` is what the runtime put before the model: for a bundle of ours it is the trained text, byte for byte.
+    with Runtime("run/functiongemma-flutter.litertlm") as runtime:
+        ask(runtime, prompts.conversation("make it red"), tools, max_new_tokens=64)
+    # Reply(prompt='<bos><start_of_turn>developer...',
+    #       calls=(Call('change_background_color', {'color': 'red'}),), text='')
+
+`prompt` is the text that the runtime gave the model. For a bundle that fgkit made, it is the
+prompt of the training, byte for byte.
 """
 
 from __future__ import annotations
@@ -29,14 +33,18 @@ from .session import reason
 if TYPE_CHECKING:
     from .session import Runtime
 
-_UNREAD = re.compile(r"[Ff]ailed to parse tool calls from code block: (.*)")
+_UNPARSED = re.compile(r"[Ff]ailed to parse tool calls from code block: (.*)")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of a conversation: the prompt as the runtime wrote it, the calls and the text that it read.
+    """One answer of a conversation.
 
-    Of an answer whose calls LiteRT-LM could not read, `text` holds them as the model wrote them.
+    Args:
+        prompt: as the runtime wrote it.
+        calls: as the runtime parsed them.
+        text: the rest of the answer. Calls that LiteRT-LM could not parse are in it, as the model
+            wrote them.
     """
 
     prompt: str
@@ -44,10 +52,11 @@ class Reply:
     text: str
 
     def as_model_text(self) -> str:
-        """The answer as the model wrote it, up to spelling: what `calls.parse` gives these calls for."""
+        """Write the answer in the model's own format, so that it is scored like any other."""
         try:
             return prompts.answer(self.calls, self.text)
-        except PromptError:  # nothing the format can say, so certainly no right answer
+        except PromptError:
+            # The format cannot express these calls, so they are wrong in any case.
             return f"{self.calls!r}{self.text}" if self.calls else self.text
 
 
@@ -59,43 +68,25 @@ def ask(
     max_new_tokens: int,
     constrained: bool = False,
 ) -> Reply:
-    """Hold one conversation: its history and tools are declared, its last message is sent.
+    """Open a conversation with its history and tools, and send its last message.
 
     Args:
         runtime: an open `.litertlm`.
-        messages: as `prompts.render` takes them; the last one is the user's or a tool's.
-        tools: what the conversation declares.
-        max_new_tokens: longest answer.
-        constrained: have the runtime allow only text or calls of these tools, see `call_grammar`.
+        messages: as for `prompts.render`; the last one is from the user or a tool.
+        tools: the tools that the conversation declares.
+        max_new_tokens: longest answer, in tokens.
+        constrained: let the runtime decode nothing but text or calls of these tools, see `grammar`.
     Raises:
-        BundleError: the prompt does not fit, or the vocabulary has no piece for what must come next.
+        BundleError: the prompt does not fit into the KV cache, or no piece of the vocabulary
+            continues the answer as the grammar demands.
     """
-    import litert_lm
-
-    class Declared(litert_lm.Tool):
-        """A tool that is only shown: calls come back instead of being made."""
-
-        def __init__(self, description: Mapping[str, Any]):
-            self.description = dict(description)
-
-        def get_tool_description(self) -> dict[str, Any]:
-            return self.description
-
-        def execute(self, param: Any) -> None:
-            raise NotImplementedError
-
-    config = allowed = None
-    if constrained:  # enabled from the start, LiteRT-LM asks a grammar of its own as well, which refuses every cut vocabulary
-        config = litert_lm.ConstrainedDecodingConfig(
-            enable=False, provider=litert_lm.LiteRtLmConstraintProviderType.LL_GUIDANCE
-        )
-        allowed = litert_lm.ResponseFormat.regex(grammar.pattern(tools))
+    config, response_format = _constraint(tools) if constrained else (None, None)
     prompt = ""
     with quiet_stderr() as said:
         try:
             with runtime._engine.create_conversation(
                 messages=list(messages[:-1]),
-                tools=[Declared(tool) for tool in tools],
+                tools=_declared_tools(tools),
                 automatic_tool_calling=False,
                 sampler_config=runtime._sampler,
                 max_output_tokens=max_new_tokens,
@@ -103,31 +94,23 @@ def ask(
             ) as conversation:
                 prompt = conversation.render_message_to_string(messages[-1])
                 if config:
-                    config.enable = (
-                        True  # LiteRT-LM's Python asks for it where a response has a format
-                    )
-                answer = conversation.send_message(messages[-1], response_format=allowed).to_json()
+                    # LiteRT-LM's Python refuses a response format unless this is set.
+                    config.enable = True
+                answer = conversation.send_message(
+                    messages[-1], response_format=response_format
+                ).to_json()
         except RuntimeError as error:
-            if prompt and (
-                unread := _UNREAD.search(said())
-            ):  # an app gets this error, too: the answer is wrong
-                return Reply(
-                    runtime._start_token + prompt, (), f"<start_function_call>{unread[1].strip()}"
-                )
+            # The model answered, but its calls do not parse. An app gets this error as well, so it
+            # counts as a wrong answer and not as a failure of the runtime.
+            if prompt and (unparsed := _UNPARSED.search(said())):
+                text = f"<start_function_call>{unparsed[1].strip()}"
+                return Reply(runtime._start_token + prompt, (), text)
             raise BundleError(
                 f"{runtime.path}: LiteRT-LM's conversation failed ({reason(said(), error)}). "
                 "Shorten the tool declarations or convert with a larger kv_cache_max_len"
                 + (", or leave constrained decoding off." if constrained else ".")
             ) from error
-    made = tuple(
-        Call(call["function"]["name"], call["function"].get("arguments") or {})
-        for call in answer.get("tool_calls", ())
-    )
-    content = answer.get("content") or ""
-    text = (
-        content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-    )
-    return Reply(runtime._start_token + prompt, made, text.strip())
+    return Reply(runtime._start_token + prompt, *_calls_and_text(answer))
 
 
 def ask_all(
@@ -146,11 +129,13 @@ def ask_all(
         runtime: an open `.litertlm`.
         rows: the rows.
         setup: the tools and the developer text of conversations without their own.
-        trained: the prompt of each row as it is trained; where the runtime's is another, the first difference is shown.
+        trained: the prompt of each row in the training. If the runtime writes another one, the
+            first difference is shown.
         max_new_tokens, constrained: as for `ask`.
-        progress: show a bar.
+        progress: show a progress bar.
     Returns:
-        the answers as model text, and how many prompts were the trained ones.
+        the answers in the model's own format, and the number of prompts that were those of the
+        training.
     """
     replies = [
         ask(
@@ -163,10 +148,55 @@ def ask_all(
             rows, desc=f"{runtime.path.name}, conversations", unit="row", disable=not progress
         )
     ]
-    other = [(reply.prompt, text) for reply, text in zip(replies, trained) if reply.prompt != text]
-    if other:
+    different = [
+        (reply.prompt, text) for reply, text in zip(replies, trained) if reply.prompt != text
+    ]
+    if different:
+        written, expected = different[0]
         note(
-            f"LiteRT-LM wrote {len(other)} of {len(replies)} prompts otherwise than they are trained. "
-            + styles.first_difference("LiteRT-LM", other[0][0], "training", other[0][1])
+            f"LiteRT-LM wrote {len(different)} of {len(replies)} prompts otherwise than they are "
+            "trained. " + styles.first_difference("LiteRT-LM", written, "training", expected)
         )
-    return [reply.as_model_text() for reply in replies], len(replies) - len(other)
+    return [reply.as_model_text() for reply in replies], len(replies) - len(different)
+
+
+def _declared_tools(tools: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Tools for a conversation that only declares them: calls are returned instead of executed."""
+    # Here and not at the top, because this module has to import without LiteRT-LM.
+    import litert_lm
+
+    class DeclaredTool(litert_lm.Tool):
+        def __init__(self, description: Mapping[str, Any]):
+            self.description = dict(description)
+
+        def get_tool_description(self) -> dict[str, Any]:
+            return self.description
+
+        def execute(self, param: Any) -> None:
+            raise NotImplementedError
+
+    return [DeclaredTool(tool) for tool in tools]
+
+
+def _constraint(tools: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """The configuration and the response format that allow only text or calls of these tools."""
+    import litert_lm
+
+    # Not enabled yet: a conversation that is created with it enabled asks a grammar of LiteRT-LM's
+    # own as well, which refuses every reduced vocabulary. `ask` enables it after that.
+    config = litert_lm.ConstrainedDecodingConfig(
+        enable=False, provider=litert_lm.LiteRtLmConstraintProviderType.LL_GUIDANCE
+    )
+    return config, litert_lm.ResponseFormat.regex(grammar.pattern(tools))
+
+
+def _calls_and_text(answer: Mapping[str, Any]) -> tuple[tuple[Call, ...], str]:
+    """The parsed calls and the text of a response of LiteRT-LM."""
+    parsed = tuple(
+        Call(call["function"]["name"], call["function"].get("arguments") or {})
+        for call in answer.get("tool_calls", ())
+    )
+    content = answer.get("content") or ""
+    if not isinstance(content, str):
+        content = "".join(part.get("text", "") for part in content)
+    return parsed, content.strip()

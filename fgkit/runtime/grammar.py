@@ -1,17 +1,20 @@
-r"""The answers that a set of tools allows, as a regular expression for a runtime that decodes under one.
+r"""Write a regular expression of the answers that a set of tools allows, for constrained decoding.
 
-In: tool declarations. Out: a pattern for LiteRT-LM's `ResponseFormat.regex`: text, or calls of these tools and no others,
-with every required argument, in the format's order, each of its declared type and enum.
+In: tool declarations. Out: a pattern for LiteRT-LM's `ResponseFormat.regex`. It allows text, or
+calls of these tools and no others, with every required argument, in the order of the format, each
+of its declared type and one of its allowed values.
 
 >>> tools = [{"type": "function", "function": {"name": "light", "parameters": {
 ...     "type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}}}]
->>> pattern(tools).partition("<start_function_call>")[2]
-'call:(?:light\\{on:(?:true|false)\\})<end_function_call>)*(?:<start_function_response>|<end_of_turn>)'
+>>> print(pattern(tools).partition("<start_function_call>")[2])
+call:(?:light\{on:(?:true|false)\})<end_function_call>)*(?:<start_function_response>|<end_of_turn>)
 
-LiteRT-LM 0.18.1 holds the pattern against the pieces of the vocabulary as they are spelt there: a space is U+2581, and a
-character that is no piece stands as its bytes, `<0xE2><0x82><0xAC>` (google-ai-edge/LiteRT-LM#3510). Where only one
-continuation is left, it writes that in pieces of its own choosing, and a control token that is cut short in ordinary ones:
-so two ways on from one place must part at the first letter after the `<`.
+LiteRT-LM 0.18.1 matches the pattern against the vocabulary's pieces as SentencePiece stores
+them: a space is U+2581, and a character without a piece of its own is its bytes,
+`<0xE2><0x82><0xAC>` (google-ai-edge/LiteRT-LM#3510). Where only one continuation is left,
+LiteRT-LM forces it and chooses the pieces itself; it then spells a control token of which only
+the rest is left in ordinary pieces. So wherever two control tokens are possible, they must
+differ in the first letter after the `<`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from typing import Any
 from fgkit.prompts import format as prompt_format
 
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-_TEXT = "(?:[^<]|<[^a-z<])*"  # every control token is a `<` and a lower-case letter
+# Every control token begins with `<` and a lower-case letter.
+_TEXT = "(?:[^<]|<[^a-z<])*"
 _STRING = f"{prompt_format.ESCAPE}{_TEXT}{prompt_format.ESCAPE}"
 _INTEGER = "-?(?:0|[1-9][0-9]*)"
 _VALUES = {
@@ -33,31 +37,36 @@ _VALUES = {
     "boolean": "(?:true|false)",
     "null": "None",
 }
-_ANY = f"(?:[^<]|{_STRING})+"  # what no schema tells apart
+# A value whose schema says nothing that the pattern could check.
+_ANY = f"(?:[^<]|{_STRING})+"
 
 
 def pattern(tools: Sequence[Mapping[str, Any]]) -> str:
-    """Write the pattern.
+    """Write the pattern of the answers that these tools allow.
 
     Args:
-        tools: as `tools.load_tools` gives them; none: only text is left.
+        tools: as returned by `load_tools`; without any, only text is allowed.
     """
     functions = [tool["function"] for tool in tools]
-    made = "|".join(
-        _spelt(function["name"]) + _arguments(function.get("parameters") or {})
+    one_call = "|".join(
+        _spelled(function["name"]) + _arguments(function.get("parameters") or {})
         for function in functions
     )
-    calls = f"(?:<start_function_call>call:(?:{made})<end_function_call>)*" if made else ""
-    return (
-        f"{_TEXT}{calls}(?:<start_function_response>|<end_of_turn>)"  # both after both: see above
-    )
+    calls = f"(?:<start_function_call>call:(?:{one_call})<end_function_call>)*" if one_call else ""
+    # Calls end in the first token and text in the second. Both are allowed after both, so that the
+    # end is never the only continuation, which LiteRT-LM would force (see above).
+    return f"{_TEXT}{calls}(?:<start_function_response>|<end_of_turn>)"
 
 
 def _arguments(schema: Mapping[str, Any]) -> str:
-    """A mapping with these properties: `first` is what stands where no pair is yet, `after` what follows one."""
+    """The pattern of an object with these properties, optional ones left out or not.
+
+    It is built from the last property to the first. `first` matches the rest of the properties
+    where none was written before, `after` the rest behind another one, with its comma.
+    """
     first = after = ""
     for key, inner in reversed(prompt_format.by_key(schema.get("properties") or {})):
-        pair = f"{_spelt(key)}:{_value(inner)}"
+        pair = f"{_spelled(key)}:{_value(inner)}"
         if key in schema.get("required", ()):
             first, after = f"{pair}{after}", f",{pair}{after}"
         else:
@@ -71,18 +80,18 @@ def _value(schema: Any) -> str:
     if schema.get("nullable"):
         return f"(?:{_value({**schema, 'nullable': False})}|{_VALUES['null']})"
     if schema.get("enum"):
-        return f"(?:{'|'.join(_spelt(prompt_format.value(item)) for item in schema['enum'])})"
-    kind = schema.get("type")
-    if kind == "array":
+        return f"(?:{'|'.join(_spelled(prompt_format.value(item)) for item in schema['enum'])})"
+    declared = schema.get("type")
+    if declared == "array":
         item = _value(schema.get("items"))
         return rf"\[(?:{item}(?:,{item})*)?\]"
-    if kind == "object" and schema.get("properties"):
+    if declared == "object" and schema.get("properties"):
         return _arguments(schema)
-    return _VALUES.get(kind, _ANY) if isinstance(kind, str) else _ANY
+    return _VALUES.get(declared, _ANY) if isinstance(declared, str) else _ANY
 
 
-def _spelt(text: str) -> str:
-    """A text as the vocabulary may spell it."""
+def _spelled(text: str) -> str:
+    """A pattern of a text as the pieces of the vocabulary may spell it."""
     return "".join(
         _SPACE
         if char == " "

@@ -1,10 +1,13 @@
-"""How fast a bundle answers in LiteRT-LM on this machine's CPU, and how much memory that takes.
+"""Measure how fast a bundle answers in LiteRT-LM on this CPU, and how much memory it takes.
 
->>> measure("run/functiongemma-flutter.task")["decode_tokens_per_second"]
-53.1
+For example:
 
-LiteRT-LM's own benchmark runs in a process of its own, so that the peak memory is the bundle's alone; the second of two
-runs counts, because the first one compiles the weights into fgkit's cache.
+    measure("run/functiongemma-flutter.task")["decode_tokens_per_second"]
+    # 53.1
+
+LiteRT-LM's own benchmark runs in a child process, so that the peak memory is that of the bundle
+alone. It runs twice and the second run counts, because the first one compiles the weights into
+fgkit's cache.
 """
 
 from __future__ import annotations
@@ -15,15 +18,46 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from fgkit.bundles import create as bundle
+from fgkit.bundles import read as bundle_files
 from fgkit.errors import BundleError
 from fgkit.subprocesses import end_with_parent, peak_memory_bytes, python_path
 
 from .session import default_threads, own_cache
 
 PREFILL_TOKENS, DECODE_TOKENS = 256, 64
+# Runs in the child process: the request is its argument, the result its last line on stdout.
+_CHILD_CODE = "import sys; from fgkit.runtime import speed; speed._run_benchmark(sys.argv[1])"
+
+
+class Measured(TypedDict):
+    """What LiteRT-LM's benchmark measures.
+
+    Times are in seconds. `peak_memory_bytes` is None where the system does not report it.
+    """
+
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+    time_to_first_token: float
+    load_seconds: float
+    peak_memory_bytes: int | None
+
+
+class Speed(Measured):
+    """What a bundle's speed was measured as, and with how many threads and tokens."""
+
+    threads: int
+    prefill_tokens: int
+    decode_tokens: int
+
+
+class _Request(TypedDict):
+    path: str
+    cache: str
+    threads: int
+    prefill_tokens: int
+    decode_tokens: int
 
 
 def measure(
@@ -32,92 +66,84 @@ def measure(
     threads: int | None = None,
     prefill_tokens: int = PREFILL_TOKENS,
     decode_tokens: int = DECODE_TOKENS,
-) -> dict[str, Any]:
+) -> Speed:
     """Measure one bundle.
 
     Args:
         path: a `.task` or `.litertlm`.
-        threads: of the runtime; None: `runtime.default_threads()`.
-        prefill_tokens, decode_tokens: how many tokens are read and written.
-    Returns:
-        `prefill_tokens_per_second`, `decode_tokens_per_second`, `time_to_first_token` and `load_seconds` (seconds),
-        `peak_memory_bytes`, `threads`, and how many tokens it was.
+        threads: of the runtime; None for `session.default_threads()`.
+        prefill_tokens: the number of tokens of the prompt.
+        decode_tokens: the number of tokens of the answer.
     Raises:
         BundleError: the bundle is damaged, or LiteRT-LM does not run it.
     """
     path = Path(path)
-    bundle.read_bundle(path)
-    request = {
+    bundle_files.read_bundle(path)
+    request: _Request = {
         "path": str(path.resolve()),
         "cache": str(own_cache(path)),
         "threads": threads or default_threads(),
         "prefill_tokens": prefill_tokens,
         "decode_tokens": decode_tokens,
     }
-    for _ in range(2):
-        found = _run(path, request)
+    # The first run compiles the weights; its times are not those of an app that is in use.
+    _measure_in_child(path, request)
+    measured = _measure_in_child(path, request)
     return {
-        **found,
+        **measured,
         "threads": request["threads"],
         "prefill_tokens": prefill_tokens,
         "decode_tokens": decode_tokens,
     }
 
 
-def _run(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    code = "import sys; from fgkit.runtime import speed; speed._worker(sys.argv[1])"
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, json.dumps(request)],
+def _measure_in_child(path: Path, request: _Request) -> Measured:
+    with tempfile.TemporaryFile() as errors:
+        # The child ends when its standard input does, so it cannot outlive this process.
+        with subprocess.Popen(
+            [sys.executable, "-c", _CHILD_CODE, json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
             env=os.environ | {"PYTHONPATH": python_path()},
-        )
-        try:
-            lines = child.stdout.read().splitlines()
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-            child.stdin.close()
-            child.stdout.close()
-        if code or not lines:
-            said.seek(0)
-            last = [
-                line for line in said.read().decode(errors="replace").splitlines() if line.strip()
-            ][-1:] or ["no message"]
+        ) as child:
+            try:
+                lines = child.stdout.read().splitlines() if child.stdout else []
+                exit_code = child.wait()
+            finally:
+                child.kill()
+        if exit_code or not lines:
+            errors.seek(0)
+            messages = errors.read().decode(errors="replace").splitlines()
+            last = next((line for line in reversed(messages) if line.strip()), "no message")
             raise BundleError(
-                f"{path}: LiteRT-LM's benchmark failed (exit code {code}: {last[0][:200]}). "
+                f"{path}: LiteRT-LM's benchmark failed (exit code {exit_code}: {last[:200]}). "
                 "Make the bundle again from a freshly converted .tflite."
             )
-    return json.loads(lines[-1])
+    measured: Measured = json.loads(lines[-1])
+    return measured
 
 
-def _worker(request: str) -> None:
-    """The child's side: one JSON line on stdout."""
+def _run_benchmark(request_json: str) -> None:
+    """Run LiteRT-LM's benchmark in the child process and print the result as one line of JSON."""
     end_with_parent()
     import litert_lm
 
-    asked = json.loads(request)
+    request: _Request = json.loads(request_json)
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
-    found = litert_lm.Benchmark(
-        asked["path"],
-        litert_lm.Backend.CPU(thread_count=asked["threads"]),
-        prefill_tokens=asked["prefill_tokens"],
-        decode_tokens=asked["decode_tokens"],
-        cache_dir=asked["cache"],
+    result = litert_lm.Benchmark(
+        request["path"],
+        litert_lm.Backend.CPU(thread_count=request["threads"]),
+        prefill_tokens=request["prefill_tokens"],
+        decode_tokens=request["decode_tokens"],
+        cache_dir=request["cache"],
     ).run()
-    print(
-        "\n"
-        + json.dumps(
-            {
-                "prefill_tokens_per_second": round(found.last_prefill_tokens_per_second, 1),
-                "decode_tokens_per_second": round(found.last_decode_tokens_per_second, 1),
-                "time_to_first_token": round(found.time_to_first_token_in_second, 3),
-                "load_seconds": round(found.init_time_in_second, 2),
-                "peak_memory_bytes": peak_memory_bytes(),
-            }
-        ),
-        flush=True,
-    )
+    measured: Measured = {
+        "prefill_tokens_per_second": round(result.last_prefill_tokens_per_second, 1),
+        "decode_tokens_per_second": round(result.last_decode_tokens_per_second, 1),
+        "time_to_first_token": round(result.time_to_first_token_in_second, 3),
+        "load_seconds": round(result.init_time_in_second, 2),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    # On a line of its own: native code may have left one unfinished.
+    print("\n" + json.dumps(measured), flush=True)

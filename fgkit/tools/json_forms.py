@@ -1,34 +1,34 @@
-"""Tools as other systems write them, in fgkit's one form.
+"""Rewrites tools as other systems write them into fgkit's one form.
 
-In: what a JSON file of tools holds. Out: the tools in it, each as {"type": "function", "function": {"name",
-"description", "parameters"}} with lower-case types, local references written out and unions with null as `nullable`.
+That form is {"type": "function", "function": {"name", "description", "parameters"}} with lower-case
+types, local references written out, and unions with null as `nullable`.
 
->>> normal_tool({"name": "go", "description": "Goes.", "inputSchema": {"type": "object", "properties": {
-...     "far": {"anyOf": [{"type": "BOOLEAN"}, {"type": "null"}]}}}})["function"]["parameters"]["properties"]
+>>> far = {"anyOf": [{"type": "BOOLEAN"}, {"type": "null"}]}
+>>> schema = {"type": "object", "properties": {"far": far}}
+>>> tool = normal_tool({"name": "go", "description": "Goes.", "inputSchema": schema})
+>>> tool["function"]["parameters"]["properties"]
 {'far': {'type': 'boolean', 'nullable': True}}
 
-Read are OpenAI's two forms, Hugging Face's, MCP's `tools/list` (its answer, or the JSON-RPC message around it),
-Anthropic's, Google's upper-case declarations and `functionDeclarations`, and {"tools": [...]} around any of them. Only
-what says the same in both forms is rewritten; whatever has no counterpart stays as it is, for `tool_lint` to name.
+It reads OpenAI's two forms, Hugging Face's, MCP's `tools/list` (its answer, or the JSON-RPC message
+around it), Anthropic's, Google's upper-case declarations and `functionDeclarations`, and
+{"tools": [...]} around any of them. Only what means the same in both forms is rewritten; what has
+no counterpart stays as it is, and the linter reports it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from fgkit.chat_types import JsonObject, JsonValue
 from fgkit.prompts.declarations import RESERVED_NAMES
 
 JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 COMPOSED = ("anyOf", "oneOf", "allOf")
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 DEFINITIONS = ("$defs", "definitions")
-UNNAMED = (
-    "additionalProperties",
-    "patternProperties",
-    "propertyNames",
-)  # an object's members beside its properties
-# Entries of a tool that speak to the runtime or to people, and are no part of what any prompt shows.
+# What an object may hold besides its properties.
+UNNAMED = ("additionalProperties", "patternProperties", "propertyNames")
+# Entries of a tool for the runtime or for people, which no prompt shows.
 _SILENT = (
     "type",
     "return",
@@ -44,18 +44,25 @@ _SILENT = (
     "cache_control",
     "_meta",
 )
-# Keywords that name a schema for other schemas. Validators act on them, and references by them are not followed here.
+# Keywords by which other schemas refer to a schema. Validators act on them; references of this kind
+# are not followed here.
 _BOOKKEEPING = ("$schema", "$id", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment")
 _SCHEMA_KEYS = ("parameters", "inputSchema", "input_schema", "parametersJsonSchema")
 _LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
-# Text about a schema, which may stand on both sides of a composition; the outer one is nearer to the parameter.
+# Texts about a schema. Both sides of a composition may have them; the outer one is closer to the
+# parameter and is kept.
 _ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
-# References can double a schema at every level; past this many nodes the rest stays unresolved and is refused.
+# References can double a schema at every level. After this many nodes the rest stays unresolved,
+# and the linter refuses it.
 _MAX_NODES = 2_000
 
 
-def tools_in(value: Any) -> list[Any] | None:
-    """The tools of a parsed JSON file, as they are written there; None where there is no list of tools."""
+def tools_in(value: JsonValue) -> list[JsonValue] | None:
+    """Return the tools of a parsed JSON file as they are written, or None without a list of tools.
+
+    Args:
+        value: what the file holds.
+    """
     if isinstance(value, Mapping):
         value = value["result"] if isinstance(value.get("result"), Mapping) else value
         value = _listed(value)
@@ -64,15 +71,23 @@ def tools_in(value: Any) -> list[Any] | None:
     return [tool for item in value for tool in _declarations(item)]
 
 
-def has_more_pages(value: Any) -> bool:
-    """Whether a parsed JSON file is one page of an MCP list that goes on."""
+def has_more_pages(value: JsonValue) -> bool:
+    """Return whether a parsed JSON file is one page of an MCP list that has more pages.
+
+    Args:
+        value: what the file holds.
+    """
     if isinstance(value, Mapping) and isinstance(value.get("result"), Mapping):
         value = value["result"]
     return isinstance(value, Mapping) and bool(value.get("nextCursor"))
 
 
-def normal_tool(tool: Any) -> Any:
-    """Give one tool in fgkit's form; what is no tool in any known form comes back as it is."""
+def normal_tool(tool: JsonValue) -> JsonValue:
+    """Return one tool in fgkit's form; what is no tool in any known form is returned unchanged.
+
+    Args:
+        tool: an entry of `tools_in`.
+    """
     if not isinstance(tool, Mapping):
         return tool
     if isinstance(tool.get("function"), Mapping):
@@ -91,29 +106,30 @@ def normal_tool(tool: Any) -> Any:
     return {"type": "function", "function": normal | rest}
 
 
-def _declarations(item: Any) -> Iterator[Any]:
+def _declarations(item: JsonValue) -> Iterator[JsonValue]:
     inner = _listed(item) if isinstance(item, Mapping) else None
     yield from [item] if inner is None else inner
 
 
-def _listed(value: Mapping) -> list | None:
+def _listed(value: Mapping[str, JsonValue]) -> list[JsonValue] | None:
+    """The list of tools in an object, or None."""
     return next((value[key] for key in _LISTS if isinstance(value.get(key), list)), None)
 
 
 class _Reader:
-    """Rewrites one tool's schema."""
+    """Rewrites the schema of one tool; `root` is the schema that local references start from."""
 
-    def __init__(self, root: Any):
+    def __init__(self, root: JsonValue):
         self.root = root
         self.nodes = 0
 
-    def parameters(self) -> Any:
+    def parameters(self) -> JsonValue:
         schema = self.schema(self.root, ())
         if isinstance(schema, dict) and not _refers(schema):
             schema = {key: item for key, item in schema.items() if key not in DEFINITIONS}
         return schema
 
-    def schema(self, schema: Any, followed: tuple[str, ...]) -> Any:
+    def schema(self, schema: JsonValue, followed: tuple[str, ...]) -> JsonValue:
         self.nodes += 1
         if not isinstance(schema, Mapping):
             return schema
@@ -134,7 +150,7 @@ class _Reader:
         schema = _string_enum(schema)
         return schema if is_root or schema.get("properties") is not None else _open_object(schema)
 
-    def inlined(self, schema: dict, followed: tuple[str, ...]) -> dict:
+    def inlined(self, schema: JsonObject, followed: tuple[str, ...]) -> JsonObject:
         reference = schema.get("$ref")
         if not isinstance(reference, str) or reference in followed or self.nodes > _MAX_NODES:
             return schema
@@ -143,18 +159,18 @@ class _Reader:
         joined = _joined(target, rest) if isinstance(target, dict) and not _refers(target) else None
         return schema if joined is None else joined
 
-    def target(self, reference: str) -> Any:
+    def target(self, reference: str) -> JsonValue:
         if not reference.startswith("#/"):
             return None
-        found = self.root
+        target = self.root
         for part in reference[2:].split("/"):
             part = part.replace("~1", "/").replace("~0", "~")
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+            target = target.get(part) if isinstance(target, Mapping) else None
+        return target
 
 
-def _merged(schema: dict) -> dict:
-    """`anyOf`, `oneOf` and `allOf` that come to one schema, or one and null, written as that schema."""
+def _merged(schema: JsonObject) -> JsonObject:
+    """The schema with compositions of one schema, or of one and null, replaced by that schema."""
     for key in COMPOSED:
         options = schema.get(key)
         if not isinstance(options, list):
@@ -167,33 +183,33 @@ def _merged(schema: dict) -> dict:
     return schema
 
 
-def _joined(inner: dict, outer: dict) -> dict | None:
-    """Both schemas as one; None where they say different things under one keyword."""
+def _joined(inner: JsonObject, outer: JsonObject) -> JsonObject | None:
+    """Both schemas as one, or None if they have different values for one keyword."""
     shared = [key for key in inner if key in outer and key not in _ANNOTATIONS]
     return inner | outer if all(inner[key] == outer[key] for key in shared) else None
 
 
-def _nullable(schema: dict) -> dict:
-    """Types in lower case; a list of one type, or one and null, as that type."""
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        return schema | {"type": _lower(kind)}
-    if isinstance(kind, list):
-        kinds = [_lower(each) for each in kind]
-        named = [each for each in kinds if each != "null"]
-        if len(named) == 1:
-            schema = (
-                schema
-                | {"type": named[0]}
-                | ({"nullable": True} if len(named) < len(kinds) else {})
-            )
-        else:
-            schema = schema | {"type": kinds}
-    return schema
+def _nullable(schema: JsonObject) -> JsonObject:
+    """The schema with types in lower case; a list of one type, or of one and null, is that type."""
+    declared = schema.get("type")
+    if isinstance(declared, str):
+        return schema | {"type": _lower(declared)}
+    if not isinstance(declared, list):
+        return schema
+    types = [_lower(type_) for type_ in declared]
+    not_null = [type_ for type_ in types if type_ != "null"]
+    if len(not_null) != 1:
+        return schema | {"type": types}
+    nullable = {"nullable": True} if len(not_null) < len(types) else {}
+    return schema | {"type": not_null[0]} | nullable
 
 
-def _string_enum(schema: dict) -> dict:
-    """A constant string as an enum of one, null among enum values as `nullable`, an enum of strings with its type."""
+def _string_enum(schema: JsonObject) -> JsonObject:
+    """The schema with its enum of strings in fgkit's form.
+
+    A constant string becomes an enum of one, null among the values becomes `nullable`, and a
+    missing type is added.
+    """
     if isinstance(schema.get("const"), str) and "enum" not in schema:
         schema = {
             "enum" if key == "const" else key: [item] if key == "const" else item
@@ -210,8 +226,11 @@ def _string_enum(schema: dict) -> dict:
     return schema
 
 
-def _open_object(schema: dict) -> dict:
-    """An object with keywords but no `properties`, with empty ones: the template would show its keywords as such."""
+def _open_object(schema: JsonObject) -> JsonObject:
+    """The schema of an object with keywords but without `properties`, with empty properties.
+
+    Otherwise the model's template would show the keywords as properties.
+    """
     keywords = [key for key in schema if key not in RESERVED_NAMES]
     if (
         schema.get("type") != "object"
@@ -225,15 +244,15 @@ def _open_object(schema: dict) -> dict:
     }
 
 
-def _is_null(schema: Any) -> bool:
+def _is_null(schema: JsonValue) -> bool:
     return isinstance(schema, dict) and schema.get("type") == "null"
 
 
-def _lower(kind: Any) -> Any:
-    return kind.lower() if isinstance(kind, str) and kind.lower() in JSON_TYPES else kind
+def _lower(type_: JsonValue) -> JsonValue:
+    return type_.lower() if isinstance(type_, str) and type_.lower() in JSON_TYPES else type_
 
 
-def _refers(value: Any) -> bool:
+def _refers(value: JsonValue) -> bool:
     if isinstance(value, Mapping):
         return any(
             key in REFERENCES or key not in DEFINITIONS and _refers(item)

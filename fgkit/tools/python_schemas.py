@@ -1,4 +1,4 @@
-"""A Python function in, its tool out: the arguments' types from the hints, their descriptions from the docstring.
+"""Makes a tool from a Python function: types from the hints, descriptions from the docstring.
 
 >>> def paint(shade: Literal["red", "blue"], coats: int = 1):
 ...     \"\"\"Paints the wall.
@@ -7,12 +7,15 @@
 ...         shade: The colour.
 ...         coats: How often.
 ...     \"\"\"
->>> function_tool(paint)[0]["function"]["parameters"]
-{'type': 'object', 'properties': {'shade': {'type': 'string', 'enum': ['red', 'blue'], 'description': 'The colour.'},
- 'coats': {'type': 'integer', 'description': 'How often.'}}, 'required': ['shade']}
+>>> parameters = function_tool(paint)[0]["function"]["parameters"]
+>>> parameters["properties"]["shade"]
+{'type': 'string', 'enum': ['red', 'blue'], 'description': 'The colour.'}
+>>> parameters["required"]
+['shade']
 
-transformers' `get_json_schema` says the same for the hints it knows, but it knows neither TypedDict nor dataclass nor
-Annotated, has no way to add them, and imports torch to compare every hint with a tensor. Its docstring parser is used.
+transformers' `get_json_schema` gives the same for the hints it knows. But it does not know
+TypedDict, dataclass or Annotated, cannot be extended, and imports torch to compare every hint with
+a tensor. Its docstring parser is used.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from typing import (
     get_type_hints,
 )
 
+from fgkit.chat_types import JsonSchema, ToolDeclaration
 from fgkit.prompts.declarations import Problem
 from fgkit.text import nearest, shown
 
@@ -48,23 +52,24 @@ _HINTS = "str, int, float, bool, Literal, a string Enum, list[...], a TypedDict 
 _SECTION = re.compile(
     r"^([ \t]*)(?:Arguments|Attributes|Fields|Keys|Parameters):[ \t]*$", re.MULTILINE
 )
-_TYPED_NAME = re.compile(
-    r"^([ \t]+\w+)[ \t]*\([^()\n]*\):", re.MULTILINE
-)  # `count (int, optional): ...`
-_CHOICES = re.compile(
-    r"\(choices:\s*(\[.*\])\s*\)\s*$", re.IGNORECASE | re.DOTALL
-)  # transformers' own notation
+# `count (int, optional): ...`
+_TYPED_NAME = re.compile(r"^([ \t]+\w+)[ \t]*\([^()\n]*\):", re.MULTILINE)
+# transformers' notation of an enum in a docstring.
+_CHOICES = re.compile(r"\(choices:\s*(\[.*\])\s*\)\s*$", re.IGNORECASE | re.DOTALL)
 
 
-def function_tool(function: Callable) -> tuple[dict | None, list[Problem]]:
-    """Give a function's tool and what is wrong with the function.
+def function_tool(
+    function: Callable[..., Any],
+) -> tuple[ToolDeclaration | None, list[Problem]]:
+    """Return a function's tool and what is wrong with the function.
 
     Args:
-        function: a function or method with type hints and a Google-style docstring. An argument with a default is not
-            required; `X | None` is nullable. A key of a TypedDict or field of a dataclass is described in the class's
-            own docstring (`Args:` or `Attributes:`), or as in `Annotated[int, "in seconds"]`, which works everywhere.
+        function: a function or method with type hints and a Google-style docstring. An argument
+            with a default is not required; `X | None` is nullable. A key of a TypedDict or field of
+            a dataclass is described in the class's own docstring (`Args:` or `Attributes:`), or as
+            in `Annotated[int, "in seconds"]`, which works everywhere.
     Returns:
-        the tool, None where a problem is an error; and every problem with its rule.
+        the tool, or None if a problem is an error; and every problem with its rule.
     """
     reader = _Reader(f"function {function.__name__!r}")
     documentation = inspect.getdoc(function)
@@ -95,25 +100,38 @@ def function_tool(function: Callable) -> tuple[dict | None, list[Problem]]:
             )
     if any(RULES[rule].severity == "error" for rule, _ in reader.problems):
         return None, reader.problems
-    body = {"name": function.__name__, "description": description, "parameters": parameters}
-    return {"type": "function", "function": body}, reader.problems
+    return {
+        "type": "function",
+        "function": {
+            "name": function.__name__,
+            "description": description,
+            "parameters": parameters,
+        },
+    }, reader.problems
 
 
 class _Reader:
-    """Turns the hints of one function into schemas and gathers what is wrong."""
+    """Turns the hints of one function into schemas and collects what is wrong.
+
+    Args:
+        where: how messages name the function.
+    """
 
     def __init__(self, where: str):
         self.where = where
         self.problems: list[Problem] = []
-        self.open: list[type] = []  # the classes whose members are being read, outermost first
+        # The classes whose members are being read, outermost first.
+        self.open: list[type] = []
 
-    def refuse(self, rule: str, name: str, text: str) -> dict:
+    def refuse(self, rule: str, name: str, text: str) -> JsonSchema:
+        """Add a problem, of a parameter or (name "") of the function; return an empty schema."""
         self.problems.append(
             (rule, f"{self.where}: " + (f"parameter {name!r} {text}" if name else text))
         )
         return {}
 
-    def parameters(self, function: Callable, described: dict[str, str]) -> dict:
+    def parameters(self, function: Callable[..., Any], described: dict[str, str]) -> JsonSchema:
+        """Return the schema of a function's arguments."""
         members = {}
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -131,18 +149,21 @@ class _Reader:
 
     def object(
         self, owner: Any, members: dict[str, bool], described: dict[str, str], where: str
-    ) -> dict:
-        """A schema of members; `members` says for each name whether it is required."""
+    ) -> JsonSchema:
+        """Return the schema of an object; `members` says for each name whether it is required."""
+        # Hints in quotes are evaluated, which may raise any exception.
         try:
             hints = get_type_hints(owner, include_extras=True)
-        except Exception as error:  # hints in quotes are evaluated: anything may come of them
+        except Exception as error:  # noqa: BLE001
             self.refuse(
                 "T104", where, f"has a type hint that gives no type: {error}. Correct or import it."
             )
             return {"type": "object", "properties": {}}
-        properties, required = {}, []
+        properties: dict[str, JsonSchema] = {}
+        required: list[str] = []
         for name, is_required in members.items():
-            if name not in hints:  # a decorator gave the function another signature
+            # A decorator may have given the function another signature.
+            if name not in hints:
                 self.refuse("T103", name, f"has no type hint. Write `{name}: str` or such.")
                 continue
             schema = self.schema(hints[name], f"{where}.{name}" if where else name)
@@ -153,27 +174,30 @@ class _Reader:
                 is_required = get_origin(hints[name]) is Required
             if is_required:
                 required.append(name)
-        return {"type": "object", "properties": properties} | (
-            {"required": required} if required else {}
-        )
+        result: JsonSchema = {"type": "object", "properties": properties}
+        if required:
+            result["required"] = required
+        return result
 
-    def schema(self, hint: Any, where: str) -> dict:
+    def schema(self, hint: Any, where: str) -> JsonSchema:
+        """Return the schema of one hint; `where` is the parameter for messages."""
         origin, inner = get_origin(hint), get_args(hint)
         if origin is Annotated:
             texts = [text for text in inner[1:] if isinstance(text, str)]
-            return self.schema(inner[0], where) | ({"description": texts[0]} if texts else {})
+            annotated = self.schema(inner[0], where)
+            return annotated | {"description": texts[0]} if texts else annotated
         if origin in (Required, NotRequired):
             return self.schema(inner[0], where)
         if origin in (Union, types.UnionType):
-            kinds = [kind for kind in inner if kind is not types.NoneType]
-            if len(kinds) > 1:
+            not_none = [option for option in inner if option is not types.NoneType]
+            if len(not_none) > 1:
                 return self.refuse(
                     "T402",
                     where,
                     f"may be one of several types ({_shown(hint)}), but the model was "
                     "trained on one. Choose one, or make it two parameters.",
                 )
-            return self.schema(kinds[0], where) | {"nullable": True}
+            return self.schema(not_none[0], where) | {"nullable": True}
         if origin is Literal:
             return self.choice(inner, where)
         if origin is list:
@@ -189,23 +213,22 @@ class _Reader:
             )
         if isinstance(hint, NewType):
             return self.schema(hint.__supertype__, where)
-        if isinstance(
-            hint, getattr(typing, "TypeAliasType", ())
-        ):  # `type X = ...`, from Python 3.12 on
+        # `type X = ...`, from Python 3.12 on.
+        alias_type: Any = getattr(typing, "TypeAliasType", ())
+        if isinstance(hint, alias_type):
             return self.schema(hint.__value__, where)
         if hint is Any or hint is object:
             return self.refuse("T401", where, f"may be anything. Use {_HINTS}.")
         return self.class_schema(hint, where)
 
-    def class_schema(self, hint: Any, where: str) -> dict:
+    def class_schema(self, hint: Any, where: str) -> JsonSchema:
+        """Return the schema of a scalar, an enum, a TypedDict or a dataclass."""
         if isinstance(hint, type) and hint in _SCALARS:
             return {"type": _SCALARS[hint]}
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
             return self.choice([member.value for member in hint], where)
         documentation = hint.__doc__ if isinstance(hint.__doc__, str) else ""
-        if (
-            isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__required_keys__")
-        ):  # a TypedDict
+        if typing.is_typeddict(hint):
             members = {name: name in hint.__required_keys__ for name in hint.__annotations__}
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
             members = {
@@ -213,9 +236,8 @@ class _Reader:
                 for field in dataclasses.fields(hint)
                 if field.init
             }
-            if documentation.startswith(
-                f"{hint.__name__}("
-            ):  # its signature, for want of a docstring
+            # A dataclass without a docstring has its signature as one.
+            if documentation.startswith(f"{hint.__name__}("):
                 documentation = ""
         else:
             return self.refuse(
@@ -232,33 +254,34 @@ class _Reader:
         self.open.append(hint)
         schema = self.object(hint, members, described, where)
         self.open.pop()
-        return schema | ({"description": description} if description else {})
+        return schema | {"description": description} if description else schema
 
-    def choice(self, values: Sequence[Any], where: str) -> dict:
+    def choice(self, values: Sequence[Any], where: str) -> JsonSchema:
+        """Return the schema of an enum of strings, perhaps with None."""
         named = [value for value in values if value is not None]
         if not named or not all(isinstance(value, str) for value in named):
-            found = ", ".join(map(repr, values)) or "no value"
+            listed = ", ".join(map(repr, values)) or "no value"
             return self.refuse(
                 "T403",
                 where,
-                f"allows {found[:80]}, but the prompt shows choices of texts only. Write "
+                f"allows {listed[:80]}, but the prompt shows choices of texts only. Write "
                 "them as texts, or take an int and name the values in the description.",
             )
-        return {"type": "string", "enum": named} | (
-            {"nullable": True} if len(named) < len(values) else {}
-        )
+        schema: JsonSchema = {"type": "string", "enum": named}
+        return schema | {"nullable": True} if len(named) < len(values) else schema
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """What a Google-style docstring says about the whole and about each argument."""
+    """The description in a Google-style docstring, and that of each argument."""
     from transformers.utils.chat_template_utils import parse_google_format_docstring
 
     text = _TYPED_NAME.sub(r"\1:", _SECTION.sub(r"\1Args:", text))
     description, described, _ = parse_google_format_docstring("\n" + text)
-    return description or "", described
+    return description or "", described or {}
 
 
-def _described(text: str) -> dict:
+def _described(text: str) -> JsonSchema:
+    """The description of an argument, and its enum if the text has one."""
     choices = _CHOICES.search(text)
     if choices:
         try:
@@ -268,7 +291,7 @@ def _described(text: str) -> dict:
             ]
             return {"enum": values, "description": text[: choices.start()].strip()}
         except ValueError:
-            pass  # the text is shown as it stands
+            pass  # not JSON: the text is shown unchanged
     return {"description": text}
 
 

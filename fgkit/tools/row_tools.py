@@ -1,47 +1,54 @@
-"""Tools that rows bring along: each distinct one is read and checked once, however many rows have it.
+"""Reads the tools that rows bring along; each distinct tool is checked only once.
 
->>> sets = ToolSets(run_tools)
->>> own, problems = sets.of(row.tools)
+Example:
+    sets = ToolSets(run_tools)
+    tool_set, problems = sets.of(row.tools)
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from fgkit.chat_types import JsonValue, ToolDeclaration
 from fgkit.errors import ToolError
 
 from .json_forms import normal_tool
-from .loading import check_tools, strict_json, tools_hash
+from .json_parsing import strict_json
+from .loading import check_tools, tools_hash
 from .validation import Checker
 
 
 @dataclass(frozen=True)
 class ToolSet:
-    """Tools and the checks of their arguments.
+    """Tools and the checkers of their arguments.
 
     Args:
         tools: declarations; None for the run's.
-        checkers: one for each name.
-        key: what tells one set from another; "" for the run's.
+        checkers: one for each tool's name.
+        key: identifies the set; "" for the run's.
     """
 
-    tools: tuple[dict, ...] | None
+    tools: tuple[ToolDeclaration, ...] | None
     checkers: dict[str, Checker]
     key: str = ""
 
 
 class ToolSets:
-    """Reads the tools of rows; equal ones become the same object."""
+    """Reads the tools of rows; rows with equal tools get the same object.
 
-    def __init__(self, run_tools: list[dict]):
+    Args:
+        run_tools: for rows without tools of their own.
+    """
+
+    def __init__(self, run_tools: Sequence[ToolDeclaration]):
         self.run = ToolSet(None, {tool["function"]["name"]: Checker(tool) for tool in run_tools})
         self._sets: dict[str, tuple[ToolSet | None, list[str]]] = {}
-        self._tools: dict[str, tuple[dict, Checker] | list[str]] = {}
+        self._tools: dict[str, tuple[ToolDeclaration, Checker] | list[str]] = {}
 
-    def of(self, written: Any) -> tuple[ToolSet | None, list[str]]:
-        """The set of a row, or what is wrong with its tools.
+    def of(self, written: JsonValue) -> tuple[ToolSet | None, list[str]]:
+        """Return the tools of a row, or what is wrong with them.
 
         Args:
             written: a list of tools or its JSON text; None for the run's tools.
@@ -53,7 +60,7 @@ class ToolSets:
             self._sets[text] = self._read(written)
         return self._sets[text]
 
-    def _read(self, written: Any) -> tuple[ToolSet | None, list[str]]:
+    def _read(self, written: JsonValue) -> tuple[ToolSet | None, list[str]]:
         if isinstance(written, str):
             try:
                 written = strict_json(written)
@@ -63,23 +70,23 @@ class ToolSets:
             return None, [
                 f"tools: found a {type(written).__name__}, expected a list of tools. Write one."
             ]
-        found, problems = {}, []
+        by_name: dict[str, tuple[ToolDeclaration, Checker]] = {}
+        problems: list[str] = []
         for index, tool in enumerate(written):
             known = self._tool(tool)
             if isinstance(known, list):
                 problems += [f"tools[{index}]: {problem}" for problem in known]
-            elif (name := known[0]["function"]["name"]) in found:
+            elif (name := known[0]["function"]["name"]) in by_name:
                 problems.append(f"tools[{index}]: {name!r} is there twice. Remove one.")
             else:
-                found[name] = known
+                by_name[name] = known
         if problems:
             return None, problems
-        tools = tuple(tool for tool, _ in found.values())
-        return ToolSet(
-            tools, {name: check for name, (_, check) in found.items()}, tools_hash(list(tools))
-        ), []
+        tools = tuple(tool for tool, _ in by_name.values())
+        checkers = {name: checker for name, (_, checker) in by_name.items()}
+        return ToolSet(tools, checkers, tools_hash(tools)), []
 
-    def _tool(self, tool: Any) -> tuple[dict, Checker] | list[str]:
+    def _tool(self, tool: JsonValue) -> tuple[ToolDeclaration, Checker] | list[str]:
         key = json.dumps(tool)
         if key not in self._tools:
             declared = normal_tool(without_nulls(tool))
@@ -91,11 +98,17 @@ class ToolSets:
         return self._tools[key]
 
 
-def without_nulls(schema: Any) -> Any:
-    """A schema without the nulls that Arrow writes for every key another row's tool has; no keyword means null.
+def without_nulls(schema: JsonValue) -> JsonValue:
+    """Return a schema without the nulls that Arrow fills in for keys that other rows' tools have.
 
-    >>> without_nulls({"type": "object", "properties": {"a": {"type": "string", "enum": None}, "b": None}})
+    A null never means anything in a schema, except as a `default` or `const`.
+
+    >>> schema = {"a": {"type": "string", "enum": None}, "b": None}
+    >>> without_nulls({"type": "object", "properties": schema})
     {'type': 'object', 'properties': {'a': {'type': 'string'}}}
+
+    Args:
+        schema: of a tool, or a part of it.
     """
     if isinstance(schema, list):
         return [without_nulls(item) for item in schema]

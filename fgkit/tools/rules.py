@@ -1,73 +1,34 @@
-"""The rules of the tool linter, each with a stable id: what it finds and what to do about it.
+"""The rules of the tool linter, each with a stable id: what breaks it and what to do about it.
 
-In: nothing. Out: `RULES`, from which `docs/tools.md` prints its table, and `Finding`, one broken rule at its place.
+`docs/tools.md` shows the table of `RULES`; `rules_table()` writes it, and a test compares the two.
 
->>> print(Finding("T206", "tools.py:12", "go.parameters.properties.type: a parameter called 'type' is left out ..."))
-tools.py:12: T206 go.parameters.properties.type: a parameter called 'type' is left out ...
-
-Errors stop every command: the prompt would show the tool wrongly or in part, or a call to it could not be read.
-Warnings are shown by the linter only: the prompt is right, but the model is likely to do worse than it could.
-Ids are never given to another rule.
+Errors stop every command: the prompt would show the tool wrongly or in part, or a call to it could
+not be read. Warnings are shown by the linter only: the prompt is right, but the model is likely to
+do worse than it could.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fgkit import lint_rules
+from fgkit.lint_rules import Rule, Severity
 
-MAX_TOOLS = (
-    14  # FunctionGemma 270M gets weak past this many (Google's advice, and what its users found)
-)
-MAX_DESCRIPTION = 300  # characters, about 70 tokens; every prompt carries every description
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule.
-
-    Args:
-        id: `T` and three digits; the first digit is the group.
-        severity: "error" or "warning".
-        finds: what breaks the rule.
-        remedy: what to do.
-    """
-
-    id: str
-    severity: str
-    finds: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One broken rule.
-
-    Args:
-        rule: its id in `RULES`.
-        place: file and line, or file and number of the tool.
-        message: what was found where in the tool, what was expected and what to do.
-    """
-
-    rule: str
-    place: str
-    message: str
-
-    @property
-    def severity(self) -> str:
-        return RULES[self.rule].severity
-
-    def __str__(self) -> str:
-        # Half a surrogate pair could not be printed.
-        return f"{self.place}: {self.rule} {self.message}".encode(
-            "utf-8", "backslashreplace"
-        ).decode()
+# FunctionGemma 270M gets weak past this many tools (Google's advice, and what its users found).
+MAX_TOOLS = 14
+# In characters, about 70 tokens; every prompt carries every description.
+MAX_DESCRIPTION = 300
 
 
 def _errors(*rules: tuple[str, str, str]) -> list[Rule]:
-    return [Rule(id, "error", finds, remedy) for id, finds, remedy in rules]
+    return _rules("error", rules)
 
 
 def _warnings(*rules: tuple[str, str, str]) -> list[Rule]:
-    return [Rule(id, "warning", finds, remedy) for id, finds, remedy in rules]
+    return _rules("warning", rules)
+
+
+def _rules(severity: Severity, rules: tuple[tuple[str, str, str], ...]) -> list[Rule]:
+    """Make rules of (id, what breaks the rule, what to do)."""
+    return [Rule(id, severity, what, remedy) for id, what, remedy in rules]
 
 
 _ALL = [
@@ -143,13 +104,14 @@ _ALL = [
     *_errors(
         (
             "T205",
-            "a tool or parameter called `call`, `true`, `false` or `null`: LiteRT-LM reads them as its own words",
+            "a tool or parameter called `call`, `true`, `false` or `null`: LiteRT-LM reads them "
+            "as its own words",
             "rename it, to `make_call` for example",
         ),
         (
             "T206",
-            "a parameter called `description`, `type`, `properties`, `required` or `nullable`, at any level: the "
-            "model's template leaves it out",
+            "a parameter called `description`, `type`, `properties`, `required` or `nullable`, at "
+            "any level: the model's template leaves it out",
             "rename it",
         ),
     ),
@@ -238,7 +200,8 @@ _ALL = [
     *_warnings(
         (
             "T415",
-            "a parameter that is required and may be null: the prompt does not say that null is allowed",
+            "a parameter that is required and may be null: the prompt does not say that null is "
+            "allowed",
             "take it out of `required`",
         ),
         (
@@ -248,12 +211,15 @@ _ALL = [
         ),
     ),
 ]
-RULES = {rule.id: rule for rule in _ALL}
+RULES = lint_rules.rules_by_id(_ALL)
 
 
 def rules_table() -> str:
-    """The rules as a Markdown table."""
-    rows = [f"| {rule.id} | {rule.severity} | {rule.finds} | {rule.remedy} |" for rule in _ALL]
-    return "\n".join(
-        ["| rule | severity | what it finds | what to do |", "|---|---|---|---|", *rows]
-    )
+    """Return the rules as a Markdown table, as `docs/tools.md` shows it."""
+    columns = {
+        "rule": "id",
+        "severity": "severity",
+        "what it finds": "what",
+        "what to do": "remedy",
+    }
+    return lint_rules.rules_table(RULES.values(), columns)

@@ -1,46 +1,45 @@
-"""A call's arguments against its tool's JSON schema: every mismatch in words a person can act on.
+"""Checks a call's arguments against its tool's JSON schema; each message says what to do.
 
->>> list(Checker(tool)({"colour": "red"}))
-["unknown argument 'colour', expected: set_color takes color; did you mean 'color'? Rename or remove it.", ...]
+Plain schemas are compiled into a quick test (`quick_tests`), so that the slow jsonschema validates
+only arguments that may be wrong.
 
-Plain schemas are compiled into a quick test, so that jsonschema looks only at arguments that may be wrong.
+Example:
+    list(Checker(tool)({"colour": "red"}))
+    # ["unknown argument 'colour', expected: set_color takes color; did you mean 'color'? Rename or
+    #   remove it.", ...]
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from fgkit.prompts.format import NAME, text_problems, value_problems
+from fgkit.chat_types import JsonObject, JsonValue, ToolDeclaration
+from fgkit.prompts.format import NAME, value_problems
 from fgkit.text import nearest, short, shown
 
-_NOTES = {
-    "description",
-    "title",
-    "default",
-    "examples",
-    "$comment",
-    "deprecated",
-    "return",
-    "format",
-}
+from .quick_tests import quick_test
 
 
 class Checker:
-    """All complaints about the arguments of one tool; a call of it gives them."""
+    """Checks the arguments of calls of one tool.
 
-    def __init__(self, tool: dict):
+    Args:
+        tool: a declaration from `load_tools`.
+    """
+
+    def __init__(self, tool: ToolDeclaration):
         self.name = tool["function"]["name"]
-        self.schema = tool["function"].get("parameters") or {}
+        self.schema: JsonObject = dict(tool["function"].get("parameters") or {})
         self.properties = self.schema.get("properties", {})
-        self._accepts = _quick_test(
+        self._accepts = quick_test(
             _strict(self.schema) | {"type": "object", "additionalProperties": False}
         )
 
-    def __call__(self, arguments: dict[str, Any]) -> Iterator[str]:
-        """Complaints, each with what was found, expected and the remedy.
+    def __call__(self, arguments: JsonObject) -> Iterator[str]:
+        """Yield what is wrong: what was found, what was expected and the remedy.
 
         Args:
             arguments: by name.
@@ -51,8 +50,8 @@ class Checker:
         for key in arguments:
             if key not in self.properties:
                 yield (
-                    f"unknown argument {shown(key)}, expected: {takes}{nearest(key, self.properties)} "
-                    "Rename or remove it."
+                    f"unknown argument {shown(key)}, expected: "
+                    f"{takes}{nearest(key, self.properties)} Rename or remove it."
                 )
         for key in self.schema.get("required", []):
             if key not in arguments:
@@ -62,16 +61,19 @@ class Checker:
             yield from unwritable
             return
         for error in self._validator.iter_errors(known):
-            if (
-                error.path or error.validator != "required"
-            ):  # those of the top level are named above
-                yield f"argument {_place(error.path)!r}: {_mismatch(error)}"
+            # Missing arguments of the top level have been reported above.
+            if error.path or error.validator != "required":
+                yield f"argument {_dotted(error.path)!r}: {_mismatch(error)}"
 
-    def without_filled(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments without the nulls that Arrow fills in for every argument that another call has.
+    def without_filled(self, arguments: JsonObject) -> JsonObject:
+        """Return the arguments without the nulls that Arrow fills in for arguments of other calls.
 
-        A call that holds a null its schema has no room for has been through Arrow, and then none of its nulls for
-        optional arguments can be told from a filled one: all are left out. Any other call comes back as it is.
+        A null that the schema does not allow shows that the call has been through Arrow. Then no
+        null of an optional argument can be distinguished from one that was filled in, so all of
+        them are left out. Any other call is returned unchanged.
+
+        Args:
+            arguments: by name.
         """
         required = self.schema.get("required", ())
         kept, filled = without_nulls(
@@ -91,28 +93,33 @@ class Checker:
         return extend(Draft202012Validator, type_checker=integer)(_strict(self.schema))
 
 
-def name_complaint(name: Any, known: Iterable[str]) -> str:
-    """What to say of a call to a function that is not there."""
+def name_complaint(name: JsonValue, known: Iterable[str]) -> str:
+    """Return the message for a call of an unknown function.
+
+    Args:
+        name: as called.
+        known: the names of the tools.
+    """
     known = list(known)
-    some = ", ".join(known[:10]) + (", ..." if known[10:] else "") if known else "no tool at all"
-    return f"found {shown(name)}, expected one of {some}{nearest(str(name), known)} Correct it."
+    names = ", ".join(known[:10]) + (", ..." if known[10:] else "") if known else "no tool at all"
+    return f"found {shown(name)}, expected one of {names}{nearest(str(name), known)} Correct it."
 
 
 def _mismatch(error: Any) -> str:
-    """Found, expected, remedy for one jsonschema error."""
-    found, expected = short(json.dumps(error.instance, ensure_ascii=False)), error.validator_value
+    """What was found, what was expected and the remedy for one jsonschema error."""
+    value, expected = short(json.dumps(error.instance, ensure_ascii=False)), error.validator_value
     if error.validator == "type":
-        kinds = expected if isinstance(expected, list) else [expected]
+        types = expected if isinstance(expected, list) else [expected]
         remedy = (
             "Write it without quotes." if isinstance(error.instance, str) else "Correct the value."
         )
-        if "string" in kinds:
-            remedy = f'Put it in quotes: "{found}".'
-        return f"found {found}, expected type {' or '.join(kinds)}. {remedy}"
+        if "string" in types:
+            remedy = f'Put it in quotes: "{value}".'
+        return f"found {value}, expected type {' or '.join(types)}. {remedy}"
     if error.validator == "enum":
         close = nearest(str(error.instance), map(str, expected))
         allowed = short(json.dumps(expected, ensure_ascii=False), 200)
-        return f"found {found}, expected one of {allowed}{close} Correct it."
+        return f"found {value}, expected one of {allowed}{close} Correct it."
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         stray = [key for key in error.instance if key not in known]
@@ -121,18 +128,26 @@ def _mismatch(error: Any) -> str:
             f"{nearest(stray[0], known)} Rename or remove it."
         )
     return (
-        f"found {found}, expected {error.validator} {short(json.dumps(expected), 120)}. Correct it."
+        f"found {value}, expected {error.validator} {short(json.dumps(expected), 120)}. Correct it."
     )
 
 
-def _place(path: Iterable[str | int]) -> str:
+def _dotted(path: Iterable[str | int]) -> str:
+    """A path such as `tags[1].name`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
         "."
     )
 
 
-def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
-    """The value without nulls in optional members, and whether one of them cannot be meant."""
+def without_nulls(value: JsonValue, schema: JsonValue) -> tuple[JsonValue, bool]:
+    """Return the value without nulls in optional members, and whether the schema allows no null.
+
+    Args:
+        value: arguments, or a value inside them.
+        schema: of the value.
+    Returns:
+        (the value, whether a null was left out that the schema does not allow).
+    """
     if not isinstance(schema, dict):
         return value, False
     if isinstance(value, list):
@@ -143,16 +158,13 @@ def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
         or not schema.get("properties")
         and schema.get("type") == "object"
     ):
-        return value, False  # an object with free names may hold any
-    members, needed, kept, filled = (
-        schema.get("properties") or {},
-        schema.get("required") or (),
-        {},
-        False,
-    )
+        return value, False  # an object without named properties may hold any null
+    properties, required = schema.get("properties") or {}, schema.get("required") or ()
+    kept: JsonObject = {}
+    filled = False
     for key, item in value.items():
-        member = members.get(key) or {}
-        if item is None and key not in needed:
+        member = properties.get(key) or {}
+        if item is None and key not in required:
             filled |= not (member.get("nullable") is True or "null" in member.get("type", ()))
         else:
             kept[key], inner = without_nulls(item, member)
@@ -160,8 +172,11 @@ def without_nulls(value: Any, schema: Any) -> tuple[Any, bool]:
     return kept, filled
 
 
-def _strict(schema: Any) -> Any:
-    """The schema in JSON Schema's words: `nullable: true` spelt out, nested objects that list names closed."""
+def _strict(schema: JsonValue) -> JsonValue:
+    """The schema in standard JSON Schema.
+
+    `nullable: true` becomes a type, and objects with properties accept no other ones.
+    """
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -174,75 +189,3 @@ def _strict(schema: Any) -> Any:
     if result.get("type") in ("object", ["object", "null"]) and result.get("properties"):
         result.setdefault("additionalProperties", False)
     return result
-
-
-def _quick_test(schema: Any) -> Callable[[Any], bool] | None:
-    """A test that accepts only what jsonschema and the format accept, or None where a keyword is beyond it."""
-    if not isinstance(schema, dict):
-        return None
-    kinds = schema.get("type")
-    kinds = kinds if isinstance(kinds, list) else [kinds]
-    if "enum" in schema and (
-        not {*kinds} <= {"string", "null"} or "null" in kinds and None not in schema["enum"]
-    ):
-        return None
-    keywords = {key for key in schema if key not in _NOTES} - {"type", "nullable"}
-    tests: list[Callable[[Any], bool]] = []
-    for kind in kinds:
-        make, understood = _TESTS.get(kind, (None, ()))
-        keywords -= set(understood)
-        test = make and make(schema)
-        if test is None:
-            return None
-        tests.append(test)
-    if keywords:
-        return None
-    return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
-
-
-def _string_test(schema: dict) -> Callable[[Any], bool] | None:
-    if "enum" not in schema:
-        return lambda value: type(value) is str and not text_problems(value, "")
-    allowed = frozenset(
-        item for item in schema["enum"] if isinstance(item, str) and not text_problems(item, "")
-    )
-    return lambda value: type(value) is str and value in allowed
-
-
-def _number_test(schema: dict, kinds: tuple[type, ...]) -> Callable[[Any], bool] | None:
-    low, high = schema.get("minimum", -(2**63)), schema.get("maximum", 2**63)
-    return lambda value: type(value) in kinds and low <= value <= high and abs(value) <= 2**63
-
-
-def _array_test(schema: dict) -> Callable[[Any], bool] | None:
-    item = _quick_test(schema["items"]) if "items" in schema else _writable
-    return item and (lambda value: type(value) is list and all(map(item, value)))
-
-
-def _object_test(schema: dict) -> Callable[[Any], bool] | None:
-    if not schema.get("properties") and schema.get("additionalProperties") is not False:
-        return lambda value: type(value) is dict and _writable(value)
-    members = {key: _quick_test(inner) for key, inner in schema.get("properties", {}).items()}
-    if None in members.values() or schema.get("additionalProperties") is not False:
-        return None
-    needed = schema.get("required", [])
-    return lambda value: (
-        type(value) is dict
-        and all(key in value for key in needed)
-        and all(key in members and members[key](item) for key, item in value.items())
-    )
-
-
-def _writable(value: Any) -> bool:
-    return not value_problems(value, "", keys=NAME)
-
-
-_TESTS: dict[Any, tuple[Callable[[dict], Callable[[Any], bool] | None], tuple[str, ...]]] = {
-    "string": (_string_test, ("enum",)),
-    "integer": (lambda schema: _number_test(schema, (int,)), ("minimum", "maximum")),
-    "number": (lambda schema: _number_test(schema, (int, float)), ("minimum", "maximum")),
-    "boolean": (lambda schema: lambda value: type(value) is bool, ()),
-    "null": (lambda schema: lambda value: value is None, ()),
-    "array": (_array_test, ("items",)),
-    "object": (_object_test, ("properties", "required", "additionalProperties")),
-}

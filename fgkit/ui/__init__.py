@@ -1,6 +1,6 @@
-"""What people see in a notebook: the panels, and Colab's own helpers.
+"""What people see in a notebook: the panels, and the helpers for Colab.
 
-The public names are listed in `__init__.pyi`; their modules are imported at first use.
+The public names are listed in `__init__.pyi`; their modules are imported on first use.
 """
 
 import lazy_loader

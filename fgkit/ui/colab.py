@@ -1,6 +1,8 @@
-"""The only file that knows Google Colab; everywhere else its functions do nothing but check.
+"""Everything about Google Colab: package checks, secrets, Google Drive and downloads.
 
->>> prepare("finetune")      # after the install cell: are the packages really there?
+Outside Colab, `prepare` only checks the packages and the other functions do nothing. Example:
+
+    prepare("finetune")      # after the install cell: are the packages really there?
 """
 
 from __future__ import annotations
@@ -16,18 +18,22 @@ from fgkit.errors import FgkitError, PackageError
 from fgkit.files import copy
 
 DRIVE = Path("/content/drive")
-# What a Colab runtime means for the training; `finetune`'s panel measures the minutes of one's own rows on it.
+# What a Colab runtime means for the training, by a part of the GPU's name; "" is a runtime without
+# a GPU. The panel of `finetune` estimates the minutes for the user's own rows.
 RUNTIMES = {
-    "A100": "bf16, and every batch that the rows fill; the example's 54 steps are a matter of a minute",
-    "L4": "bf16; 22 GB hold 32 rows a step with room; the example takes minutes",
-    "T4": "no bfloat16, so fp32, never fp16, which overflows; 15 GB hold 32 rows a step; the example takes minutes",
-    "": "no GPU: fp32 or bf16 by the processor, 16 rows a step; the example takes 10 to 30 minutes and 8 GB of memory. "
-    "Runtime > Change runtime type > T4 is free and faster",
+    "A100": "bf16, with memory for any number of rows per step; the example's 54 steps take about "
+    "a minute",
+    "L4": "bf16; 22 GB easily hold 32 rows per step; the example takes minutes",
+    "T4": "no bfloat16, so fp32, never fp16, which overflows; 15 GB hold 32 rows per step; the "
+    "example takes minutes",
+    "": "no GPU: bf16 or fp32, depending on the processor, with 16 rows per step; the example "
+    "takes 10 to 30 minutes and 8 GB of memory. Runtime > Change runtime type > T4 is free and "
+    "faster",
 }
 
 
 def in_colab() -> bool:
-    """Whether this is a Colab kernel."""
+    """Tell whether this is a Colab kernel."""
     return (
         importlib.util.find_spec("google") is not None
         and importlib.util.find_spec("google.colab") is not None
@@ -35,12 +41,13 @@ def in_colab() -> bool:
 
 
 def prepare(step: str) -> None:
-    """Check the packages of a notebook from Python, and in Colab hand the token from the secrets to the Hub.
+    """Check the packages of a notebook, and in Colab set HF_TOKEN from the secrets.
 
     Args:
         step: `finetune`, `to_tflite` or `to_task`.
     Raises:
-        PackageError: packages are missing or have the wrong version, or a loaded one changed and wants a restart.
+        PackageError: packages are missing or have the wrong version, or a package was replaced
+            after it had been loaded, so that the session has to be restarted.
     """
     from fgkit.workflow.doctor import check_environment
 
@@ -61,8 +68,8 @@ def prepare(step: str) -> None:
     stale = stale_packages()
     if stale:
         raise PackageError(
-            f"Installed just now, but an older version is already loaded: {', '.join(stale)}. Choose "
-            "Runtime > Restart session, once, then run the notebook from the top."
+            f"Installed just now, but an older version is already loaded: {', '.join(stale)}. "
+            "Choose Runtime > Restart session, once, then run the notebook from the top."
         )
     if in_colab():
         if step == "finetune":
@@ -71,18 +78,19 @@ def prepare(step: str) -> None:
 
 
 def runtime() -> str:
-    """One line on the runtime type: its name, and what it means for precision, batch and minutes."""
+    """Describe the runtime type: its name, and what it means for precision, batch and time."""
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    known = next((text for kind, text in RUNTIMES.items() if kind and kind in name), None)
     if not name:
         return f"CPU runtime: {RUNTIMES['']}."
-    return f"{name}: {known or 'precision and batch are chosen for it; the panel below tells the minutes'}."
+    unknown = "precision and batch are chosen for it; the panel below estimates the minutes"
+    meaning = next((text for gpu, text in RUNTIMES.items() if gpu and gpu in name), unknown)
+    return f"{name}: {meaning}."
 
 
 def stale_packages() -> list[str]:
-    """Loaded packages whose version differs from the one that is installed now."""
+    """List the loaded packages whose version differs from the one that is installed now."""
     stale = []
     for module in (
         "numpy",
@@ -102,21 +110,24 @@ def stale_packages() -> list[str]:
 
 
 def keep(folder: Path) -> Path | None:
-    """In Colab, copy a run's results to Google Drive, because the machine goes away; elsewhere they are on the disk.
+    """Copy a run's results to Google Drive, because Colab's machine disappears; elsewhere nothing.
 
     Args:
-        folder: the run's output folder.
+        folder: the run's output folder; checkpoints and hidden files are not copied.
+
     Returns:
-        the folder on Drive, or None where nothing was copied.
+        the folder on Drive, or None if nothing was copied.
+
     Raises:
-        FgkitError: Drive is full or refuses to be written.
+        FgkitError: Drive is full or cannot be written.
     """
     if not in_colab():
         return None
     if not _mounted():
         print(
-            "Google Drive is not connected, so the files stay on this Colab machine and vanish with it. "
-            "Download them from the folder icon on the left, or connect Drive and run this cell again."
+            "Google Drive is not connected, so the files stay on this Colab machine and vanish "
+            "with it. Download them from the folder icon on the left, or connect Drive and run "
+            "this cell again."
         )
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name
@@ -130,30 +141,32 @@ def keep(folder: Path) -> Path | None:
         )
     except (OSError, shutil.Error) as error:
         raise FgkitError(
-            f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files are still "
-            f"in {folder}."
+            f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files "
+            f"are still in {folder}."
         ) from error
     print(f"copied to Google Drive: {target}")
     return target
 
 
 def fetch(folder: Path) -> Path | None:
-    """In Colab, copy a run back from Google Drive where this machine, a new one, does not have it; elsewhere nothing.
+    """Copy a run from Google Drive to a new Colab machine that does not have it; elsewhere nothing.
 
     Args:
-        folder: the run's output folder; one that holds a model already stays as it is.
+        folder: the run's output folder; a folder that has a model already is left alone.
+
     Returns:
-        the folder on Drive that was copied, or None.
+        the folder on Drive that was copied, or None if nothing was copied.
+
     Raises:
-        FgkitError: Drive has the run, but it cannot be read.
+        FgkitError: the run is on Drive, but cannot be read.
     """
     if not in_colab() or (folder / "model").is_dir() or not _mounted():
         return None
     source = DRIVE / "MyDrive" / "fgkit" / folder.name
     if not source.is_dir():
         print(
-            f"{folder} is not on this machine, and {source} is not on Drive. Run the notebook before this one with the "
-            "same output, or set model to a folder."
+            f"{folder} is not on this machine, and {source} is not on Drive. Run the notebook "
+            "before this one with the same output, or set model to a folder."
         )
         return None
     try:
@@ -167,7 +180,10 @@ def fetch(folder: Path) -> Path | None:
 
 
 def download(path: Path) -> bool:
-    """In Colab, offer a file as a download of the browser; elsewhere it is on the disk already.
+    """Offer a file as a download in Colab's browser; elsewhere it is on the disk already.
+
+    Args:
+        path: the file.
 
     Returns:
         whether it was offered.
@@ -178,32 +194,33 @@ def download(path: Path) -> bool:
 
     try:
         files.download(str(path))
-    except (
-        errors.Error,
-        AttributeError,
-        OSError,
-    ) as error:  # AttributeError: a kernel without Colab's page around it
+    # AttributeError: the kernel runs without Colab's page, for example under an editor.
+    except (errors.Error, AttributeError, OSError) as error:
         print(
-            f"The browser could not be offered {path.name}: {error} It is in the folder icon on the left, {path}."
+            f"The browser could not be offered {path.name}: {error} "
+            f"It is in the folder icon on the left, {path}."
         )
         return False
     return True
 
 
 def _mounted() -> bool:
+    """Mount Google Drive if it is not mounted yet, and tell whether that worked."""
     if (DRIVE / "MyDrive").is_dir():
         return True
     from google.colab import drive
 
     try:
         drive.mount(str(DRIVE))
-    except Exception as error:  # refused, timed out, no browser: ValueError, Colab's own, pexpect's; nothing is lost
+    # A refusal, a timeout or a missing browser raises ValueError, Colab's own errors or pexpect's;
+    # none of them costs the user anything but the copy.
+    except Exception as error:  # noqa: BLE001
         print(f"Drive was not connected: {error}")
     return (DRIVE / "MyDrive").is_dir()
 
 
 def _token_from_secrets() -> None:
-    """Set HF_TOKEN from Colab's secrets; a missing or forbidden one leaves the offline base."""
+    """Set HF_TOKEN from Colab's secrets; without one the offline base is used."""
     if os.environ.get("HF_TOKEN"):
         return
     from google.colab import errors, userdata
@@ -212,15 +229,17 @@ def _token_from_secrets() -> None:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except userdata.SecretNotFoundError:
         print(
-            "No secret HF_TOKEN: the offline base will be used. Add it with the key icon on the left."
+            "No secret HF_TOKEN: the offline base will be used. "
+            "Add it with the key icon on the left."
         )
     except userdata.NotebookAccessError:
         print(
-            "The secret HF_TOKEN exists, but this notebook may not read it. Switch its access on (key icon)."
+            "The secret HF_TOKEN exists, but this notebook may not read it. "
+            "Switch its access on (key icon)."
         )
-    except (
-        errors.Error
-    ) as error:  # a kernel that is driven from elsewhere, such as an editor, cannot ask for secrets
+    # A kernel that is driven from elsewhere, such as an editor, cannot ask for secrets.
+    except errors.Error as error:
         print(
-            f"Colab's secrets could not be read: {error} Set HF_TOKEN in the notebook's environment instead."
+            f"Colab's secrets could not be read: {error} "
+            "Set HF_TOKEN in the notebook's environment instead."
         )

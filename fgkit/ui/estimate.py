@@ -1,11 +1,15 @@
-"""What a training will take, before it starts: steps, minutes and memory, from the rows and from what this machine does.
+"""Estimate the steps, minutes and memory of a training before it starts.
 
-In: token rows, a recipe, the base's folder. Out: an `Estimate`. Steps are exact. Seconds are the multiplications and the
-optimizer's bytes at the rates that this process measures in half a second, times what a real step takes over that floor
-(docs/speed.md); a machine that others share is slower. Memory is what weights, gradients, optimizer and logits hold.
+In: token rows, a recipe, the base's folder. Out: an `Estimate`. Example:
 
->>> print(estimate(train, held_out, recipe, base.folder, seed=42))
-54 steps of 16 rows, about 5 minutes and 7.4 GB of the 25 GB of memory (2 cores, bf16)
+    print(estimate(train, held_out, recipe, base.folder, seed=42))
+    54 steps of 16 rows, about 5 minutes and 7.4 GB of the 25 GB of memory (2 cores, bf16)
+
+- The number of steps is exact.
+- The time is a floor times a factor. The floor is the multiplications of a step, and the bytes that
+  the optimizer moves, at the rates that this process measures in half a second. The factor is what
+  a real step takes over that floor (docs/measurements/speed.md). A shared machine is slower.
+- The memory is that of weights, gradients, optimizer state, activations and logits.
 """
 
 from __future__ import annotations
@@ -24,18 +28,15 @@ from fgkit.files import read_json
 from fgkit.models.spec import Recipe
 from fgkit.training import batches, prefix_tree
 
-SAMPLED_BATCHES = 8  # whose trees are measured; the others are taken to be like them
-_OVER_FLOOR = {
-    "fp32": 1.2,
-    "bf16": 1.4,
-    "bf16_weights": 1.6,
-}  # the last column of docs/speed.md's first table
-_BYTES = {
-    "fp32": 16,
-    "bf16": 16,
-    "bf16_weights": 8,
-}  # of a weight: itself, its gradient, Adam's two numbers
-_LIBRARIES = 1.6  # GB of Python, torch and transformers, and of buffers that they keep
+# How many batches are laid out as trees and counted; the others are assumed to be like them.
+SAMPLED_BATCHES = 8
+# Measured seconds of a step over its floor: the last column of the first table in
+# docs/measurements/speed.md.
+_OVER_FLOOR = {"fp32": 1.2, "bf16": 1.4, "bf16_weights": 1.6}
+# Bytes per weight: the weight, its gradient and Adam's two moments.
+_BYTES = {"fp32": 16, "bf16": 16, "bf16_weights": 8}
+# GB that Python, torch and transformers take with the buffers that they keep.
+_LIBRARIES = 1.6
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Estimate:
 
     Args:
         steps: optimizer steps.
-        rows: rows of a step.
-        seconds: from the first step to the last look at held-out rows.
-        memory_gb: at the peak, of the process or of the GPU.
-        available_gb: how much there is; None where the system does not tell.
-        device: on what, in words.
+        rows: rows per step.
+        seconds: from the first step to the last evaluation of the held-out rows.
+        memory_gb: the peak of the process, or of the GPU where one is used.
+        available_gb: the memory of the machine or GPU; None where the system does not report it.
+        device: a description of the device, such as `2 cores`.
         precision: one of `devices.PRECISIONS`.
     """
 
@@ -62,20 +63,20 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the memory is enough, as far as it is known."""
+        """Tell whether the memory is enough; True where the available memory is unknown."""
         return self.available_gb is None or self.memory_gb < self.available_gb
 
     def __str__(self) -> str:
-        there = f" of the {self.available_gb:.0f} GB" if self.available_gb else ""
+        available = f" of the {self.available_gb:.0f} GB" if self.available_gb else ""
+        text = (
+            f"{self.steps} steps of {self.rows} rows, {duration(self.seconds)} and "
+            f"{self.memory_gb:.1f} GB{available} of memory ({self.device}, {self.precision})"
+        )
+        if self.fits:
+            return text
         return (
-            f"{self.steps} steps of {self.rows} rows, {duration(self.seconds)} and {self.memory_gb:.1f} GB{there} "
-            f"of memory ({self.device}, {self.precision})"
-            + (
-                ""
-                if self.fits
-                else ". That is too much: precision 'bf16_weights' halves "
-                "it, fewer rows a step help a little"
-            )
+            f"{text}. That is too much: precision 'bf16_weights' halves it, "
+            "fewer rows per step help a little"
         )
 
 
@@ -87,40 +88,41 @@ def estimate(
     *,
     seed: int,
 ) -> Estimate:
-    """Say what training these rows will take on this machine.
+    """Estimate what training these rows will take on this machine.
 
     Args:
-        train, held_out: token rows, at least one each.
-        recipe: hyperparameters.
-        folder: the base model's, whose `config.json` tells the shape.
-        seed: of the rows' order.
+        train: tokenized training rows, at least one.
+        held_out: tokenized held-out rows, at least one.
+        recipe: the hyperparameters.
+        folder: the base model's folder, whose `config.json` has the shape of the network.
+        seed: the seed that orders the rows.
     """
     size = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     sampler = batches.Batches(train, size, seed)
     chosen = list(sampler)
     sample = random.Random(seed).sample(chosen, min(SAMPLED_BATCHES, len(chosen)))
     shape = _Shape(read_json(folder / "config.json"))
-    packs = [pack for batch in sample for pack in batches.packs([train[place] for place in batch])]
+    packs = [pack for batch in sample for pack in batches.packs([train[index] for index in batch])]
     steps = len(chosen) * recipe.num_train_epochs
     multiply, move = rates(recipe.precision)
+    # Two operations per multiplication, and the backward pass costs twice the forward pass.
     work = 6 * sum(map(shape.operations, packs)) / len(sample)
-    seconds = steps * (
-        work / multiply
-        + 7 * (2 if recipe.precision == "bf16_weights" else 4) * shape.weights / move
-    )
-    looked_at = held_out[:256]
-    look = 2 * sum(map(shape.operations, batches.packs(looked_at))) * len(held_out) / len(looked_at)
-    seconds += recipe.num_train_epochs * look / multiply
-    answers, tokens = (
-        max(map(_answers, packs)),
-        max(len(prefix_tree.build(pack).tokens) for pack in packs),
-    )
+    # AdamW reads weight, gradient and two moments, and writes all but the gradient: 7 numbers.
+    moved = 7 * (2 if recipe.precision == "bf16_weights" else 4) * shape.weights
+    seconds = steps * (work / multiply + moved / move)
+    evaluated = held_out[:256]
+    forward = 2 * sum(map(shape.operations, batches.packs(evaluated)))
+    seconds += recipe.num_train_epochs * forward * len(held_out) / len(evaluated) / multiply
+    answers = max(map(_answers, packs))
+    tokens = max(len(prefix_tree.build(pack).tokens) for pack in packs)
     gpu, name, available = _device()
     number = 4 if recipe.precision == "fp32" else 2
     memory = (
         _BYTES[recipe.precision] * shape.weights
         + number * shape.vocabulary * answers
-        + 2 * shape.head * (recipe.precision == "bf16")  # autocast multiplies with a copy
+        # Autocast multiplies with a bfloat16 copy of the head.
+        + 2 * shape.head * (recipe.precision == "bf16")
+        # What the layers keep for the backward pass, in fp32.
         + 4 * tokens * shape.layers * (8 * shape.hidden + 3 * shape.inner)
     ) / 1e9 + (0.6 if gpu else _LIBRARIES)
     return Estimate(
@@ -135,7 +137,7 @@ def estimate(
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the words of an estimate: `some seconds`, `about 5 minutes`, `about 2 hours`."""
+    """Put seconds into words: `some seconds`, `about 5 minutes`, `about 2 hours`."""
     if seconds < 50:
         return "about half a minute" if seconds > 15 else "some seconds"
     number, unit = (seconds / 60, "minute") if seconds < 5400 else (seconds / 3600, "hour")
@@ -144,10 +146,13 @@ def duration(seconds: float) -> str:
 
 @lru_cache
 def rates(precision: str) -> tuple[float, float]:
-    """What this device does: (operations, bytes) a second, measured in half a second and kept.
+    """Measure how fast this device multiplies and moves memory; takes half a second, once.
 
     Args:
         precision: one of `devices.PRECISIONS`.
+
+    Returns:
+        (operations, bytes) per second; a multiplication with its addition is two operations.
     """
     import torch
 
@@ -163,7 +168,12 @@ def rates(precision: str) -> tuple[float, float]:
 
 
 def fastest(work: Callable[[], Any], times: int = 3) -> float:
-    """Seconds of the fastest of some calls after a first."""
+    """Return the seconds of the fastest of several calls, after one that warms up.
+
+    Args:
+        work: the function to time.
+        times: how many calls are timed.
+    """
     import torch
 
     seconds = []
@@ -177,7 +187,7 @@ def fastest(work: Callable[[], Any], times: int = 3) -> float:
 
 
 class _Shape:
-    """A Gemma 3 network's sizes, from its `config.json`."""
+    """The sizes of a Gemma 3 network, from its `config.json`."""
 
     def __init__(self, config: dict[str, Any]):
         self.layers, self.hidden, self.inner = (
@@ -192,16 +202,20 @@ class _Shape:
         self.weights = self.body + self.head
 
     def operations(self, pack: Sequence[TokenizedExample]) -> int:
-        """Multiplications of a forward pass: tree tokens through the layers, answer tokens through the head."""
+        """Count the multiplications of a forward pass over a pack of rows.
+
+        All tokens of the tree go through the layers, but only answer tokens through the head.
+        """
         return self.body * len(prefix_tree.build(pack).tokens) + self.head * _answers(pack)
 
 
 def _answers(rows: Sequence[TokenizedExample]) -> int:
+    """Count the answer tokens of some rows."""
     return sum(len(row.tokens) - row.prompt_length for row in rows)
 
 
 def _device() -> tuple[bool, str, float | None]:
-    """Whether it is a GPU, its name, and its memory in GB."""
+    """Return whether the device is a GPU, its name, and its memory in GB."""
     import torch
 
     if torch.cuda.is_available():
@@ -212,7 +226,7 @@ def _device() -> tuple[bool, str, float | None]:
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        memory: float | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):
         memory = None
     return False, f"{cores} cores", memory

@@ -1,6 +1,8 @@
-"""The explorer: rows and tools in, a panel out that filters them and shows each as conversation, prompt and tokens.
+"""The explorer: a panel that filters rows and shows each as a conversation, a prompt or tokens.
 
->>> display(Explorer(rows, tokenizer, rows.setup()).box)
+In: rows with their tools, and a tokenizer. Out: a widget. Example:
+
+    display(Explorer(rows, tokenizer, rows.setup()).box)
 """
 
 from __future__ import annotations
@@ -11,30 +13,31 @@ from typing import Any
 from fgkit.dataset import tokenize
 from fgkit.dataset.formats.messages import content_text
 from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL, Record
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError
 from fgkit.prompts import PromptSetup
 
 from . import markup
 
-SHOWN_ROWS = 300  # of those that pass the filter; a browser's list gets slow with more
+# How many of the rows that pass the filter are listed; a browser's list is slow with more.
+SHOWN_ROWS = 300
 _ALL = "all"
 
 
 class Explorer:
-    """Rows with filters, and one row in three views.
+    """A list of rows with filters, and one row in several views; `box` is the widget to display.
 
     Args:
-        rows: training and held-out rows and their tools.
-        tokenizer: the base's.
+        rows: training and held-out rows with their tools.
+        tokenizer: the base model's tokenizer.
         setup: how the rows are prompted; the first of its styles is shown first.
     """
 
-    def __init__(self, rows: Rows, tokenizer: Any, setup: PromptSetup):
+    def __init__(self, rows: RunData, tokenizer: Any, setup: PromptSetup):
         import ipywidgets as w
 
         self._rows, self._tokenizer, self._setup = rows, tokenizer, setup
-        self._found: list[Record] = []
+        self._filtered: list[Record] = []
         names = sorted({call.name for row in (*rows.train, *rows.held_out) for call in row.calls})
         kinds = [
             kind for kind in KINDS if any(row.kind == kind for row in (*rows.train, *rows.held_out))
@@ -61,14 +64,27 @@ class Explorer:
             options=["conversation", "prompt", "tokens", "tool"],
             style=w.ToggleButtonsStyle(button_width="110px"),
         )
+        self.box = self._layout()
+        self.box.add_class("fgkit-panel")
+        for widget in (self.side, self.tool, self.kind, self.search):
+            widget.observe(self._filter, "value")
+        for widget in (self.rows, self.mode, self.style):
+            widget.observe(self._show, "value")
+        self._filter()
+
+    def _layout(self) -> Any:
+        """Arrange the widgets; filters with a single choice are left out."""
+        import ipywidgets as w
+
+        # The first choice for the kind of answer is "all", so one kind gives two choices.
         filters = [
             self.side,
             self.tool,
-            *([self.kind] if len(kinds) > 1 else []),
+            *([self.kind] if len(self.kind.options) > 2 else []),
             self.search,
             *([self.style] if len(self.style.options) > 1 else []),
         ]
-        self.box = w.VBox(
+        return w.VBox(
             [
                 w.HTML(markup.STYLE),
                 w.HBox(filters, layout=w.Layout(flex_flow="row wrap")),
@@ -78,17 +94,12 @@ class Explorer:
                 self.view,
             ]
         )
-        self.box.add_class("fgkit-panel")
-        for widget in (self.side, self.tool, self.kind, self.search):
-            widget.observe(self._filter, "value")
-        for widget in (self.rows, self.mode, self.style):
-            widget.observe(self._show, "value")
-        self._filter()
 
     def _filter(self, _: Any = None) -> None:
+        """List the rows that pass all filters, and show the first of them."""
         records = self._rows.train if self.side.value == "training" else self._rows.held_out
         words = self.search.value.casefold().split()
-        self._found = [
+        self._filtered = [
             record
             for record in records
             if self.tool.value
@@ -100,12 +111,13 @@ class Explorer:
             and self.kind.value in (_ALL, record.kind)
             and all(word in record.user_content.casefold() for word in words)
         ]
-        more = "" if len(self._found) <= SHOWN_ROWS else f", the first {SHOWN_ROWS} are listed"
-        self.count.value = markup.note(f"{len(self._found)} of {len(records)} rows{more}")
+        more = "" if len(self._filtered) <= SHOWN_ROWS else f", the first {SHOWN_ROWS} are listed"
+        self.count.value = markup.note(f"{len(self._filtered)} of {len(records)} rows{more}")
         options = [
-            (f"{record.line:>5}  {_one_line(record)}", place)
-            for place, record in enumerate(self._found[:SHOWN_ROWS])
+            (f"{record.line:>5}  {_one_line(record)}", index)
+            for index, record in enumerate(self._filtered[:SHOWN_ROWS])
         ]
+        # New options change the value twice; without this each change would render a row.
         self.rows.unobserve(self._show, "value")
         self.rows.options = options
         self.rows.value = 0 if options else None
@@ -113,15 +125,23 @@ class Explorer:
         self._show()
 
     def _show(self, _: Any = None) -> None:
+        """Show the chosen row in the chosen view."""
         if self.rows.value is None:
             self.view.value = markup.note(
                 "No row passes the filter. Choose 'all' or search for less."
             )
             return
-        record = self._found[self.rows.value]
+        record = self._filtered[self.rows.value]
+        views = {
+            "conversation": self._conversation,
+            "prompt": self._prompt,
+            "tokens": self._tokens,
+            "tool": self._tool,
+        }
         try:
-            self.view.value = getattr(self, f"_{self.mode.value}")(record)
-        except FgkitError as error:  # a style that cannot say this row
+            self.view.value = views[self.mode.value](record)
+        # A prompt style may be unable to express this row.
+        except FgkitError as error:
             self.view.value = markup.bad(str(error))
 
     def _conversation(self, record: Record) -> str:
@@ -135,7 +155,7 @@ class Explorer:
     def _tokens(self, record: Record) -> str:
         text, answer = self._texts(record)
         prompt, trained = (tokenize.encode(self._tokenizer, part) for part in (text, answer))
-        pieces = [(number, self._tokenizer.decode([number])) for number in [*prompt, *trained]]
+        pieces = [(token, self._tokenizer.decode([token])) for token in [*prompt, *trained]]
         return markup.tokens_html(pieces, len(prompt)) + markup.note(
             f"{len(prompt)} tokens of prompt, {len(trained)} trained. Point at a token for its id."
         )
@@ -156,13 +176,15 @@ class Explorer:
 
 
 def _one_line(record: Record) -> str:
+    """Summarise a row for the list: its request, shortened, and the tools it calls."""
     text = " ".join(record.user_content.split())
-    return f"{text[:90]}{'…' * (len(text) > 90)}  →  {', '.join(call.name for call in record.calls) or NO_CALL}"
+    called = ", ".join(call.name for call in record.calls) or NO_CALL
+    return f"{text[:90]}{'…' * (len(text) > 90)}  →  {called}"
 
 
 def _turns(record: Record) -> list[tuple[str, str]]:
-    """Who says what: text as it is, calls and responses as a reader wants them."""
-    found = []
+    """List (role, text) of a conversation, with calls and tool responses in readable form."""
+    turns = []
     for message in record.conversation:
         role = {"assistant": "model", "system": "developer"}.get(message["role"], message["role"])
         content = message.get("content")
@@ -171,9 +193,9 @@ def _turns(record: Record) -> list[tuple[str, str]]:
             if isinstance(content, (str, list, type(None))) and role != "tool"
             else json.dumps(content, ensure_ascii=False)
         ]
-        parts += [
-            f"{call['function']['name']}({json.dumps(call['function'].get('arguments') or {}, ensure_ascii=False)})"
-            for call in message.get("tool_calls") or ()
-        ]
-        found.append((role, "\n".join(part for part in parts if part)))
-    return found
+        for call in message.get("tool_calls") or ():
+            arguments = call["function"].get("arguments") or {}
+            shown = json.dumps(arguments, ensure_ascii=False)
+            parts.append(f"{call['function']['name']}({shown})")
+        turns.append((role, "\n".join(part for part in parts if part)))
+    return turns

@@ -1,11 +1,11 @@
-"""Texts as HTML for the panels: prompts with their control tokens coloured, tokens with the trained ones marked, tables.
+"""HTML for the panels: prompts with coloured control tokens, marked tokens, conversations, tables.
 
 >>> prompt_html("<bos>hi")
 '<div class="fgkit-text"><span class="fgkit-other">&lt;bos&gt;</span>hi</div>'
 
-Everything that a user, a data file or a model wrote is escaped here, so that none of it becomes structure of the page.
-Colours are tints over the page's own background, so that they are readable in light and in dark; what they say is said
-by weight or underline as well.
+Everything that a user, a data file or a model wrote is escaped here, so that none of it can become
+markup of the page. Colours are tints over the page's own background, so that they are readable in a
+light and in a dark theme; whatever a colour means is also shown by weight or underline.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Any
 from fgkit.prompts.format import CONTROL
 
 STYLE = """<style>
-.fgkit-panel { border: 1px solid rgba(128,128,128,.45); border-radius: 6px; padding: 10px 12px; margin: 4px 0;
+.fgkit-panel { border: 1px solid rgba(128,128,128,.45); border-radius: 6px; padding: 10px 12px;
+  margin: 4px 0;
   background: var(--jp-layout-color1, transparent); }
 .fgkit-panel .widget-label { min-width: 0; }
-.fgkit-text { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.55 ui-monospace, Menlo, Consolas, monospace;
+.fgkit-text { white-space: pre-wrap; overflow-wrap: anywhere;
+  font: 13px/1.55 ui-monospace, Menlo, Consolas, monospace;
   color: var(--jp-content-font-color1, inherit); max-height: 340px; overflow-y: auto; }
 .fgkit-start, .fgkit-end, .fgkit-escape, .fgkit-other { border-radius: 3px; padding: 0 2px; }
 .fgkit-start { background: rgba(0,114,178,.28); font-weight: 600; }
@@ -28,71 +30,75 @@ STYLE = """<style>
 .fgkit-escape { background: rgba(230,159,0,.30); }
 .fgkit-other { background: rgba(128,128,128,.25); }
 .fgkit-trained { background: rgba(0,158,115,.26); border-bottom: 2px solid #009E73; }
-.fgkit-token { border: 1px solid rgba(128,128,128,.35); border-radius: 3px; margin: 0 1px 3px 0; padding: 0 2px;
+.fgkit-token { border: 1px solid rgba(128,128,128,.35); border-radius: 3px; margin: 0 1px 3px 0;
+  padding: 0 2px;
   display: inline-block; line-height: 1.35; }
 .fgkit-who { font-weight: 600; opacity: .75; margin-top: 6px; }
 .fgkit-note { color: var(--jp-content-font-color2, inherit); line-height: 1.45; }
-.fgkit-bad { border-left: 4px solid #D55E00; padding-left: 8px; white-space: pre-wrap; line-height: 1.45; }
+.fgkit-bad { border-left: 4px solid #D55E00; padding-left: 8px; white-space: pre-wrap;
+  line-height: 1.45; }
 .fgkit-good { border-left: 4px solid #009E73; padding-left: 8px; line-height: 1.45; }
-.fgkit-table { border-collapse: collapse; line-height: 1.4; color: var(--jp-content-font-color1, inherit); }
-.fgkit-table th, .fgkit-table td { border-bottom: 1px solid rgba(128,128,128,.35); padding: 3px 10px; text-align: left;
+.fgkit-table { border-collapse: collapse; line-height: 1.4;
+  color: var(--jp-content-font-color1, inherit); }
+.fgkit-table th, .fgkit-table td { border-bottom: 1px solid rgba(128,128,128,.35);
+  padding: 3px 10px; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
 .fgkit-table th { font-weight: 600; white-space: nowrap; }
 .fgkit-columns { display: flex; flex-wrap: wrap; gap: 20px; }
 .fgkit-column { flex: 1 1 320px; min-width: 0; }
 .fgkit-scroll { max-height: 380px; overflow: auto; }
 </style>"""
-_KINDS = (("<start", "start"), ("<end", "end"), ("<escape>", "escape"))
+_CONTROL_CLASSES = (("<start", "start"), ("<end", "end"), ("<escape>", "escape"))
 
 
 def prompt_html(text: str, answer: str = "") -> str:
-    """A prompt with its control tokens coloured, and after it the answer that is trained, marked.
+    """Format a prompt with coloured control tokens, followed by the trained answer, underlined.
 
     Args:
-        text: what `prompts.render` wrote.
-        answer: what `prompts.answer` wrote; "" for none.
+        text: the prompt, as `prompts.render` returns it.
+        answer: the answer, as `prompts.answer` returns it; "" for none.
     """
     trained = f'<span class="fgkit-trained">{_coloured(answer)}</span>' if answer else ""
     return f'<div class="fgkit-text">{_coloured(text)}{trained}</div>'
 
 
 def tokens_html(pieces: Sequence[tuple[int, str]], prompt_length: int) -> str:
-    """Tokens one by one, their ids as tooltips; those from `prompt_length` on are marked as trained.
+    """Format tokens one by one, with their ids as tooltips and the trained ones underlined.
 
     Args:
         pieces: (id, text) of each token.
-        prompt_length: how many come before the answer.
+        prompt_length: how many tokens come before the answer, which is trained.
     """
     boxes = []
-    for place, (number, piece) in enumerate(pieces):
-        kind = _kind(piece) if CONTROL.fullmatch(piece) else ""
-        trained = " fgkit-trained" if place >= prompt_length else ""
-        shown = escape(piece.replace("\n", "⏎")) or "&nbsp;"
+    for position, (token_id, piece) in enumerate(pieces):
+        control = f" fgkit-{_control_class(piece)}" if CONTROL.fullmatch(piece) else ""
+        trained = " fgkit-trained" if position >= prompt_length else ""
+        text = escape(piece.replace("\n", "⏎")) or "&nbsp;"
         boxes.append(
-            f'<span class="fgkit-token{kind and f" fgkit-{kind}"}{trained}" '
-            f'title="token {place}, id {number}">{shown}</span>'
+            f'<span class="fgkit-token{control}{trained}" '
+            f'title="token {position}, id {token_id}">{text}</span>'
         )
     return f'<div class="fgkit-text">{"".join(boxes)}</div>'
 
 
 def conversation_html(turns: Iterable[tuple[str, str]]) -> str:
-    """Turns of a conversation under the names of those who speak.
+    """Format the turns of a conversation, each below its role.
 
     Args:
-        turns: (who, what), such as ("user", "make it red").
+        turns: (role, text), such as ("user", "make it red").
     """
     body = "".join(
-        f'<div class="fgkit-who">{escape(who)}</div>{escape(text)}' for who, text in turns
+        f'<div class="fgkit-who">{escape(role)}</div>{escape(text)}' for role, text in turns
     )
     return f'<div class="fgkit-text">{body}</div>'
 
 
 def table_html(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; cells are escaped, model answers keep their control tokens visible.
+    """Format a table; control tokens in its cells are coloured.
 
     Args:
-        header: names of the columns.
-        rows: the cells, put into text by `str`.
+        header: the names of the columns.
+        rows: the cells, converted to text by `str`.
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(
@@ -105,35 +111,43 @@ def table_html(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def note(text: str) -> str:
-    """A line of explanation."""
+    """Format a line of explanation."""
     return f'<div class="fgkit-note">{escape(text)}</div>'
 
 
 def bad(text: str) -> str:
-    """A problem, with its remedy."""
+    """Format a problem with its remedy."""
     return f'<div class="fgkit-bad">{escape(text)}</div>'
 
 
 def good(text: str) -> str:
-    """Something that went well."""
+    """Format the message of a success."""
     return f'<div class="fgkit-good">{escape(text)}</div>'
 
 
 def label(text: str, tooltip: str) -> str:
-    """A field's name with its explanation as a tooltip, which ipywidgets 7 and 8 show alike."""
-    return f'<span title="{escape(tooltip)}" style="cursor: help; border-bottom: 1px dotted">{escape(text)}</span>'
+    """Format a field's name with its explanation as a tooltip.
+
+    The tooltips of ipywidgets itself differ between its versions 7 and 8; this works in both.
+    """
+    style = "cursor: help; border-bottom: 1px dotted"
+    return f'<span title="{escape(tooltip)}" style="{style}">{escape(text)}</span>'
 
 
 def _coloured(text: str) -> str:
-    parts, end = [], 0
-    for found in CONTROL.finditer(text):
+    """Escape a text and colour its control tokens."""
+    parts: list[str] = []
+    end = 0
+    for match in CONTROL.finditer(text):
+        token = match.group()
         parts += [
-            escape(text[end : found.start()]),
-            f'<span class="fgkit-{_kind(found.group())}">{escape(found.group())}</span>',
+            escape(text[end : match.start()]),
+            f'<span class="fgkit-{_control_class(token)}">{escape(token)}</span>',
         ]
-        end = found.end()
+        end = match.end()
     return "".join([*parts, escape(text[end:])])
 
 
-def _kind(token: str) -> str:
-    return next((kind for start, kind in _KINDS if token.startswith(start)), "other")
+def _control_class(token: str) -> str:
+    """Return the part of the CSS class that colours a control token."""
+    return next((name for start, name in _CONTROL_CLASSES if token.startswith(start)), "other")

@@ -1,8 +1,9 @@
-"""The playground: one question in, the answers of the tuned model and of the finished bundle side by side out.
+"""The playground: ask the tuned model and the finished bundle, with both answers side by side.
 
->>> display(Playground(settings, rows).box)
+In: a question. Out: an answer from each model that exists so far. Models are loaded when the first
+question is asked, and stay loaded. Example:
 
-What is not made yet is left out. Models are loaded with the first question, and stay.
+    display(Playground(settings, rows).box)
 """
 
 from __future__ import annotations
@@ -10,27 +11,28 @@ from __future__ import annotations
 from typing import Any
 
 from fgkit import progress
-from fgkit.config import FinetuneConfig, TaskConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset.records import Record, request
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError
 from fgkit.runtime import ask
 
 from . import markup
 
-OFFERED = 200  # held-out rows to choose from
+OFFERED = 200  # how many held-out rows are offered as questions
 _OWN, _NONE = "a question of your own", -1
 
 
 class Playground:
-    """A question, a button, and a column for each model that is there; `box` is what to display.
+    """A question, a button and a column for each model; `box` is the widget to display.
 
     Args:
-        settings: whose model folder and, where it has a name, bundle are asked.
-        rows: its tools are declared; its held-out rows are offered as questions.
+        settings: its model folder and, if it names one that exists, its bundle are asked.
+        rows: their tools are declared; the held-out rows are offered as questions.
     """
 
-    def __init__(self, settings: FinetuneConfig | TaskConfig, rows: Rows):
+    def __init__(self, settings: FinetuneConfig | TaskConfig, rows: RunData):
         import ipywidgets as w
 
         self._rows = rows
@@ -42,7 +44,7 @@ class Playground:
         if name and bundle.is_file():
             self._models[bundle.name] = lambda: ask.AskBundle(bundle, rows.tools)
         self._open: dict[str, Any] = {}
-        offered = [(_short(row), place) for place, row in enumerate(rows.held_out[:OFFERED])]
+        offered = [(_short(row), index) for index, row in enumerate(rows.held_out[:OFFERED])]
         self.row = w.Dropdown(
             options=[(_OWN, _NONE), *offered], description="row", layout=w.Layout(width="60%")
         )
@@ -74,7 +76,13 @@ class Playground:
             self.question.value = self._rows.held_out[self.row.value].user_content
 
     def _record(self) -> Record:
-        """The row whose text stands in the field, with its conversation and tools, or a request of one's own."""
+        """Return the chosen row if its text is unchanged, otherwise a new request with the text.
+
+        A row brings its conversation and its own tools, a new request does not.
+
+        Raises:
+            FgkitError: there is no question, or there are no tools that it could call.
+        """
         text = self.question.value.strip()
         if (
             self.row.value != _NONE
@@ -85,7 +93,8 @@ class Playground:
             raise FgkitError("There is no question. Write what a user of your app would say.")
         if not self._rows.tools:
             raise FgkitError(
-                "Every row brings tools of its own here: choose a row, whose tools are declared with it."
+                "Every row brings tools of its own here: "
+                "choose a row, whose tools are declared with it."
             )
         return request(1, text)
 
@@ -105,12 +114,12 @@ class Playground:
             self.line.value, self.ask.disabled = "", False
 
     def _answer(self, name: str, record: Record) -> str:
-        """One model's column; what is wrong with it leaves the other's in place."""
+        """Ask one model and format its column; an error is shown there and spares the others."""
         try:
             if name not in self._open:
-                self._say(f"{name} is loaded, once.")
+                self._say(f"Loading {name}, once.")
                 self._open[name] = self._models[name]()
-            self._say(f"{name} answers.")
+            self._say(f"{name} is answering.")
             answer = self._open[name].ask(record)
         except FgkitError as error:
             return f"{_heading(name)}{markup.bad(str(error))}"
@@ -132,5 +141,6 @@ def _heading(text: str) -> str:
 
 
 def _short(record: Record) -> str:
+    """Describe a row in the list of questions."""
     text = " ".join(record.user_content.split())
     return f"line {record.line}: {text[:80]}{'…' * (len(text) > 80)}"

@@ -1,6 +1,8 @@
-"""The results panel: a run's `summary.json` in, scores side by side, confusion matrices and the rows behind them out.
+"""The results panel: scores side by side, the rows behind them, and confusion matrices.
 
->>> display(Results(Path("run")).box)
+In: a run's `summary.json`. Out: a widget with three tabs. Example:
+
+    display(Results(Path("run")).box)
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from fgkit import plots as plot_look
+from fgkit import plots
 from fgkit.calls import Call
 from fgkit.dataset.records import NO_CALL, show
 from fgkit.evaluation import plots as score_plots, scores as evaluation
@@ -20,12 +22,12 @@ from fgkit.workflow import summary
 
 from . import markup
 
-SHOWN_ROWS = 200
+SHOWN_ROWS = 200  # how many of the rows that pass the filters are shown
 _FILTERS = ("changed", "lost", "gained", "wrong after", "wrong before", "all")
 
 
 class Results:
-    """Scores, confusion and rows of a run; `box` is what to display.
+    """Scores, rows and confusion matrices of a run; `box` is the widget to display.
 
     Args:
         folder: the run's output folder.
@@ -34,16 +36,17 @@ class Results:
     def __init__(self, folder: Path):
         import ipywidgets as w
 
-        found = summary.read(folder)
+        run = summary.read(folder)
         self._scores = {
-            name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]
+            name: evaluation.completed(run[name]) for name in summary.SCORES if run[name]
         }
         pairs = [
             pair
             for pair in combinations(self._scores, 2)
             if comparable(*(self._scores[name] for name in pair))
         ]
-        pairs = pairs[::-1]  # the newest first: what the artifact changed
+        # The latest pair first, so that the panel opens with what the bundle changed.
+        pairs = pairs[::-1]
         self.pair = w.Dropdown(
             options=[(f"{before} → {after}", (before, after)) for before, after in pairs],
             description="compare",
@@ -52,7 +55,9 @@ class Results:
         self.filter = w.Dropdown(
             options=_FILTERS, description="rows", layout=w.Layout(width="auto")
         )
-        tools = sorted({name for one in self._scores.values() for name in one.get("per_tool", {})})
+        tools = sorted(
+            {name for score in self._scores.values() for name in score.get("per_tool", {})}
+        )
         self.tool = w.Dropdown(
             options=["all", *tools], description="tool", layout=w.Layout(width="auto")
         )
@@ -61,32 +66,15 @@ class Results:
         )
         self.rows = w.HTML(layout=w.Layout(width="100%"))
         self.matrix_of = w.Dropdown(
-            options=[name for name, one in self._scores.items() if one.get("confusion")],
+            options=[name for name, score in self._scores.items() if score.get("confusion")],
             description="model",
             layout=w.Layout(width="auto"),
         )
         self.matrix = w.Image(format="png", layout=w.Layout(max_width="620px"))
         if self.matrix_of.options:
             self.matrix_of.value = self.matrix_of.options[-1]
-        tabs = w.Tab(
-            [
-                w.HTML(self._table()),
-                w.VBox(
-                    [
-                        w.HBox(
-                            [self.pair, self.filter, self.tool, self.search],
-                            layout=w.Layout(flex_flow="row wrap"),
-                        ),
-                        self.rows,
-                    ]
-                ),
-                w.VBox([self.matrix_of, self.matrix]),
-            ]
-        )
-        for place, title in enumerate(("scores", "rows", "which tool for which")):
-            tabs.set_title(place, title)
-        self.tabs = tabs
-        self.box = w.VBox([w.HTML(markup.STYLE), tabs])
+        self.tabs = self._layout()
+        self.box = w.VBox([w.HTML(markup.STYLE), self.tabs])
         self.box.add_class("fgkit-panel")
         for widget in (self.pair, self.filter, self.tool, self.search):
             widget.observe(self._show_rows, "value")
@@ -94,19 +82,39 @@ class Results:
         self._show_rows()
         self._show_matrix()
 
+    def _layout(self) -> Any:
+        """Arrange the widgets in three tabs."""
+        import ipywidgets as w
+
+        filters = w.HBox(
+            [self.pair, self.filter, self.tool, self.search],
+            layout=w.Layout(flex_flow="row wrap"),
+        )
+        tabs = w.Tab(
+            [
+                w.HTML(self._table()),
+                w.VBox([filters, self.rows]),
+                w.VBox([self.matrix_of, self.matrix]),
+            ]
+        )
+        for index, title in enumerate(("scores", "rows", "which tool for which")):
+            tabs.set_title(index, title)
+        return tabs
+
     def _table(self) -> str:
+        """Format the scores side by side, all rows first, then each kind and tool."""
         if not self._scores:
             return markup.note("Nothing is scored yet: run the cells above.")
         rows = [
-            [label, *(rate(one, metric) for one in self._scores.values())]
+            [label, *(rate(score, metric) for score in self._scores.values())]
             for metric, label in METRICS.items()
         ]
         rows += [
             [
                 f"exact match: {name} ({n} rows)",
                 *(
-                    rate(one.get(part, {}).get(name, {}), "exact_match")
-                    for one in self._scores.values()
+                    rate(score.get(part, {}).get(name, {}), "exact_match")
+                    for score in self._scores.values()
                 ),
             ]
             for part, name, n in parts(self._scores)
@@ -118,7 +126,7 @@ class Results:
     def _show_matrix(self, _: Any = None) -> None:
         if self.matrix_of.value:
             name = self.matrix_of.value
-            self.matrix.value = plot_look.png(score_plots.confusion(self._scores[name], name))
+            self.matrix.value = plots.png(score_plots.confusion(self._scores[name], name))
 
     def _show_rows(self, _: Any = None) -> None:
         if not self.pair.value:
@@ -128,7 +136,7 @@ class Results:
             return
         before, after = (self._scores[name] for name in self.pair.value)
         words = self.search.value.casefold().split()
-        found = [
+        passing = [
             (old, new)
             for old, new in zip(before["rows"], after["rows"], strict=True)
             if self._passes(old, new)
@@ -142,21 +150,20 @@ class Results:
                 _calls(new["expected"]),
                 *(f"{'✓' if row['exact'] else '✗'} {row['text']}" for row in (old, new)),
             )
-            for old, new in found[:SHOWN_ROWS]
+            for old, new in passing[:SHOWN_ROWS]
         ]
-        more = "" if len(found) <= SHOWN_ROWS else f"; the first {SHOWN_ROWS} are shown"
+        more = "" if len(passing) <= SHOWN_ROWS else f"; the first {SHOWN_ROWS} are shown"
         self.rows.value = markup.note(
-            f"{len(found)} of {len(after['rows'])} rows{more}. ✓: every call and argument right."
+            f"{len(passing)} of {len(after['rows'])} rows{more}. ✓: every call and argument right."
         ) + (markup.table_html(header, cells) if cells else "")
 
-    def _passes(self, old: dict, new: dict) -> bool:
+    def _passes(self, old: dict[str, Any], new: dict[str, Any]) -> bool:
+        """Tell whether a row, scored before and after, passes the filters for change and tool."""
         tools = [call["name"] for call in new["expected"]] or [NO_CALL]
         if self.tool.value not in ("all", *tools):
             return False
-        worse, better = (
-            (new["exact"], new["tool_ok"]) < (old["exact"], old["tool_ok"]),
-            (new["exact"], new["tool_ok"]) > (old["exact"], old["tool_ok"]),
-        )
+        before, after = ((row["exact"], row["tool_ok"]) for row in (old, new))
+        worse, better = after < before, after > before
         return {
             "changed": worse or better,
             "lost": worse,
@@ -167,5 +174,5 @@ class Results:
         }[self.filter.value]
 
 
-def _calls(expected: list[dict]) -> str:
+def _calls(expected: list[dict[str, Any]]) -> str:
     return show(Call(call["name"], call["arguments"]) for call in expected)

@@ -1,109 +1,52 @@
-"""The hyperparameter panel: settings in, a form that checks them, what training will take, Start, Stop and a live chart.
+"""The hyperparameter panel: a form that checks itself, an estimate, Start, Stop, a live chart.
 
->>> panel = TrainingPanel(Choices(settings, base, rows))
->>> settings = panel.settled()
+In: `Choices`. Out: the settings to train with. Example:
 
-The form holds no values of its own: every change builds the same frozen settings anew, and what they refuse is shown. A
-training that Start begins is the stage of the cell below it, so that the cell finds it done.
+    panel = TrainingPanel(Choices(settings, base, rows))
+    display(panel.box)
+    settings = panel.settings()
+
+The form holds no values of its own: every change builds the same frozen settings anew, and the
+message of a refused value is shown. A training that Start begins is the same stage as that of the
+cell below, so that the cell finds it done.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import fields, replace
-from functools import cached_property
 from typing import Any
 
-from fgkit import devices, plots as plot_look, progress
-from fgkit.config import FinetuneConfig
-from fgkit.dataset.rows import Rows
+from fgkit import devices, plots, progress
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.errors import FgkitError
-from fgkit.models.base import Base, load_tokenizer
-from fgkit.prompts import styles
 from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.plots import loss_figure
 from fgkit.workflow import stages
 
 from . import markup
-from .estimate import Estimate, duration, estimate
+from .estimate import Estimate, duration
+from .training_choices import FIELDS, Choices
 
-FIELDS = (
-    "num_train_epochs",
-    "learning_rate",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "lr_scheduler_type",
-    "warmup_ratio",
-    "precision",
-)
-DRAW_SECONDS = 1.0  # least time between two pictures of the curve
-
-
-class Choices:
-    """The settings of a training and what it will take; headless it is all there is of the panel.
-
-    Args:
-        settings: what the parameters cell says.
-        base: where training starts.
-        rows: training and held-out rows.
-    """
-
-    monitor: TrainingMonitor | None = None
-
-    def __init__(self, settings: FinetuneConfig, base: Base, rows: Rows):
-        self.settings, self.base, self.rows = settings, base, rows
-
-    def settled(self) -> FinetuneConfig:
-        """The settings to train with."""
-        return self.settings
-
-    @cached_property
-    def _token_rows(self) -> list[list[Any]]:
-        tokenizer = load_tokenizer(self.base.folder)
-        setup = self.rows.setup(self.settings.system_message, styles.split(self.settings.style))
-        rendered = self.rows.rendered(setup)
-        return [
-            part.tokenized(tokenizer, max_length=sys.maxsize, seed=self.settings.seed)
-            for part in (rendered.train, rendered.held_out)
-        ]
-
-    def estimate(self, settings: FinetuneConfig) -> Estimate:
-        """What training with these settings will take on this machine."""
-        return estimate(
-            *self._token_rows,
-            settings.recipe(self.base.recipe),
-            self.base.folder,
-            seed=settings.seed,
-        )
-
-    def value(self, name: str, settings: FinetuneConfig) -> Any:
-        """A setting as training will use it: the recipe's value where the setting leaves it to that."""
-        value = getattr(settings, name)
-        return getattr(settings.recipe(self.base.recipe), name) if value is None else value
-
-    def text(self) -> str:
-        """One line of settings and one of what they will take."""
-        shown = ", ".join(f"{name} {self.value(name, self.settings)}" for name in FIELDS)
-        return f"{shown}\nexpected: {self.estimate(self.settings)}"
+DRAW_SECONDS = 1.0  # the least time between two drawings of the chart
 
 
 class TrainingPanel:
-    """Choices as a form; `box` is what to display.
+    """A form for the hyperparameters; `box` is the widget to display.
 
     Args:
-        choices: what it begins with, and what Reset goes back to.
+        choices: the values that the form starts with, and that Reset restores.
     """
 
     def __init__(self, choices: Choices):
         import ipywidgets as w
 
-        self._choices, self._first, self.settings = choices, choices.settings, choices.settings
+        self._choices, self._initial, self._current = choices, choices.initial, choices.initial
         self._thread: threading.Thread | None = None
         self._monitor: TrainingMonitor | None = None
         self._drawn = 0.0
-        helps = {item.name: item.metadata["help"] for item in fields(FinetuneConfig)}
         self.inputs = {name: self._input(name) for name in FIELDS}
         self.start = w.Button(description="Start", button_style="primary", icon="play")
         self.stop = w.Button(description="Stop", icon="stop", disabled=True)
@@ -113,32 +56,7 @@ class TrainingPanel:
         self.chart = w.Image(
             format="png", layout=w.Layout(max_width="640px", width="100%", display="none")
         )
-        narrow = w.Layout(width="240px")
-        form = [
-            w.HBox([w.HTML(markup.label(name, helps[name]), layout=narrow), self.inputs[name]])
-            for name in FIELDS
-        ]
-        self.box = w.VBox(
-            [
-                w.HTML(markup.STYLE),
-                w.HTML(markup.note("Point at a name for its explanation.")),
-                w.HBox(
-                    [
-                        w.VBox(form),
-                        w.VBox(
-                            [self.expected],
-                            layout=w.Layout(padding="0 0 0 24px", max_width="430px"),
-                        ),
-                    ],
-                    layout=w.Layout(flex_flow="row wrap"),
-                ),
-                w.HBox([self.start, self.stop, self.reset]),
-                self.state,
-                self.bar,
-                self.line,
-                self.chart,
-            ]
-        )
+        self.box = self._layout()
         self.box.add_class("fgkit-panel")
         for widget in self.inputs.values():
             widget.observe(self._changed, "value")
@@ -147,29 +65,57 @@ class TrainingPanel:
         self.reset.on_click(self._reset)
         self._check()
 
+    def _layout(self) -> Any:
+        """Arrange the widgets: form and estimate side by side, below them buttons and chart."""
+        import ipywidgets as w
+
+        helps = {item.name: item.metadata["help"] for item in fields(FinetuneConfig)}
+        narrow = w.Layout(width="240px")
+        form = [
+            w.HBox([w.HTML(markup.label(name, helps[name]), layout=narrow), self.inputs[name]])
+            for name in FIELDS
+        ]
+        expected = w.VBox([self.expected], layout=w.Layout(padding="0 0 0 24px", max_width="430px"))
+        return w.VBox(
+            [
+                w.HTML(markup.STYLE),
+                w.HTML(markup.note("Point at a name for its explanation.")),
+                w.HBox([w.VBox(form), expected], layout=w.Layout(flex_flow="row wrap")),
+                w.HBox([self.start, self.stop, self.reset]),
+                self.state,
+                self.bar,
+                self.line,
+                self.chart,
+            ]
+        )
+
     @property
     def monitor(self) -> TrainingMonitor:
-        """A monitor for a training that a cell runs: the chart is drawn here, ■ stops it and keeps what was trained."""
+        """A monitor for a training that a cell runs: this panel draws its chart.
+
+        ■ in the notebook's toolbar stops such a training and keeps what was trained.
+        """
         return TrainingMonitor(self._show)
 
-    def settled(self) -> FinetuneConfig:
-        """The settings as the form has them; where Start began a training, it is waited for first.
+    def settings(self) -> FinetuneConfig:
+        """Return the settings of the form, after a training that Start began has ended.
 
         Raises:
-            ConfigError: the form holds something that is refused.
+            ConfigError: a value of the form is refused.
         """
         thread = self._thread
         while thread is not None and thread.is_alive():
             try:
                 thread.join()
-            except KeyboardInterrupt:  # ■ while this waits
+            except KeyboardInterrupt:  # ■ was pressed while this waited
                 self._ask_to_stop()
         return self._read()
 
     def _input(self, name: str) -> Any:
+        """Build the widget of one field."""
         import ipywidgets as w
 
-        value, wide = self._choices.value(name, self._first), w.Layout(width="180px")
+        value, wide = self._choices.value(name, self._initial), w.Layout(width="180px")
         if name == "precision":
             return w.Dropdown(options=list(devices.PRECISIONS), value=value, layout=wide)
         if name == "lr_scheduler_type":
@@ -183,48 +129,33 @@ class TrainingPanel:
         return w.IntText(value=value, layout=wide)
 
     def _read(self) -> FinetuneConfig:
-        """The settings that the form means; a field that has the recipe's value stays the recipe's."""
-        found = {
+        """Build the settings of the form; an unchanged field stays None if it was None."""
+        changed = {
             name: widget.value
             for name, widget in self.inputs.items()
-            if widget.value != self._choices.value(name, self._first)
+            if widget.value != self._choices.value(name, self._initial)
         }
-        return replace(self._first, **found)
+        return replace(self._initial, **changed)
 
     def _changed(self, _: Any) -> None:
         self._check()
 
     def _check(self) -> None:
-        """Build the settings, show what they will take or what is wrong with them."""
+        """Rebuild the settings, and show what training will take or why they are refused."""
         try:
-            self.settings = self._read()
-            devices.require_precision(self.settings.recipe(self._choices.base.recipe).precision)
-            found = self._choices.estimate(self.settings)
+            self._current = self._read()
+            recipe = self._current.recipe(self._choices.base.recipe)
+            devices.require_precision(recipe.precision)
+            estimate = self._choices.estimate(self._current)
         except FgkitError as error:
             self.expected.value, self.start.disabled = markup.bad(str(error)), True
             return
-        rows = [
-            ("steps", f"{found.steps}, {found.rows} rows each"),
-            ("time", duration(found.seconds)),
-            (
-                "memory",
-                f"about {found.memory_gb:.1f} GB"
-                + (f" of {found.available_gb:.0f} GB" if found.available_gb else ""),
-            ),
-            ("on", found.device),
-        ]
-        self.expected.value = markup.table_html(("expected", ""), rows) + (
-            ""
-            if found.fits
-            else markup.bad(
-                "More memory than there is: choose precision bf16_weights or fewer rows a step."
-            )
-        )
+        self.expected.value = _estimate_html(estimate)
         self.start.disabled = False
 
     def _reset(self, _: Any) -> None:
         for name, widget in self.inputs.items():
-            widget.value = self._choices.value(name, self._first)
+            widget.value = self._choices.value(name, self._initial)
 
     def _start(self, _: Any) -> None:
         if self._thread is not None and self._thread.is_alive():
@@ -233,25 +164,28 @@ class TrainingPanel:
         self._running(True)
         self.state.value = markup.note("Starting: the model is loaded.")
         self._thread = threading.Thread(
-            target=self._train, args=(self.settings, self._monitor), daemon=True
+            target=self._train, args=(self._current, self._monitor), daemon=True
         )
         self._thread.start()
 
     def _train(self, settings: FinetuneConfig, monitor: TrainingMonitor) -> None:
-        ended = markup.bad("The training failed; the notebook's log shows why.")
+        """Run the training stage in a thread, and show how it ended."""
+        outcome = markup.bad("The training failed; the notebook's log shows why.")
         try:
             with progress.shown_in(self._say):
                 folder = stages.finetune(settings, self._choices.base, self._choices.rows, monitor)
-            ended = markup.good(
-                f"Trained: {folder}. The cell below takes it as it is."
-                if monitor.stopped_after is None
-                else f"Stopped after step {monitor.stopped_after} of {monitor.steps}: {folder} holds the model as it is now. Score it "
-                "with the cells further down. Start, or the cell below, goes on with the training."
-            )
+            if monitor.stopped_after is None:
+                outcome = markup.good(f"Trained: {folder}. The cell below uses it as it is.")
+            else:
+                outcome = markup.good(
+                    f"Stopped after step {monitor.stopped_after} of {monitor.steps}: "
+                    f"{folder} holds the model as it is now. Score it with the cells further down. "
+                    "Start, or the cell below, continues the training."
+                )
         except FgkitError as error:
-            ended = markup.bad(str(error))
+            outcome = markup.bad(str(error))
         finally:
-            self.state.value, self.line.value = ended, ""
+            self.state.value, self.line.value = outcome, ""
             self._running(False)
 
     def _ask_to_stop(self) -> None:
@@ -260,13 +194,14 @@ class TrainingPanel:
             self.state.value = markup.note("Stopping after this step, then the model is saved.")
 
     def _running(self, running: bool) -> None:
+        """Lock or unlock the form, and show the widgets of a training that has started."""
         for widget in (*self.inputs.values(), self.start, self.reset):
             widget.disabled = running
         self.stop.disabled = not running
         for widget in (self.bar, self.chart):
             widget.layout.display = (
                 None
-                if self._monitor and self._monitor.log or running and widget is self.bar
+                if (self._monitor and self._monitor.log) or (running and widget is self.bar)
                 else "none"
             )
 
@@ -274,24 +209,12 @@ class TrainingPanel:
         self.line.value = markup.note(text)
 
     def _show(self, monitor: TrainingMonitor) -> None:
-        """Bar, words and curve of a training, whoever began it."""
+        """Update bar, text and chart from a training, whether Start or a cell began it."""
+        done = monitor.step == monitor.steps
         self.bar.layout.display = None
         self.bar.max, self.bar.value = max(1, monitor.steps), monitor.step
-        loss = next(
-            (f", loss {entry['loss']:.3f}" for entry in reversed(monitor.log) if "loss" in entry),
-            "",
-        )
-        right = next(
-            (
-                f", {100 * entry['eval_exact']:.0f}% of held-out answers right"
-                for entry in reversed(monitor.log)
-                if "eval_exact" in entry
-            ),
-            "",
-        )
-        left = "" if monitor.seconds_left is None else f", {duration(monitor.seconds_left)} left"
-        if monitor.step == monitor.steps:
-            left = ""
+        seconds = None if done else monitor.seconds_left
+        left = "" if seconds is None else f", {duration(seconds)} left"
         stop = (
             ""
             if monitor is self._monitor
@@ -299,10 +222,37 @@ class TrainingPanel:
         )
         if not monitor.stop:
             self.state.value = markup.note(
-                f"Step {monitor.step} of {monitor.steps}{left}{loss}{right}.{stop}"
+                f"Step {monitor.step} of {monitor.steps}{left}{_latest(monitor.log)}.{stop}"
             )
-        done = monitor.step == monitor.steps
         if monitor.log and (done or time.monotonic() - self._drawn > DRAW_SECONDS):
-            self.chart.value = plot_look.png(loss_figure(monitor.log))
+            self.chart.value = plots.png(loss_figure(monitor.log))
             self.chart.layout.display = None
             self._drawn = time.monotonic()
+
+
+def _latest(log: Iterable[dict[str, float]]) -> str:
+    """Describe the latest loss and the latest held-out score in a training log."""
+    newest: dict[str, float] = {}
+    for entry in log:
+        newest.update(entry)
+    loss = f", loss {newest['loss']:.3f}" if "loss" in newest else ""
+    if "eval_exact" not in newest:
+        return loss
+    return f"{loss}, {100 * newest['eval_exact']:.0f}% of held-out answers right"
+
+
+def _estimate_html(estimate: Estimate) -> str:
+    """Format an estimate as a table, with a warning when the memory is not enough."""
+    available = f" of {estimate.available_gb:.0f} GB" if estimate.available_gb else ""
+    rows = [
+        ("steps", f"{estimate.steps}, {estimate.rows} rows each"),
+        ("time", duration(estimate.seconds)),
+        ("memory", f"about {estimate.memory_gb:.1f} GB{available}"),
+        ("on", estimate.device),
+    ]
+    table = markup.table_html(("expected", ""), rows)
+    if estimate.fits:
+        return table
+    return table + markup.bad(
+        "More memory than there is: choose precision bf16_weights or fewer rows per step."
+    )

@@ -1,12 +1,13 @@
-"""The notebooks' panels, each one call: something to click where a person looks on, plain text or nothing where none does.
+"""The panels of the notebooks, one call each: widgets in an interactive session, text otherwise.
 
-    explore(settings, base, rows)      finetune: the rows, as conversation, as prompt and as tokens
-    choose(settings, base, rows)       finetune: hyperparameters, what they will take, Start and Stop
-    results(settings)                  finetune, to_task: scores side by side, and the rows behind them
-    playground(settings, rows)         finetune, to_task: ask the tuned model and the finished bundle
+    explore(settings, base, rows)   finetune: the rows as conversation, prompt and tokens
+    choose(settings, base, rows)    finetune: hyperparameters, their cost, Start and Stop
+    results(settings)               finetune, to_task: scores, and the rows behind them
+    playground(settings, rows)      finetune, to_task: ask the tuned model and the finished bundle
 
-The same notebook runs by hand and headless: nothing waits for a click, and what a panel sets has the value of the
-parameters cell until somebody changes it. The panels keep to what ipywidgets 7.7 (Colab) and 8 (JupyterLab) share.
+The same notebook runs by hand and headless: nothing waits for a click, and every setting keeps the
+value of the parameters cell until somebody changes it. The panels use only what ipywidgets 7.7
+(Colab) and 8 (JupyterLab) have in common.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fgkit.config import FinetuneConfig, TaskConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.display import interactive, show_text
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.prompts import styles
 
 
-def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
-    """Look at the rows: filtered, and each as conversation, as the prompt that is trained, and as tokens.
+def explore(settings: FinetuneConfig, base: Base, rows: RunData) -> None:
+    """Show the rows: with filters, and each as a conversation, as its prompt and as tokens.
 
     Args:
-        settings: its style and developer text make the prompts.
-        base: whose tokenizer cuts them.
+        settings: the prompt style and the developer text are taken from here.
+        base: the base model, whose tokenizer is used.
         rows: training and held-out rows.
     """
     tokenizer = load_tokenizer(base.folder)
@@ -41,25 +43,28 @@ def explore(settings: FinetuneConfig, base: Base, rows: Rows) -> None:
     (row,) = tokenize.tokenize_records(
         [record], setup, tokenizer, max_length=sys.maxsize, seed=settings.seed
     )
+    prompt = tokenizer.decode(row.tokens[: row.prompt_length])
+    answer = tokenizer.decode(row.tokens[row.prompt_length :])
     print(
         f"first row of {len(rows.train)}, line {record.line}: {len(row.tokens)} tokens\n"
-        f"  prompt, {row.prompt_length} tokens, ends:   {_shortened(tokenizer.decode(row.tokens[: row.prompt_length]))}\n"
-        f"  answer, {len(row.tokens) - row.prompt_length} tokens, trained: "
-        f"{tokenizer.decode(row.tokens[row.prompt_length :])!r}"
+        f"  prompt, {row.prompt_length} tokens, ends:   {_end(prompt)}\n"
+        f"  answer, {len(row.tokens) - row.prompt_length} tokens, trained: {answer!r}"
     )
 
 
-def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
-    """Hyperparameters to change, what training will take with them, Start and Stop.
+def choose(settings: FinetuneConfig, base: Base, rows: RunData) -> Any:
+    """Show the hyperparameters with an estimate of what training will take, Start and Stop.
 
     Args:
-        settings: what the parameters cell says; the panel begins with it.
-        base: where training starts.
+        settings: the settings of the parameters cell; the panel starts with them.
+        base: the base model that training starts from.
         rows: training and held-out rows.
+
     Returns:
-        the panel: `settled()` gives the settings as they are now, `monitor` is for `stages.finetune`.
+        the panel: `settings()` returns its current settings, `monitor` is for `stages.finetune`.
     """
-    from .training_panel import Choices, TrainingPanel
+    from .training_choices import Choices
+    from .training_panel import TrainingPanel
 
     choices = Choices(settings, base, rows)
     if interactive():
@@ -71,19 +76,25 @@ def choose(settings: FinetuneConfig, base: Base, rows: Rows) -> Any:
 
 
 def results(settings: FinetuneConfig | TaskConfig) -> None:
-    """The scores known so far, side by side, and the rows behind them; headless the tables and pictures say it."""
+    """Show the scores so far side by side, and the rows behind them; headless nothing.
+
+    Args:
+        settings: the scores are read from its output folder.
+    """
     if interactive():
         from .results_panel import Results
 
         _display(Results(settings.folder).box)
 
 
-def playground(settings: FinetuneConfig | TaskConfig, rows: Rows) -> None:
-    """Ask the tuned model and, where it is made, the finished bundle: raw text, parsed call and time side by side.
+def playground(settings: FinetuneConfig | TaskConfig, rows: RunData) -> None:
+    """Ask the tuned model and, if there is one, the finished bundle; headless nothing.
+
+    Raw text, parsed call and time of both are shown side by side.
 
     Args:
-        settings: whose output folder is looked into; nothing is loaded before the first question.
-        rows: its tools are declared in the prompt, its first held-out row is the first question.
+        settings: models are taken from its output folder, and loaded at the first question.
+        rows: their tools are declared in the prompt; the first held-out row is the first question.
     """
     if interactive():
         from .playground_panel import Playground
@@ -97,5 +108,6 @@ def _display(box: Any) -> None:
     display(box)
 
 
-def _shortened(text: str, length: int = 60) -> str:
+def _end(text: str, length: int = 60) -> str:
+    """Quote the end of a text."""
     return repr(text if len(text) <= length else "..." + text[-length:])

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
@@ -21,6 +21,9 @@ from fgkit.models.spec import ModelSpec, default_spec
 
 # The extra of setup.cfg that each step needs; its memory and disk use are the network's.
 STEPS = {"finetune": "finetune", "to_tflite": "export", "to_task": "bundle"}
+
+# Name, status, what was found, remedy: the fields of a Check after its number.
+_Fields = tuple[str, Literal["pass", "fail", "skipped"], str, str]
 
 
 def check_environment(
@@ -51,7 +54,7 @@ def check_environment(
     return [Check(i, *fields) for i, fields in enumerate(found, 1)]
 
 
-def _check_python() -> tuple[str, str, str, str]:
+def _check_python() -> _Fields:
     version = sys.version_info[:2]
     return (
         "Python",
@@ -61,7 +64,7 @@ def _check_python() -> tuple[str, str, str, str]:
     )
 
 
-def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
+def _check_platform(steps: Sequence[str]) -> _Fields:
     found = f"{platform.system()} {platform.machine()}"
     if found in ("Linux x86_64", "Darwin arm64") or "to_tflite" not in steps:
         return "platform", "pass", f"{found}.", ""
@@ -79,8 +82,8 @@ def _check_platform(steps: Sequence[str]) -> tuple[str, str, str, str]:
     )
 
 
-def _check_packages(extras: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    rows = {}
+def _check_packages(extras: Sequence[str]) -> list[_Fields]:
+    rows: dict[str, _Fields] = {}
     for requirement in _requirements(extras):
         try:
             found = importlib.metadata.version(requirement.name)
@@ -146,7 +149,7 @@ def _requirements(extras: Sequence[str]) -> list[Any]:
     ]
 
 
-def _check_memory(needed: int) -> tuple[str, str, str, str]:
+def _check_memory(needed: int) -> _Fields:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):
@@ -159,7 +162,7 @@ def _check_memory(needed: int) -> tuple[str, str, str, str]:
     )
 
 
-def _check_disk(folder: str | Path, needed: int) -> tuple[str, str, str, str]:
+def _check_disk(folder: str | Path, needed: int) -> _Fields:
     folder = Path(folder).absolute()
     while not folder.exists():
         folder = folder.parent

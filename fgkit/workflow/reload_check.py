@@ -1,6 +1,6 @@
 """Does a saved model answer the same in a fresh kernel? A new Python process loads it and is asked some rows again.
 
->>> print(load_test(settings, rows))
+>>> print(reload_check(settings, rows))
 loaded in a fresh process: 8 of 8 answers are the same as here
 
 What this catches: weights, tokenizer or settings that live in the memory of the kernel that trained them and not in the
@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import rows as run_rows, tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed, FgkitError
 from fgkit.models import record
 from fgkit.models.base import load_tokenizer
@@ -29,7 +29,7 @@ from . import summary
 ROWS = 8
 
 
-def load_test(settings: FinetuneConfig, rows: Rows) -> str:
+def reload_check(settings: FinetuneConfig, rows: RunData) -> str:
     """Ask a fresh process the first held-out rows and compare with what the tuned model answered here.
 
     Args:
@@ -49,8 +49,8 @@ def load_test(settings: FinetuneConfig, rows: Rows) -> str:
             "that scores it first."
         )
     asked = rows.held_out[:ROWS]
-    here = [row["text"] for row in score["rows"][:ROWS]]
-    setup = record.prompt_setup(settings.model_folder, rows.tools, score["style"])
+    here = [row["text"] for row in score.get("rows", [])[:ROWS]]
+    setup = record.prompt_setup(settings.model_folder, rows.tools, score.get("style"))
     texts = tokenize.prompt_texts(asked, setup)
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})

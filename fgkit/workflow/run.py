@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, progress
-from fgkit.config import unknown_parameter
+from fgkit.config.notebooks import unknown_parameter
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.locations import shipped
+from fgkit.record_types import StageRecord, Summary
 from fgkit.subprocesses import python_path
 
 from . import manifest, summary
@@ -29,7 +30,7 @@ from .manifest import NOTEBOOKS
 _USER_FILES = ("data", "eval_data", "tools")
 
 
-def run(parameters: dict[str, Any]) -> dict[str, Any]:
+def run(parameters: dict[str, Any]) -> Summary:
     """Execute the notebooks into `parameters["output"]` and return the summary.
 
     Args:
@@ -46,7 +47,7 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
         return _run_notebooks(folder, plans)
 
 
-def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
+def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
     if not (folder / summary.NAME).is_file():  # the scores are outputs, too
         manifest.forget(folder, plans)
     if plans["to_task"].model_folder != folder / "model":
@@ -65,9 +66,9 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
         manifest.forget(
             folder, list(plans)[number - 1 :]
         )  # the later ones, too: this one may begin a summary without their scores
-        recorded = manifest.read(folder).get(name, {}).get("outputs", {})
-        earlier = {*manifest.outputs(settings), *(folder / output for output in recorded)}
-        earlier = {path: _stamp(path) for path in earlier if path.is_file()}
+        recorded = manifest.read(folder).get(name, StageRecord()).get("outputs", {})
+        paths = {*manifest.outputs(settings), *(folder / output for output in recorded)}
+        earlier = {path: _stamp(path) for path in paths if path.is_file()}
         start = time.monotonic()
         try:
             _execute(name, folder, _values(settings))
@@ -85,9 +86,9 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What a file that takes another's place does not have in common with it, whatever the clock says."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns
+    """Tell a file from one that takes its place, without trusting the clock alone."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) -> dict[str, Any]:
@@ -180,7 +181,13 @@ def declared_parameters(name: str) -> dict[str, Any]:
     ]
     (cell,) = cells
     statements = ast.parse("".join(cell["source"])).body
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in statements}
+    return {
+        target.id: ast.literal_eval(statement.value)
+        for statement in statements
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def notebook_path(name: str) -> Path:

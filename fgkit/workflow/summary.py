@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from fgkit import devices
+from fgkit import devices, schema
 from fgkit.errors import FgkitError
 from fgkit.evaluation.gate import HEAD
 from fgkit.evaluation.tables import compare
 from fgkit.files import read_json, sha256, write_json
+from fgkit.record_types import FileRecord, Score, Speed, Summary
 from fgkit.subprocesses import peak_memory_gb
 
 NAME = "summary.json"
@@ -40,20 +41,24 @@ _PACKAGES = (
 )
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """The summary in `folder`, or an empty one."""
+def read(folder: Path) -> Summary:
+    """Read the summary in a folder; parts that are missing, or all where there is no file, are empty.
+
+    Args:
+        folder: a run's output folder.
+    Raises:
+        FgkitError: the file is not JSON or has fields of wrong types; every one is named.
+    """
     path = folder / NAME
     empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in _MERGED}
-    found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise FgkitError(
-            f"{path}: holds a {type(found).__name__}, expected an object. Delete it; a run writes it again."
-        )
-    return empty | found
+    content = read_json(path) if path.is_file() else {}
+    if isinstance(content, dict):
+        content = empty | content
+    return schema.check(content, Summary, path, remedy="Delete the file; a run writes it again.")
 
 
-def of_run(folder: Path) -> dict[str, Any]:
-    """The summary of a folder that a user named as a run's.
+def of_run(folder: Path) -> Summary:
+    """Read the summary of a folder that a user named as a run's.
 
     Raises:
         FgkitError: it holds none.
@@ -66,23 +71,26 @@ def of_run(folder: Path) -> dict[str, Any]:
     return read(folder)
 
 
-def update(folder: Path, **parts: Any) -> dict[str, Any]:
-    """Put parts into the summary; dicts under the names in `_MERGED` are merged.
+def update(folder: Path, **parts: Any) -> Summary:
+    """Put parts into the summary and write it; dicts under the names in `_MERGED` are merged.
 
     Args:
         folder: the run's output folder.
         parts: top-level keys and their values; None empties one.
     """
-    summary = read(folder)
+    summary: dict[str, Any] = {**read(folder)}
     for key, value in parts.items():
         summary[key] = summary[key] | value if key in _MERGED else value
     write_json(folder / NAME, summary)
-    return summary
+    return cast(Summary, summary)
 
 
 @contextmanager
 def timed(folder: Path, what: str) -> Iterator[None]:
-    """Put the seconds of a block, and the most memory held so far, into the summary; of several processes the main one does."""
+    """Put the seconds of a block and the peak memory so far into the summary.
+
+    Of several processes only the main one writes.
+    """
     start = time.monotonic()
     yield
     if devices.main_process():
@@ -93,54 +101,57 @@ def timed(folder: Path, what: str) -> Iterator[None]:
         )
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """Size and hash of an output, for the `files` part."""
+def describe_file(path: Path) -> FileRecord:
+    """Measure and hash an output, for the `files` part."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, fgkit and the packages that shape a result, as far as they are installed."""
+    """Look up the versions of Python, fgkit and the installed packages that affect a result."""
     from fgkit import __version__
 
-    found = {"python": platform.python_version(), "fgkit": __version__}
+    installed = {"python": platform.python_version(), "fgkit": __version__}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def table(summary: dict[str, Any]) -> str:
-    """The short table at the end of a run: scores side by side, the gate, files, time."""
-    scores = {name: summary[name] for name in SCORES if summary[name]}
+def table(summary: Summary) -> str:
+    """Format what is printed at the end of a run: scores side by side, the gate, files, time."""
+    scores = scores_of(summary)
     lines = [compare(scores)] if scores else []
-    if summary["gate"]:
-        bundles = sum(summary[name] is not None for name in BUNDLES)
-        lines += ["", *summary["gate"]["lines"][: HEAD * max(1, bundles)]]
-    lines += [
-        "",
-        *(
-            f"{name}  {facts['bytes'] / 1e6:,.1f} MB{_speed(summary['speed'].get(name))}"
-            for name, facts in summary["files"].items()
-        ),
-    ]
+    if gate := summary["gate"]:
+        bundles = sum(name in scores for name in BUNDLES)
+        lines += ["", *gate.get("lines", [])[: HEAD * max(1, bundles)]]
+    lines.append("")
+    for name, file in summary["files"].items():
+        lines.append(f"{name}  {file['bytes'] / 1e6:,.1f} MB{_speed(summary['speed'].get(name))}")
     if summary["seconds"]:
-        lines.append(
-            "time: "
-            + ", ".join(
-                f"{name} {seconds / 60:.1f} min" for name, seconds in summary["seconds"].items()
-            )
-        )
+        minutes = (f"{name} {value / 60:.1f} min" for name, value in summary["seconds"].items())
+        lines.append("time: " + ", ".join(minutes))
     return "\n".join(lines)
 
 
-def _speed(found: dict[str, Any] | None) -> str:
+def scores_of(summary: Summary) -> dict[str, Score]:
+    """Give the scores that a run has so far, by their names in SCORES."""
+    scores = {
+        "base": summary["base"],
+        "tuned": summary["tuned"],
+        "task": summary["task"],
+        "litertlm": summary["litertlm"],
+    }
+    return {name: score for name, score in scores.items() if score}
+
+
+def _speed(speed: Speed | None) -> str:
+    if speed is None:
+        return ""
+    threads = f" on {speed['threads']} threads" if "threads" in speed else ""
     return (
-        ""
-        if found is None
-        else (
-            f", reads {found['prefill_tokens_per_second']:,.0f} and writes {found['decode_tokens_per_second']:,.0f} tokens a "
-            f"second in {found['peak_memory_bytes'] / 1e9:.1f} GB on {found['threads']} threads"
-        )
+        f", reads {speed['prefill_tokens_per_second']:,.0f} and writes "
+        f"{speed['decode_tokens_per_second']:,.0f} tokens a second in "
+        f"{speed['peak_memory_bytes'] / 1e9:.1f} GB{threads}"
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fgkit import config, files
-from fgkit.app import codegen
-from fgkit.bundles import create as bundle
+from fgkit.app import codegen, generated_files
+from fgkit.app.model_source import Source, read_source
+from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.cli import main as command_line
 from fgkit.dataset import rows as run_rows, splits
 from fgkit.errors import FgkitError, ModelError, ToolError
@@ -60,7 +61,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def made(folder: Path, **rest: object) -> list[Path]:
     return codegen.make(
-        codegen.read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")),
+        read_source(DATA / "tools.py", data=str(DATA / "eval_data.jsonl")),
         folder,
         count=5,
         **rest,
@@ -69,11 +70,11 @@ def made(folder: Path, **rest: object) -> list[Path]:
 
 def test_a_run_tells_tools_style_and_rows(run):
     for path in (run, run / "model"):
-        source = codegen.read_source(path)
+        source = read_source(path)
         assert (
             source.setup == PromptSetup(TOOLS, styles=("flutter_gemma",)) and len(source.rows) > 200
         )
-    assert codegen.read_source(run, style="template").setup.style == "template"
+    assert read_source(run, style="template").setup.style == "template"
 
 
 def test_a_run_without_held_out_file_splits_them_off_as_the_run_did(run):
@@ -83,41 +84,42 @@ def test_a_run_without_held_out_file_splits_them_off_as_the_run_did(run):
     wanted = splits.load_data(
         DATA / "home/training_data.jsonl", "", TOOLS, seed=7, format="auto"
     ).held_out
-    assert codegen.read_source(run).rows == wanted and 0 < len(wanted) < 745
+    assert read_source(run).rows == wanted and 0 < len(wanted) < 745
 
 
 def test_rows_that_are_gone_are_no_vectors_and_said(run):
     change(run, settings={"data": "gone.jsonl", "eval_data": "", "seed": 7})
-    source = codegen.read_source(run)
+    source = read_source(run)
     assert source.rows == () and "no rows" in codegen.notes(source)[-1]
 
 
 def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
     sidecar = {"style": "template", "tools_hash": tools_hash(TOOLS), "system_message": "Be brief."}
     monkeypatch.setattr(
-        bundle,
+        bundle_files,
         "read_bundle",
-        lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar),
+        lambda path: bundle_files.BundleInfo(path, bundle.PROFILES["guide"], {}, sidecar=sidecar),
     )
     (run / "app.task").touch()
     (run / "app.task.json").touch()
     for path in (run / "app.task", run / "app.task.json"):
-        source = codegen.read_source(path)
+        source = read_source(path)
         assert source.setup == PromptSetup(TOOLS, "Be brief.", ("template",))
     files.write_json(run / "model" / "fgkit.json", {"tools": TOOLS[:1], "tools_hash": "another"})
-    with pytest.raises(FgkitError, match="does not tell its tools. Give the file they are in"):
-        codegen.read_source(run / "app.task")
-    assert (
-        codegen.read_source(run / "app.task", tools=str(DATA / "home/tools.py")).setup.tools
-        == TOOLS
-    )
+    with pytest.raises(
+        FgkitError, match="does not say which tools it was trained with. Give the file"
+    ):
+        read_source(run / "app.task")
+    assert read_source(run / "app.task", tools=str(DATA / "home/tools.py")).setup.tools == TOOLS
     with pytest.raises(ModelError, match="was trained with other tools than"):
-        codegen.read_source(run / "app.task", tools=str(DATA / "tools.py"))
+        read_source(run / "app.task", tools=str(DATA / "tools.py"))
     monkeypatch.setattr(
-        bundle, "read_bundle", lambda path: bundle.BundleInfo(path, bundle.PROFILES["guide"], {})
+        bundle_files,
+        "read_bundle",
+        lambda path: bundle_files.BundleInfo(path, bundle.PROFILES["guide"], {}),
     )
     with pytest.raises(FgkitError, match="app.task.json: is not there"):
-        codegen.read_source(run / "app.task")
+        read_source(run / "app.task")
 
 
 @pytest.mark.parametrize(
@@ -131,19 +133,19 @@ def test_a_task_tells_its_style_and_finds_its_tools_beside_it(run, monkeypatch):
 def test_what_tells_nothing_is_refused(tmp_path, path, message):
     (tmp_path / "some.txt").touch()
     with pytest.raises(FgkitError, match=message):
-        codegen.read_source(tmp_path / path)
+        read_source(tmp_path / path)
 
 
 def test_wrong_tools_in_a_model_folder_are_refused(run):
     change(run, tools=[TOOLS[0], TOOLS[0]], tools_hash=None)
     with pytest.raises(ToolError, match="T203"):
-        codegen.read_source(run)
+        read_source(run)
     change(run, tools=[])
     with pytest.raises(FgkitError, match="every row of its training brought its own"):
-        codegen.read_source(run)
+        read_source(run)
     with pytest.raises(ModelError, match="'litert_lm' is asked for"):
         change(run, tools=TOOLS)
-        codegen.read_source(run, style="litert_lm")
+        read_source(run, style="litert_lm")
 
 
 def test_everything_is_written_and_the_same_again(tmp_path):
@@ -164,7 +166,7 @@ def test_other_tools_replace_what_was_generated_and_keep_what_is_the_users(tmp_p
     made(tmp_path)
     for name in MINE:
         (tmp_path / name).write_text("mine")
-    codegen.make(codegen.read_source(DATA / "home/tools.py"), tmp_path)
+    codegen.make(read_source(DATA / "home/tools.py"), tmp_path)
     assert "waterGarden" in (tmp_path / FUNCTIONS).read_text()
     assert [(tmp_path / name).read_text() for name in MINE] == ["mine", "mine"]
 
@@ -175,12 +177,12 @@ def test_a_changed_file_stops_everything_before_a_byte_is_written(tmp_path, reco
     (tmp_path / FUNCTIONS).write_text("changed by hand")
     (tmp_path / "tools.json").write_bytes(b"\xff")
     if record == "lost":
-        (tmp_path / codegen.RECORD).unlink()
+        (tmp_path / generated_files.RECORD).unlink()
     elif record != "kept":
-        (tmp_path / codegen.RECORD).write_text(record)
+        (tmp_path / generated_files.RECORD).write_text(record)
     before = contents(tmp_path)
     with pytest.raises(FgkitError) as caught:
-        codegen.make(codegen.read_source(DATA / "home/tools.py"), tmp_path)
+        codegen.make(read_source(DATA / "home/tools.py"), tmp_path)
     assert contents(tmp_path) == before
     lines = str(caught.value).splitlines()
     assert lines[:-1].count(f"{tmp_path / FUNCTIONS}: is not as fgkit glue wrote it") == 1
@@ -199,7 +201,7 @@ def test_a_stop_half_way_is_no_change_of_the_users(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(path, text)
 
-    home = codegen.read_source(DATA / "home/tools.py")
+    home = read_source(DATA / "home/tools.py")
     monkeypatch.setattr(files, "write_text", stopping)
     with pytest.raises(KeyboardInterrupt):
         codegen.make(home, tmp_path)
@@ -224,7 +226,7 @@ def test_straight_into_a_flutter_project_and_a_gradle_module(tmp_path):
     assert not (tmp_path / "unused").exists() and len(paths) == 11
     assert (tmp_path / "my_app/lib/functions/functions.dart").is_file()
     functions = tmp_path / "app/src/main/kotlin/com/example/home/Functions.kt"
-    assert functions.read_text().splitlines()[1] == "package com.example.home"
+    assert functions.read_text().splitlines()[2] == "package com.example.home"
 
 
 @pytest.mark.parametrize(
@@ -246,22 +248,24 @@ def test_packages_are_names(tmp_path, wrong):
 
 def test_a_run_gets_its_app_and_goes_on_where_it_cannot(run):
     settings = config.TaskConfig(output=str(run))
-    rows = run_rows.Rows(TOOLS, (), codegen.read_source(run).rows)
-    assert codegen.make_for_run(settings, rows) == str(run / "app")
+    rows = run_rows.RunData(TOOLS, (), read_source(run).rows)
+    assert codegen.make_for_run(
+        settings.folder, settings.model_folder, rows, name=settings.name
+    ) == str(run / "app")
     assert json.loads((run / "app/golden.json").read_text())["style"] == "flutter_gemma"
     (run / "app" / FUNCTIONS).write_text("changed by hand")
-    assert codegen.make_for_run(settings, rows).startswith(
-        f"not written: {run / 'app' / FUNCTIONS}: is not as"
-    )
-    assert codegen.make_for_run(settings, run_rows.Rows([], (), rows.held_out)).startswith(
-        "not written: every row brings"
-    )
+    assert codegen.make_for_run(
+        settings.folder, settings.model_folder, rows, name=settings.name
+    ).startswith(f"not written: {run / 'app' / FUNCTIONS}: is not as")
+    assert codegen.make_for_run(
+        settings.folder, settings.model_folder, run_rows.RunData([], (), rows.held_out), name="x"
+    ).startswith("not written: every row brings")
 
 
 def test_notes_name_other_prompts_and_what_is_not_checked(tmp_path):
     tools = json.loads(json.dumps(TOOLS[:1]))
     tools[0]["function"]["parameters"]["properties"]["on"]["format"] = "x"
-    found = codegen.notes(codegen.Source("x", PromptSetup(tools, styles=("flutter_gemma",)), ()))
+    found = codegen.notes(Source("x", PromptSetup(tools, styles=("flutter_gemma",)), ()))
     assert len(found) == 3
     assert found[0].startswith(
         "LiteRT-LM's conversation interface writes prompts of style litert_lm"

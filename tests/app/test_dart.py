@@ -9,6 +9,7 @@ import pytest
 from app_tools import RICH, identifiers, parses, tree
 
 from fgkit.app import codegen, dart
+from fgkit.app.model_source import Source, read_source
 from fgkit.calls import Call
 from fgkit.dataset.records import request
 from fgkit.prompts import PromptSetup
@@ -17,13 +18,13 @@ from fgkit.tools import check_tools
 ROOT = Path(__file__).parents[2]
 
 
-def rich() -> codegen.Source:
+def rich() -> Source:
     check_tools(RICH, "rich.json")
-    return codegen.Source("rich.json", PromptSetup(RICH), (request(1, "ping", [Call("ping", {})]),))
+    return Source("rich.json", PromptSetup(RICH), (request(1, "ping", [Call("ping", {})]),))
 
 
-def home() -> codegen.Source:
-    return codegen.read_source(ROOT / "data" / "home" / "tools.py", style="flutter_gemma")
+def home() -> Source:
+    return read_source(ROOT / "data" / "home" / "tools.py", style="flutter_gemma")
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_it_says_when_the_plugin_writes_another_prompt(functions, tmp_path):
         "writes these into the prompt exactly as in training (style\n/// flutter_gemma)."
         in functions
     )
-    codegen.make(codegen.read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
+    codegen.make(read_source(ROOT / "data" / "tools.py"), dart=tmp_path)
     other = " ".join(
         (tmp_path / "lib/functions/functions.dart").read_text().replace("///", "").split()
     )
@@ -127,9 +128,9 @@ def test_names_stay_clear_of_the_languages_own():
     } <= words
 
 
-def app_of(source: codegen.Source):
+def app_of(source: Source):
     from fgkit.app.golden import prompt_text
-    from fgkit.app.source import App
+    from fgkit.app.source_code import App
 
     around = prompt_text(source.setup)
     return App(source.setup, around, "x", "flutter_gemma", "functions")

@@ -12,7 +12,8 @@ from fgkit import calls, prompts
 from fgkit.app import golden
 from fgkit.calls import Call
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import Record, request
 from fgkit.errors import ArgumentError
 from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools
@@ -58,7 +59,9 @@ def test_the_text_around_a_request_gives_its_prompt(style, words):
         add_generation_prompt=True,
         style=style,
     )
-    assert around.of(f"x{words}" if style == "flutter_gemma" else f"{words}x{words}") == wanted
+    assert (
+        around.prompt_for(f"x{words}" if style == "flutter_gemma" else f"{words}x{words}") == wanted
+    )
 
 
 def test_a_conversation_is_no_single_request():

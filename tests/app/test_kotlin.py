@@ -18,7 +18,8 @@ from app_tools import RICH, parses
 from fgkit import calls, prompts
 from fgkit.app import codegen, golden, kotlin
 from fgkit.app.golden import prompt_text
-from fgkit.app.source import App
+from fgkit.app.model_source import Source, read_source
+from fgkit.app.source_code import App
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, request
 from fgkit.errors import ArgumentError, CallSyntaxError
@@ -146,14 +147,12 @@ TEXTS = [
 ]
 
 
-def source(
-    name: str, tools: list[dict], rows: list[Record], style: str = "template"
-) -> codegen.Source:
+def source(name: str, tools: list[dict], rows: list[Record], style: str = "template") -> Source:
     check_tools(tools, name)
-    return codegen.Source(name, PromptSetup(tools, styles=(style,)), tuple(rows))
+    return Source(name, PromptSetup(tools, styles=(style,)), tuple(rows))
 
 
-def rich() -> codegen.Source:
+def rich() -> Source:
     return source(
         "rich.json",
         RICH,
@@ -161,11 +160,9 @@ def rich() -> codegen.Source:
     )
 
 
-def home() -> codegen.Source:
+def home() -> Source:
     path = ROOT / "data" / "home"
-    return codegen.read_source(
-        path / "tools.py", data=str(path / "eval_data.jsonl"), style="litert_lm"
-    )
+    return read_source(path / "tools.py", data=str(path / "eval_data.jsonl"), style="litert_lm")
 
 
 @pytest.mark.parametrize("make", [rich, home])

@@ -8,7 +8,9 @@ import pytest
 from app_tools import RICH, text, tool
 from hypothesis import given, strategies as st
 
-from fgkit.app.types import DART, KOTLIN, Type, plan, unchecked
+from fgkit.app.languages import DART, KOTLIN
+from fgkit.app.planning import plan, unchecked
+from fgkit.app.types import Type
 
 LANGUAGES = pytest.mark.parametrize("language", [DART, KOTLIN], ids=["dart", "kotlin"])
 WIRE = st.text("aAbB_.-019", min_size=1, max_size=6).map(

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fgkit import checks, licence, prompts
-from fgkit.bundles import create as bundle, litertlm, task
+from fgkit.bundles import create as bundle, litertlm, read as bundle_files, task
 from fgkit.bundles.checks import check_bundle, check_file
 from fgkit.bundles.inspection import STOPS
 from fgkit.calls import Call
-from fgkit.config import TaskConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset.records import request
 from fgkit.dataset.rendered import RenderedRecords
 from fgkit.errors import CheckFailed
@@ -45,7 +45,7 @@ shapes = dict(SHAPES)
 
 @pytest.fixture(autouse=True)
 def stand_in_network(monkeypatch):
-    monkeypatch.setattr(bundle, "signatures", lambda source: shapes)
+    monkeypatch.setattr(bundle_files, "signatures", lambda source: shapes)
     yield
     shapes.update(SHAPES)
 
@@ -127,7 +127,7 @@ def a_pointer(path: Path) -> None:
 
 
 def a_record_of_another(path: Path) -> None:
-    bundle.update_sidecar(path, sha256="0")
+    bundle_files.update_sidecar(path, sha256="0")
 
 
 def no_notice(path: Path) -> None:
@@ -306,10 +306,10 @@ def test_a_foreign_litertlm_that_does_not_say_its_length_is_no_fault(tmp_path):
 
 def test_stop_tokens_that_the_profile_does_not_have_are_named_where_it_is_known(tmp_path):
     path = make(tmp_path, ".task", profile="google")
-    bundle.update_sidecar(path, profile="guide")
+    bundle_files.update_sidecar(path, profile="guide")
     assert "does not stop at <end_function_call>, <eos>" in check_bundle(path)[6].reason
     path = make(tmp_path, ".task", profile="guide")
-    bundle.update_sidecar(path, profile="google")
+    bundle_files.update_sidecar(path, profile="google")
     assert (
         "it stops at <end_function_call>, <eos>, which its profile does not"
         in check_bundle(path)[6].reason
@@ -339,7 +339,7 @@ def test_a_file_is_checked_with_the_model_and_record_beside_it(tmp_path):
         "prompts fit"
     ]  # the tiny tokenizer writes long prompts
     assert found[5].status == "pass" and "of 156 prompts" in found[8].reason
-    bundle.update_sidecar(path, tools_hash="another's")
+    bundle_files.update_sidecar(path, tools_hash="another's")
     found = check_file(path)
     assert found[8].status == "skipped" and "trained with other tools" in found[8].reason
     path.with_name("my.litertlm.json").unlink()
@@ -355,7 +355,7 @@ def test_the_command_prints_writes_and_fails(tmp_path, capsys):
     from fgkit.cli.main import main
 
     path = make(tmp_path, ".task")
-    bundle.update_sidecar(path, tools_hash="another's")
+    bundle_files.update_sidecar(path, tools_hash="another's")
     assert main(["check", str(path), "--json", str(tmp_path / "out.json")]) == 0
     assert " 2. pass     whole" in capsys.readouterr().out
     assert [entry["name"] for entry in json.loads((tmp_path / "out.json").read_text())] == NAMES
@@ -365,11 +365,11 @@ def test_the_command_prints_writes_and_fails(tmp_path, capsys):
 
 
 def test_to_task_stops_at_a_bundle_that_fails(tmp_path, capsys):
-    from fgkit.dataset.rows import Rows
+    from fgkit.dataset.rows import RunData
     from fgkit.workflow import stages
 
     path = make(tmp_path, ".task")
-    rows = Rows(
+    rows = RunData(
         [],
         (request(1, "make it red", (Call("paint", {}),)),),
         (request(2, "hello", (Call("paint", {}),)),),

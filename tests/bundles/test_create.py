@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fgkit import licence
-from fgkit.bundles import create as bundle, profiles, task as task_archive
+from fgkit.bundles import create as bundle, profiles, read as bundle_files, task as task_archive
 from fgkit.errors import BundleError, ConfigError, FgkitError
 from fgkit.prompts import CONTROL_TOKENS
 
@@ -69,7 +69,7 @@ def hidden_from_text(token: str) -> bytes:
 @pytest.fixture
 def inputs(tmp_path, monkeypatch) -> tuple[Path, Path, Path]:
     """A stand-in network, a tokenizer and the output's name; what a real network must hold is test_runtime's matter."""
-    monkeypatch.setattr(bundle, "signatures", lambda path: {"prefill_16": {}, "decode": {}})
+    monkeypatch.setattr(bundle_files, "signatures", lambda path: {"prefill_16": {}, "decode": {}})
     monkeypatch.setattr(bundle, "notice_text", lambda: "the notice\n")
     (tmp_path / "a.tflite").write_bytes(FAKE_TFLITE)
     (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
@@ -90,7 +90,7 @@ def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
         sidecar={"style": "template"},
     )
     assert made == output
-    info = bundle.read_bundle(made)
+    info = bundle_files.read_bundle(made)
     assert info.profile == profiles.profile(profile, turn)
     assert info.sidecar["style"] == "template" and info.sidecar["stop_tokens"] == list(
         info.profile.stop_tokens
@@ -112,7 +112,7 @@ def test_a_bundle_is_read_back_as_it_was_asked_for(inputs, profile):
 def test_the_tokenizer_of_another_vocabulary_is_refused(inputs, monkeypatch):
     tflite, tokenizer, output = inputs
     shapes = {"prefill_16": {}, "decode": {"outputs": {"logits": [1, 1, 262_144]}}}
-    monkeypatch.setattr(bundle, "signatures", lambda path: shapes)
+    monkeypatch.setattr(bundle_files, "signatures", lambda path: shapes)
     with pytest.raises(
         BundleError, match="a.tflite: scores 262144 pieces, but the tokenizer has 484"
     ):
@@ -213,7 +213,7 @@ def test_wrong_inputs_are_one_message_each(inputs, tmp_path, monkeypatch):
         broken.write_bytes(content)
         with pytest.raises(BundleError, match="tokenizer.model: is no SentencePiece model"):
             bundle.create_task(tflite, broken, output, sidecar={})
-    monkeypatch.setattr(bundle, "signatures", lambda path: {"serving_default": {}})
+    monkeypatch.setattr(bundle_files, "signatures", lambda path: {"serving_default": {}})
     with pytest.raises(BundleError, match="no converted language model"):
         bundle.create_task(tflite, tokenizer, output, sidecar={})
     assert not output.exists()
@@ -250,46 +250,46 @@ def rewrite(path: Path, change) -> None:
 def test_a_foreign_archive_is_one_message(task, change, message):
     rewrite(task, change)
     with pytest.raises(BundleError, match=message):
-        bundle.read_bundle(task)
+        bundle_files.read_bundle(task)
 
 
 def test_every_truncation_and_flipped_byte_is_noticed(task):
     data = task.read_bytes()
     task.with_name(task.name + ".json").unlink()
-    assert bundle.read_bundle(task).sidecar is None
+    assert bundle_files.read_bundle(task).sidecar is None
     for size in range(0, len(data) - 1, len(data) // 23):
         task.write_bytes(data[:size])
         with pytest.raises(BundleError, match="my.task"):
-            bundle.read_bundle(task)
+            bundle_files.read_bundle(task)
     for place in (3000, len(data) // 2, len(data) - 400):
         task.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(BundleError, match="my.task"):
-            bundle.read_bundle(task)
+            bundle_files.read_bundle(task)
 
 
 def test_missing_and_compressed_archives(task):
     with pytest.raises(BundleError, match="there is no such file"):
-        bundle.read_bundle(task.with_name("absent.task"))
+        bundle_files.read_bundle(task.with_name("absent.task"))
     with zipfile.ZipFile(task) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(task, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(BundleError, match="its members are compressed"):
-        bundle.read_bundle(task)
+        bundle_files.read_bundle(task)
 
 
 def test_the_record_beside_belongs_to_these_bytes(task):
-    bundle.update_sidecar(task, scores={"n": 3})
-    assert bundle.read_bundle(task).sidecar["scores"] == {"n": 3}
-    assert bundle.read_bundle(task).sidecar["style"] == "template"
+    bundle_files.update_sidecar(task, scores={"base": None})
+    assert bundle_files.read_bundle(task).sidecar["scores"] == {"base": None}
+    assert bundle_files.read_bundle(task).sidecar["style"] == "template"
     beside = task.with_name(task.name + ".json")
     beside.write_text(json.dumps({"sha256": "0"}))
     with pytest.raises(BundleError, match="describes another file"):
-        bundle.read_bundle(task)
+        bundle_files.read_bundle(task)
     beside.write_text("{")
     with pytest.raises(FgkitError, match="is not JSON"):
-        bundle.read_bundle(task)
+        bundle_files.read_bundle(task)
 
 
 def test_the_notice_names_the_terms(monkeypatch, tmp_path):

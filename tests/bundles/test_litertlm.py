@@ -10,7 +10,7 @@ from crash_points import crash_points
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fgkit import atomic_files, files, prompts
-from fgkit.bundles import create as bundle, litertlm
+from fgkit.bundles import create as bundle, litertlm, read as bundle_files
 from fgkit.bundles.profiles import LITERTLM, PROFILES
 from fgkit.errors import BundleError, ConfigError
 from tests.bundles.test_create import FAKE_TFLITE, tiny_tokenizer
@@ -24,7 +24,7 @@ SHAPES = {
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """A whole bundle, as `to_task` makes one."""
-    monkeypatch.setattr(bundle, "signatures", lambda path: SHAPES)
+    monkeypatch.setattr(bundle_files, "signatures", lambda path: SHAPES)
     (tmp_path / "a.tflite").write_bytes(FAKE_TFLITE)
     (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
     return bundle.create_litertlm(
@@ -37,12 +37,15 @@ def made(tmp_path, monkeypatch):
 
 
 def test_a_bundle_is_read_back_as_it_was_asked_for(made):
-    info = bundle.read_bundle(made)
+    info = bundle_files.read_bundle(made)
     assert info.profile == LITERTLM and not info.end_tag_cut
     assert info.profile.stop_tokens == prompts.STOP_TOKENS
     assert (info.litertlm.model_type, info.litertlm.context) == ("function_gemma", 1024)
     assert info.litertlm.template == prompts.chat_template() and info.litertlm.template_writes_tools
-    assert bundle.network_of(info) == FAKE_TFLITE and bundle.tokenizer_of(info) == tiny_tokenizer()
+    assert (
+        bundle_files.network_of(info) == FAKE_TFLITE
+        and bundle_files.tokenizer_of(info) == tiny_tokenizer()
+    )
     assert info.sidecar["style"] == "template" and info.sidecar["context"] == 1024
     assert info.sidecar["tflite_sha256"] == files.sha256(made.parents[1] / "a.tflite")
     assert sorted(path.name for path in made.parent.iterdir()) == [
@@ -60,7 +63,7 @@ def test_the_runtime_writes_the_tools_only_for_its_own_style(made):
         style="litert_lm",
         sidecar={},
     )
-    assert not bundle.read_bundle(other).litertlm.template_writes_tools
+    assert not bundle_files.read_bundle(other).litertlm.template_writes_tools
 
 
 def test_equal_bundles_are_equal_bytes_and_others_have_another_identity(made):
@@ -107,7 +110,7 @@ def test_damage_is_one_message(made, tmp_path, damage, message):
     bad = tmp_path / "bad.litertlm"
     bad.write_bytes(damage(made.read_bytes()))
     with pytest.raises(BundleError, match=f"bad.litertlm: .*({message})"):
-        bundle.read_bundle(bad)
+        bundle_files.read_bundle(bad)
 
 
 def test_a_flipped_bit_inside_the_network_is_caught_by_the_hash_beside_it(made):
@@ -117,7 +120,7 @@ def test_a_flipped_bit_inside_the_network_is_caught_by_the_hash_beside_it(made):
     with pytest.raises(
         BundleError, match="describes another file than my.litertlm .*One of the two is damaged"
     ):
-        bundle.read_bundle(made)
+        bundle_files.read_bundle(made)
 
 
 def test_a_tokenizer_that_cannot_be_parsed_is_named(made, tmp_path):
@@ -125,7 +128,7 @@ def test_a_tokenizer_that_cannot_be_parsed_is_named(made, tmp_path):
     bad = tmp_path / "bad.litertlm"
     bad.write_bytes(data.replace(tiny_tokenizer(), bytes(len(tiny_tokenizer()))))
     with pytest.raises(BundleError, match="bad.litertlm SP_Tokenizer: is no SentencePiece model"):
-        bundle.read_bundle(bad)
+        bundle_files.read_bundle(bad)
 
 
 @settings(
@@ -191,7 +194,7 @@ def test_wrong_names_and_tokenizers_are_refused(made, tmp_path):
             sidecar={},
         )
     with pytest.raises(BundleError, match="ends in '.zip', expected .task or .litertlm"):
-        bundle.read_bundle(shutil.copy(made, tmp_path / "x.zip"))
+        bundle_files.read_bundle(shutil.copy(made, tmp_path / "x.zip"))
     assert PROFILES["google"].stop_tokens != LITERTLM.stop_tokens  # here <eos> ends an answer, too
 
 

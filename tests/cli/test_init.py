@@ -13,7 +13,7 @@ import pytest
 from fgkit import locations
 from fgkit.cli import main as command_line
 from fgkit.cli.init import FILES, init
-from fgkit.dataset.records import read_records
+from fgkit.dataset.reading import read_records
 from fgkit.dataset.splits import load_data
 from fgkit.errors import FgkitError
 from fgkit.tools import lint_tools, load_tools

@@ -40,7 +40,7 @@ def no_base(monkeypatch, tmp_path):
         "build",
         lambda folder: pytest.fail("lint builds only what --base offline names"),
     )
-    monkeypatch.setattr(base_model, "_download", lambda name: pytest.fail("lint downloads nothing"))
+    monkeypatch.setattr(base_model, "download", lambda name: pytest.fail("lint downloads nothing"))
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import files, locations
-from fgkit.data_report import report
-from fgkit.data_report.rules import KEPT, RULES, Finding, rules_table
+from fgkit import data_report, files, locations
+from fgkit.data_report import Report, TokenLimits, report
+from fgkit.data_report.findings import KEPT, Findings
+from fgkit.data_report.rules import RULES, rules_table
 from fgkit.errors import DataError
 from fgkit.models.base import load_tokenizer
 from fgkit.prompts import PromptSetup
@@ -34,6 +35,20 @@ ANIMALS = (
     "Yak",
     "Zebu",
 )
+
+
+def inspect(
+    data: Path,
+    tools: list[dict],
+    eval_data: Path | str = "",
+    *,
+    max_length: int = 1024,
+    prefill_seq_len: int = 256,
+    kv_cache_max_len: int = 1024,
+    **options: object,
+) -> Report:
+    limits = TokenLimits(max_length, prefill_seq_len, kv_cache_max_len)
+    return data_report.inspect(data, tools, eval_data, limits=limits, **options)
 
 
 def tool(name: str, required: list[str] | None = None, **properties: dict) -> dict:
@@ -315,7 +330,7 @@ def broken(tmp_path_factory) -> tuple[Path, report.Report, dict[str, int], int]:
         name.lower(): next(at for at, line in enumerate(good, 1) if f"{name} " in line)
         for name in ANIMALS
     }
-    return path, report.inspect(path, TOOLS), places, len(good) + 1
+    return path, inspect(path, TOOLS), places, len(good) + 1
 
 
 def test_there_are_forty_kinds_of_faults_and_more() -> None:
@@ -379,7 +394,7 @@ def rules(found: report.Report) -> dict[str, int]:
 
 
 def test_a_clean_file_gives_nothing(tmp_path) -> None:
-    found = report.inspect(write(tmp_path, *clean()), TOOLS[:4])
+    found = inspect(write(tmp_path, *clean()), TOOLS[:4])
     assert rules(found) == {} and list(found.lines()) == [] and found.passed
     found.raise_errors()
 
@@ -389,9 +404,7 @@ def test_the_example_data_give_no_error_and_only_warnings_that_are_true() -> Non
         locations.shipped("data", name)
         for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
     )
-    found = report.inspect(
-        data, load_tools(tools_file), held_out, tool_report=lint_tools(tools_file)
-    )
+    found = inspect(data, load_tools(tools_file), held_out, tool_report=lint_tools(tools_file))
     # No plain answers; one held-out and one training row ask for purple alike; "rename (the) app to Hello" is the guide's.
     assert rules(found) == {"D225": 1, "D213": 1, "D202": 1}
     assert [finding.line for finding in found.findings] == [1, 154, 146]
@@ -414,9 +427,9 @@ def test_leaks_between_training_and_held_out_rows(tmp_path) -> None:
         row("entirely different words about a Quoll", title="Quoll"),
         name="eval.jsonl",
     )
-    found = report.inspect(trained, TOOLS[:4], held_out)
+    found = inspect(trained, TOOLS[:4], held_out)
     at = {
-        (finding.rule, finding.line): finding
+        (finding.rule_id, finding.line): finding
         for finding in found.findings
         if finding.path == str(held_out)
     }
@@ -432,10 +445,10 @@ def test_leaks_between_training_and_held_out_rows(tmp_path) -> None:
 def test_files_that_contradict_each_other_do_not_pass(tmp_path) -> None:
     trained = write(tmp_path, *clean())
     held_out = write(tmp_path, row("jot down Otter trip", title="trip"), name="eval.jsonl")
-    found = report.inspect(trained, TOOLS[:4], held_out)
+    found = inspect(trained, TOOLS[:4], held_out)
     assert not found.passed
     (finding,) = [finding for finding in found.findings if finding.severity == "error"]
-    assert (finding.rule, finding.line) == (
+    assert (finding.rule_id, finding.line) == (
         "D216",
         1,
     ) and "'jot down Otter trip' -> note" in finding.found
@@ -452,16 +465,16 @@ def test_values_that_are_trained_on(tmp_path) -> None:
         *(row(f"what was it, oh yes, {name}", title=name) for name in names[:10]),
         name="e.jsonl",
     )
-    found = report.inspect(trained, TOOLS[1:2], held_out)
+    found = inspect(trained, TOOLS[1:2], held_out)
     assert "10 of 10 different values of note.title" in next(
-        f.found for f in found.findings if f.rule == "D215"
+        f.found for f in found.findings if f.rule_id == "D215"
     )
     fresh = write(
         tmp_path,
         *(row(f"what was it, oh yes, {name}", title=name) for name in ANIMALS),
         name="f.jsonl",
     )
-    assert "D215" not in rules(report.inspect(trained, TOOLS[1:2], fresh))
+    assert "D215" not in rules(inspect(trained, TOOLS[1:2], fresh))
 
 
 def test_rows_that_their_file_marks_for_evaluation_are_held_out(tmp_path) -> None:
@@ -471,9 +484,9 @@ def test_rows_that_their_file_marks_for_evaluation_are_held_out(tmp_path) -> Non
     path = write(
         tmp_path, marked("jot down Otter trip", "train"), marked("jot down: Otter trip", "eval")
     )
-    found = report.inspect(path, TOOLS[1:2], format="mobile-actions")
+    found = inspect(path, TOOLS[1:2], format="mobile-actions")
     assert [side.counts["rows"] for side in found.sides] == [1, 1]
-    assert [finding.line for finding in found.findings if finding.rule == "D212"] == [2]
+    assert [finding.line for finding in found.findings if finding.rule_id == "D212"] == [2]
 
 
 # ---- balance
@@ -551,8 +564,10 @@ def test_balance(tmp_path, lines, tools, rule, expected) -> None:
         if rule in ("D223", "D225", "D226", "D205")
         else [json.dumps({"user_content": "hm", "answer": "Yes?"})]
     )
-    found = report.inspect(write(tmp_path, *lines, *clean_rows), tools)
-    assert expected in " ".join(finding.found for finding in found.findings if finding.rule == rule)
+    found = inspect(write(tmp_path, *lines, *clean_rows), tools)
+    assert expected in " ".join(
+        finding.found for finding in found.findings if finding.rule_id == rule
+    )
 
 
 # ---- length
@@ -562,7 +577,7 @@ def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(
     tmp_path, tokenizer
 ) -> None:
     path = write(tmp_path, *clean(), row("x" * 600, title="x"))
-    found = report.inspect(
+    found = inspect(
         path,
         TOOLS[:4],
         tokenizer=tokenizer,
@@ -573,7 +588,9 @@ def test_rows_that_do_not_fit_are_named_with_the_setting_that_takes_them(
     total = found.sides[0].lengths.total
     longest = int(total.max())
     assert longest == total[-1] > 1600, "the fixture's tools are long in bytes"
-    at = {finding.rule: finding for finding in found.findings if finding.rule.startswith("D23")}
+    at = {
+        finding.rule_id: finding for finding in found.findings if finding.rule_id.startswith("D23")
+    }
     assert set(at) == {"D231", "D232", "D233"} and at["D231"].line == at["D232"].line == 47
     assert (
         f"found {longest} tokens, {longest - 1500} too many, expected at most 1500 tokens"
@@ -598,14 +615,14 @@ def test_lengths_are_those_of_training(tmp_path, tokenizer) -> None:
         ),
         chat(user("two"), call("book", {"seats": 2}), tools=[OWN]),
     )
-    (side,) = report.inspect(path, TOOLS, tokenizer=tokenizer).sides
+    (side,) = inspect(path, TOOLS, tokenizer=tokenizer).sides
     rows = tokenize_records(side.records, PromptSetup(TOOLS), tokenizer, max_length=10**9)
     assert side.lengths.total.tolist() == [len(row.tokens) for row in rows]
     assert side.lengths.prompt.tolist() == [row.prompt_length for row in rows]
 
 
 def test_without_a_tokenizer_it_says_so(tmp_path) -> None:
-    found = report.inspect(write(tmp_path, *clean()), TOOLS[:4], without_lengths="nobody gave one.")
+    found = inspect(write(tmp_path, *clean()), TOOLS[:4], without_lengths="nobody gave one.")
     assert "Lengths are not checked: nobody gave one." in found.table()
     assert found.as_dict()["files"]["training"]["tokens"] is None
 
@@ -614,7 +631,7 @@ def test_without_a_tokenizer_it_says_so(tmp_path) -> None:
 
 
 def test_the_table_json_and_picture(tmp_path, tokenizer) -> None:
-    found = report.inspect(
+    found = inspect(
         write(tmp_path, *clean()),
         TOOLS[:4],
         write(tmp_path, *clean(4), name="e.jsonl"),
@@ -631,7 +648,7 @@ def test_the_table_json_and_picture(tmp_path, tokenizer) -> None:
         "|",
     ]
     assert any(line.split()[1:-1] == ["rows", "|", "46", "|", "4"] for line in table)
-    picture = report.save(found, tmp_path / "out")
+    picture = data_report.save(found, tmp_path / "out")
     assert (
         picture.read_bytes().startswith(b"\x89PNG") and picture == tmp_path / "out" / "report.png"
     )
@@ -657,12 +674,12 @@ def test_the_table_json_and_picture(tmp_path, tokenizer) -> None:
 def test_a_picture_of_nothing_and_of_many_tools(tmp_path) -> None:
     many = [tool(f"tool_{number}", title=TEXT) for number in range(60)]
     for lines in ([], [row(f"do {number}", f"tool_{number}", title="x") for number in range(60)]):
-        found = report.inspect(write(tmp_path, *lines), many)
-        assert report.plot(found, tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+        found = inspect(write(tmp_path, *lines), many)
+        assert data_report.plot(found, tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_many_findings_are_counted_and_the_rest_is_summed_up(tmp_path) -> None:
-    found = report.inspect(
+    found = inspect(
         write(
             tmp_path,
             *(row(f"it is {number}\u200b", title=str(number)) for number in range(1100)),
@@ -680,7 +697,9 @@ def test_many_findings_are_counted_and_the_rest_is_summed_up(tmp_path) -> None:
 
 
 def test_nothing_hides_in_a_message() -> None:
-    line = str(Finding("D101", "a\nb.jsonl", 1, "\x1b[31m \u202e \ud800 é 😀"))
+    findings = Findings()
+    findings.add_message("D101", "a\nb.jsonl", 1, "\x1b[31m \u202e \ud800 é 😀")
+    line = str(findings.kept[0])
     assert (
         line == "a\\nb.jsonl:1: D101 error: \\x1b[31m \\u202e \\ud800 é 😀" and line.isprintable()
     )
@@ -688,7 +707,7 @@ def test_nothing_hides_in_a_message() -> None:
 
 def test_the_same_seed_finds_the_same(tmp_path) -> None:
     path = write(tmp_path, *clean(), row("new memo about the Badger reports", title="Badger"))
-    one, two = (report.inspect(path, TOOLS[:4], seed=5) for _ in range(2))
+    one, two = (inspect(path, TOOLS[:4], seed=5) for _ in range(2))
     assert one.findings == two.findings and rules(one) == {"D202": 1}
 
 
@@ -701,19 +720,19 @@ def test_text_that_is_mostly_bytes_is_named_on_both_sides(tmp_path) -> None:
         row("\U0001f525\U0001f525 now", title="now"),
     )
     held_out = write(tmp_path, row("\u6ce8\u610f", title="\u6ce8\u610f"), name="held_out.jsonl")
-    found = report.inspect(
+    found = inspect(
         trained, TOOLS[:4], held_out, tokenizer=load_tokenizer(tmp_path), max_length=20_000
     )
     at = {
         (finding.path, finding.line): finding.found
         for finding in found.findings
-        if finding.rule == "D234"
+        if finding.rule_id == "D234"
     }
     assert at == {
         (str(trained), 7): "8 of 12 in '\U0001f525\U0001f525 now'",
         (str(held_out), 1): "6 of 6 in '\u6ce8\u610f'",
     }
-    without = report.inspect(trained, TOOLS[:4], held_out)
+    without = inspect(trained, TOOLS[:4], held_out)
     assert found.passed and "D234" not in without.counts
 
 

@@ -13,7 +13,8 @@ from fgkit import prompts
 from fgkit.calls import Call, parse
 from fgkit.dataset import tokenize
 from fgkit.dataset.formats.messages import call_message
-from fgkit.dataset.records import Record, inspect_records, read_records
+from fgkit.dataset.reading import inspect_records, read_records
+from fgkit.dataset.records import Record
 from fgkit.errors import PromptError
 from fgkit.prompts import PromptSetup
 

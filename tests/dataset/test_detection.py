@@ -14,7 +14,8 @@ from fgkit.calls import Call
 from fgkit.dataset.formats import files as row_files
 from fgkit.dataset.formats.detection import FORMATS, detect, read_row
 from fgkit.dataset.formats.xlam import tools_of
-from fgkit.dataset.records import Inspection, Record, inspect_records, read_records
+from fgkit.dataset.reading import Inspection, inspect_records, read_records
+from fgkit.dataset.records import Record
 from fgkit.dataset.splits import held_out_data, load_data
 from fgkit.errors import DataError, FgkitError
 
@@ -330,7 +331,7 @@ def test_one_json_list(
     [
         ("[\n", ":2: the list has no end"),
         ('[{"a": 1},\n{"a" 2}]', ":2: not JSON (Expecting ':' delimiter, line 2)"),
-        ("[" + json.dumps(GUIDE) + "]\nx", ":1: something stands after the list's end"),
+        ("[" + json.dumps(GUIDE) + "]\nx", ":1: there is text after the list's end"),
         ('[{"a": 1, "a": 2}]', ":1: the key 'a' occurs twice"),
         ("[" * 5000, ":1: the list has no end"),
         ("[{" + '"a":{' * 100_000, ":1: nested too deeply"),

@@ -9,14 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fgkit.calls import Call
-from fgkit.dataset.records import (
-    canonical,
-    inspect_records,
-    read_records,
-    request,
-    same_text,
-    show,
-)
+from fgkit.dataset.reading import inspect_records, read_records
+from fgkit.dataset.records import canonical, request, same_text, show
 from fgkit.errors import DataError
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from fgkit.calls import Call
-from fgkit.dataset.records import Record, read_records, request
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import Record, request
 from fgkit.dataset.splits import group_of, load_data, split, template
 from fgkit.errors import DataError, FgkitError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fgkit import prompts
-from fgkit.bundles import create as bundle, profiles
+from fgkit.bundles import create as bundle, profiles, read as bundle_files
 from fgkit.calls import Call
 from fgkit.dataset.records import Record, request
 from fgkit.errors import ConfigError
@@ -47,7 +47,7 @@ class Noting:
         self.raw.append(text)
         return completion([RED]).removesuffix("<end_function_call><start_function_response>")
 
-    def answer_wrapped(self, text, *, max_new_tokens):
+    def generate_with_template(self, text, *, max_new_tokens):
         self.wrapped.append(text)
         return "Sorry" if "declaration" not in text else self.generate(text, max_new_tokens=1)
 
@@ -55,13 +55,13 @@ class Noting:
 def test_each_way_sends_what_it_says_and_is_scored():
     rows = [request(place, f" make it red {place}", (RED,)) for place in range(30)]
     noting = Noting()
-    found = prompting_modes.try_ways(
+    found = prompting_modes.probe_modes(
         noting, rows, [trained(row.user_content) for row in rows], max_new_tokens=9, progress=False
     )
-    assert list(found) == list(prompting_modes.WAYS) and {one["n"] for one in found.values()} == {
-        prompting_modes.ENOUGH
+    assert list(found) == list(prompting_modes.MODES) and {one["n"] for one in found.values()} == {
+        prompting_modes.PROBED_ROWS
     }
-    assert [found[way]["exact_match"] for way in prompting_modes.WAYS] == [1.0, 1.0, 1.0, 0.0]
+    assert [found[way]["exact_match"] for way in prompting_modes.MODES] == [1.0, 1.0, 1.0, 0.0]
     whole, developer = (
         trained("make it red 0").removeprefix("<bos>"),
         prompting_modes.developer_turn(trained("make it red 0")),
@@ -73,7 +73,7 @@ def test_each_way_sends_what_it_says_and_is_scored():
         whole
         == f"{developer}<start_of_turn>user\nmake it red 0<end_of_turn>\n<start_of_turn>model\n"
     )
-    n = prompting_modes.ENOUGH
+    n = prompting_modes.PROBED_ROWS
     assert (noting.raw[0], noting.wrapped[0], noting.wrapped[n], noting.wrapped[2 * n]) == (
         whole,
         whole,
@@ -94,7 +94,9 @@ def test_rows_of_several_turns_are_not_sent_alone():
     )
     row = Record(1, turns, (RED,))
     assert not prompting_modes.is_single(row) and prompting_modes.is_single(request(1, "a"))
-    assert prompting_modes.try_ways(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
+    assert (
+        prompting_modes.probe_modes(Noting(), [row], ["x"], max_new_tokens=1, progress=False) == {}
+    )
 
 
 def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monkeypatch):
@@ -103,7 +105,7 @@ def test_a_baked_bundle_puts_the_trained_prompt_before_the_model(tmp_path, monke
     developer = prompting_modes.developer_turn(trained("x", []))
     inputs = tiny_tflite(), tmp_path / "tokenizer.model", tmp_path / "baked.task"
     baked = bundle.create_task(*inputs, profile="baked", developer_turn=developer, sidecar={})
-    assert bundle.read_bundle(baked).profile == profiles.profile("baked", developer)
+    assert bundle_files.read_bundle(baked).profile == profiles.profile("baked", developer)
     with runtime.Runtime(baked) as opened:
         assert opened.profile == "baked"
         row, whole = request(1, "red"), trained("red", [])

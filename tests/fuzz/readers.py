@@ -45,8 +45,8 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 with instrumented():
     from fgkit import checksums, tools
-    from fgkit.bundles import create as bundle, task as task_archive
-    from fgkit.dataset import records
+    from fgkit.bundles import create as bundle, read as bundle_files, task as task_archive
+    from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
     from fgkit.models import model_checks, weights
@@ -71,7 +71,7 @@ def written(name: str, data: bytes) -> Path:
 def rows(data: bytes) -> None:
     """A data file: whatever its ending, its records can be written down again."""
     for name in ("rows.jsonl", "rows.csv"):
-        found = records.inspect_records(written(name, data), TOOLS)
+        found = reading.inspect_records(written(name, data), TOOLS)
         assert found.records or found.problems or found.warnings or not data.strip(), (
             "nothing read, nothing said"
         )
@@ -104,13 +104,13 @@ def parameters(data: bytes) -> None:
 
 def task(data: bytes) -> None:
     """A `.task`, here with stand-ins for its large members."""
-    found = bundle.read_bundle(written("a.task", data))
+    found = bundle_files.read_bundle(written("a.task", data))
     assert found.profile.stop_tokens is not None
 
 
 def litertlm(data: bytes) -> None:
     """A `.litertlm`, here with stand-ins for its large sections."""
-    found = bundle.read_bundle(written("a.litertlm", data))
+    found = bundle_files.read_bundle(written("a.litertlm", data))
     assert found.litertlm is not None and found.litertlm.model_type
 
 
@@ -122,7 +122,7 @@ def metadata(data: bytes) -> None:
 def sidecar(data: bytes) -> None:
     """The JSON beside a bundle."""
     written("b.task.json", data)
-    bundle.read_bundle(written("b.task", (CORPUS / "task" / "whole").read_bytes()))
+    bundle_files.read_bundle(written("b.task", (CORPUS / "task" / "whole").read_bytes()))
 
 
 def tokenizer(data: bytes) -> None:

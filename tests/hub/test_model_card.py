@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 
 from fgkit import calls, licence
 from fgkit.hub import model_card
-from fgkit.hub.publication import SAID, gather
+from fgkit.hub.publication import gather
+from fgkit.hub.published_files import SAID
 
 REPO = "ada/lights"
 
@@ -96,7 +97,7 @@ def test_what_a_reader_needs_is_there(tmp_path) -> None:
         "converted to LiteRT with dynamic\\_int8",
         "section 3.2",
         licence.NOTICE,
-        "3 epochs, 5e-05 peak step size",
+        "3 epochs, 5e-05 peak learning rate",
     ):
         assert part in text, part
     for file in gather(run).files:

@@ -13,7 +13,8 @@ from huggingface_hub import ModelCard
 from fgkit import files
 from fgkit.cli.main import main
 from fgkit.errors import BundleError, CheckFailed, ConfigError, FgkitError, ModelError
-from fgkit.hub.upload import CARD, cannot_write, offer, publish, require_write
+from fgkit.hub.permissions import cannot_write, require_write
+from fgkit.hub.upload import CARD, offer, publish
 
 TOKEN = "hf_canaryOfTheHubTests"
 REPO = "ada/lights"
@@ -178,16 +179,17 @@ def test_what_did_not_pass_is_refused_and_labelled_when_forced(tmp_path, hub) ->
 
 
 @pytest.mark.parametrize(
-    ("entries", "says"),
+    ("entries", "kind", "says"),
     [
-        ({"gate": None}, "was not compared"),
-        ({"gate": {}}, "was not compared"),
-        ({"gate": {"passed": "yes"}}, "did not pass"),
+        ({"gate": None}, CheckFailed, "was not compared"),
+        ({"gate": {}}, CheckFailed, "was not compared"),
+        ({"gate": {"lines": []}}, CheckFailed, "did not pass"),
+        ({"gate": {"passed": "yes"}}, BundleError, "gate.passed is text, 'yes', expected true or"),
     ],
 )
-def test_no_verdict_is_no_pass(run, hub, entries, says) -> None:
+def test_no_verdict_is_no_pass(run, hub, entries, kind, says) -> None:
     finished_run.change(run / f"{BUNDLE}.json", **entries)
-    assert says in refused(run, REPO, kind=CheckFailed) and hub.requests == []
+    assert says in refused(run, REPO, kind=kind) and hub.requests == []
 
 
 def test_a_bundle_without_a_score_of_its_own(run, hub) -> None:

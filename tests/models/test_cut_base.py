@@ -11,10 +11,11 @@ from hypothesis import given, settings, strategies as st
 
 from fgkit import files, locations, prompts
 from fgkit.calls import Call
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import read_records, request
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.reading import read_records
+from fgkit.dataset.records import request
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, ModelError
 from fgkit.models import base as base_model, model_checks, offline_base, weights
 from fgkit.models.spec import base_named
@@ -38,8 +39,8 @@ def record(line: int, text: str):
     return request(line, text, (Call("change_app_title", {"title": text}),))
 
 
-def run_rows(*trained: str) -> Rows:
-    return Rows(
+def run_rows(*trained: str) -> RunData:
+    return RunData(
         TOOLS,
         tuple(record(line, text) for line, text in enumerate(trained, 1)),
         (record(1, GERMAN[0]),),
@@ -301,7 +302,7 @@ def test_the_real_base_is_cut(tmp_path) -> None:
         for name in ("training_data.jsonl", "eval_data.jsonl")
     )
     start = stages.cut_vocabulary(
-        settings_of(tmp_path, 32_768), found_base(whole), Rows(TOOLS, trained, held_out)
+        settings_of(tmp_path, 32_768), found_base(whole), RunData(TOOLS, trained, held_out)
     )
     pair, before, ids = Pair(start.folder), Pair(whole), old_ids(start.folder)
     assert (
@@ -396,7 +397,7 @@ def test_a_run_cuts_once_and_again_when_something_changes(
 
 def test_held_out_rows_are_not_looked_at(tmp_path, base) -> None:
     rows = run_rows("make the background red please")
-    other = Rows(TOOLS, rows.train, (record(1, "покажи сообщение"),))
+    other = RunData(TOOLS, rows.train, (record(1, "покажи сообщение"),))
     assert (
         needed(tmp_path, base, rows)
         == needed(tmp_path, base, other)

@@ -412,7 +412,7 @@ def test_the_real_tokenizers_agree(real) -> None:
 
 @pytest.mark.slow
 def test_the_real_folder_is_whole(real) -> None:
-    from fgkit.models.base import check_folder
+    from fgkit.models.folder import check_folder
 
     check_folder(real)
     generation = json.loads((real / "generation_config.json").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fgkit import files
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.errors import ModelError
 from fgkit.export import conversion
 from fgkit.hub import model_card

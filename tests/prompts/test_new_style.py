@@ -14,10 +14,10 @@ from fgkit import prompts
 from fgkit.bundles.profiles import PROFILES
 from fgkit.calls import Call
 from fgkit.cli.main import main
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, DataError, FgkitError, ModelError, PromptError
 from fgkit.prompts import PromptSetup, PromptStyle, styles, template
 from tests.workflow.test_stages import TOOLS
@@ -87,7 +87,8 @@ def test_settings_and_refusals_know_it(shouting):
 
 
 def test_the_code_for_apps_and_the_command_know_it(shouting, capsys):
-    from fgkit.app.codegen import Source, notes
+    from fgkit.app.codegen import notes
+    from fgkit.app.model_source import Source
 
     first, *_ = notes(Source("x", PromptSetup(TOOLS, styles=("litert_lm",)), ()))[1:]
     assert first.startswith("the megaphone writes prompts of style shouting, but the model was tr")
@@ -149,7 +150,7 @@ def test_a_setup():
 
 def test_rows_are_rendered_once_for_each_setup(monkeypatch, tokenizer):
     calls = tuple(request(line, f"red {line}", (Call("ping", {}),)) for line in range(1, 4))
-    rows = Rows(TOOLS, calls[:2], calls[2:])
+    rows = RunData(TOOLS, calls[:2], calls[2:])
     written = []
     layout = template.layout
     monkeypatch.setitem(
@@ -172,6 +173,6 @@ def test_rows_are_rendered_once_for_each_setup(monkeypatch, tokenizer):
     assert examples == tokenize.tokenize_records(rows.train, setup, tokenizer, max_length=4096)
     assert rows.rendered(rows.setup("Act.")) is not rendered
     both = rows.rendered(rows.setup(styles=("template", "flutter_gemma")))
-    assert len(both.held_out.texts()) == 2 and rows == Rows(TOOLS, calls[:2], calls[2:])
+    assert len(both.held_out.texts()) == 2 and rows == RunData(TOOLS, calls[:2], calls[2:])
     with pytest.raises(FgkitError, match="2 rows are longer than max_length"):
         rendered.train.tokenized(tokenizer, max_length=10)

@@ -9,7 +9,9 @@ import pytest
 from fgkit import files, prompts
 from fgkit.bundles import create as bundle
 from fgkit.calls import Call
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.errors import ConfigError, DataError, ModelError

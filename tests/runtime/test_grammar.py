@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import read_records
+from fgkit.dataset.reading import read_records
 from fgkit.runtime import grammar
 from fgkit.tools import load_tools
 

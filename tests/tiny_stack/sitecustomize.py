@@ -17,7 +17,7 @@ import fgkit.export.first_token
 import fgkit.models.answer_checks
 import fgkit.models.spec
 import fgkit.training.checkpoints
-import fgkit.workflow.manifest
+import fgkit.workflow.recording
 
 fgkit.models.spec.register(
     dataclasses.replace(
@@ -43,12 +43,12 @@ if os.environ.get("FGKIT_TEST_CLOCK"):  # a time of day that jumps by days at ev
     _time = time.time
     time.time = lambda: _time() + random.choice((-4, 3)) * 86_400
 
-    class _Jumping(fgkit.workflow.manifest.datetime):
+    class _Jumping(fgkit.workflow.recording.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls.fromtimestamp(time.time(), zone)
 
-    fgkit.workflow.manifest.datetime = _Jumping
+    fgkit.workflow.recording.datetime = _Jumping
 
 
 def _tiny_build(folder, decoder_config):

@@ -341,12 +341,12 @@ TOOLS = [
 @pytest.mark.parametrize(("rule", "tools", "message"), TOOLS)
 def test_each_rule_at_its_place(rule: str, tools: Any, message: str) -> None:
     report = lint_tools(tools)
-    found = [finding for finding in report.findings if finding.rule == rule]
+    found = [finding for finding in report.findings if finding.rule_id == rule]
     assert any(finding.message.startswith(message) for finding in found), report.table()
     for finding in report.findings:
         assert re.fullmatch(r"tools(: tool \d+)?", finding.place)
         assert re.search(r"[.?] [A-Z][^.]+.*\.$", finding.message), f"no remedy: {finding}"
-        assert finding.severity == RULES[finding.rule].severity
+        assert finding.severity == RULES[finding.rule_id].severity
     if RULES[rule].severity == "error":
         with pytest.raises(ToolError, match=f": {rule} "):
             tools_from_json(tools, "tools")
@@ -430,7 +430,7 @@ def test_what_the_model_sees_in_full_gets_no_finding() -> None:
     short = [tool(name="run_gps", description="Runs."), tool(name="run_gp", description="Asks.")]
     assert lint_tools(short).findings == ()  # no plural
     free = one({"type": "object", "additionalProperties": True, "description": "X"})
-    assert [finding.rule for finding in lint_tools(free).findings] == ["T408"]
+    assert [finding.rule_id for finding in lint_tools(free).findings] == ["T408"]
 
 
 def test_the_document_has_the_rules_and_the_coercions() -> None:

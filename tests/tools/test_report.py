@@ -84,8 +84,8 @@ def test_without_a_tokenizer_characters_are_called_characters() -> None:
 
 def test_errors_come_before_warnings_and_a_wrong_tool_has_no_cost(bad: Path) -> None:
     report = lint_tools(bad)
-    assert [finding.rule for finding in report.errors] == ["T206", "T104"] and [
-        f.rule for f in report.warnings
+    assert [finding.rule_id for finding in report.errors] == ["T206", "T104"] and [
+        f.rule_id for f in report.warnings
     ] == ["T107"]
     lines = report.table().splitlines()
     assert lines[1].split()[2:] == ["x:", "integer,", "y?:", "string"]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from separate_rows import ROWS, gradients, relative_error, separate_loss
 
 from fgkit.dataset import tokenize
-from fgkit.dataset.records import read_records
+from fgkit.dataset.reading import read_records
 from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import ModelError
 from fgkit.locations import shipped

@@ -102,7 +102,7 @@ def test_in_colab(google) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB: bf16, and every batch"),
+        ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB: bf16, with memory for any number of rows"),
         ("NVIDIA L4", "NVIDIA L4: bf16; 22 GB"),
         ("Tesla T4", "Tesla T4: no bfloat16, so fp32, never fp16"),
         ("NVIDIA H100", "H100: precision and batch are chosen"),

@@ -34,7 +34,7 @@ def test_a_fresh_process_gives_the_same_answers(prepared):
     settings, base, rows = prepared
     panel_clicks.stages.finetune(settings, base, rows)
     score = panel_clicks.stages.score_tuned(settings, rows)
-    assert reload_check.load_test(settings, rows) == (
+    assert reload_check.reload_check(settings, rows) == (
         f"loaded in a fresh process: {len(rows.held_out)} of "
         f"{len(rows.held_out)} answers are the same as here"
     )
@@ -43,10 +43,10 @@ def test_a_fresh_process_gives_the_same_answers(prepared):
     with pytest.raises(
         CheckFailed, match="answers otherwise than this one did.*\n  line 1: here 'other', there"
     ):
-        reload_check.load_test(settings, rows)
+        reload_check.reload_check(settings, rows)
     summary.update(settings.folder, tuned=None)
     with pytest.raises(FgkitError, match="has no score of the tuned model"):
-        reload_check.load_test(settings, rows)
+        reload_check.reload_check(settings, rows)
 
 
 def test_headless_there_is_text(prepared, capsys):
@@ -56,7 +56,7 @@ def test_headless_there_is_text(prepared, capsys):
     widgets.results(settings)
     widgets.playground(settings, rows)
     out = capsys.readouterr().out
-    assert panel.settled() is settings and panel.monitor is None
+    assert panel.settings() is settings and panel.monitor is None
     assert (
         "trained: '<start_function_call>call:" in out
         and "learning_rate 0.001" in out

@@ -12,10 +12,12 @@ import pytest
 from crash_points import crash_points
 
 from fgkit import atomic_files, files
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.errors import DataError, FgkitError, ModelError
-from fgkit.workflow import manifest
+from fgkit.workflow import manifest, recording
 
 
 @pytest.fixture(autouse=True)
@@ -31,19 +33,19 @@ def settings(tmp_path: Path) -> TfliteConfig:
     return TfliteConfig(output=str(tmp_path / "out"))
 
 
-@manifest.step
+@recording.step
 def validate(settings: TfliteConfig) -> None:
     pass
 
 
-@manifest.step
+@recording.step
 def convert(
     settings: TfliteConfig, content: str = "network", name: str = "functiongemma-flutter_q8_ekv1024"
 ) -> None:
     files.write_text(settings.folder / f"{name}.tflite", content)
 
 
-@manifest.step
+@recording.step
 def compare_first_token(settings: TfliteConfig) -> None:
     pass
 
@@ -106,7 +108,7 @@ def test_a_step_that_runs_again_takes_those_behind_it_back(settings: TfliteConfi
     by_hand(settings)
     task = TaskConfig(output=settings.output)
     for step in manifest.STEPS["to_task"]:
-        with manifest.recorded(task, step):
+        with recording.recorded(task, step):
             files.write_text(task.folder / "functiongemma-flutter.task", "bundle")
     assert manifest.is_done(task.folder, "to_task", task)
     convert(settings, "network")
@@ -137,7 +139,7 @@ def test_a_step_that_fails_says_so_and_tells_no_secret(settings: TfliteConfig) -
         (RuntimeError("https://user:hf_secret@hub"), "RuntimeError"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
     ):
-        with pytest.raises(type(error)), manifest.recorded(settings, "validate"):
+        with pytest.raises(type(error)), recording.recorded(settings, "validate"):
             raise error
         entry = manifest.read(settings.folder)["to_tflite"]
         assert (entry["state"], entry["steps"]["validate"]["error"]) == ("failed", text)
@@ -145,11 +147,11 @@ def test_a_step_that_fails_says_so_and_tells_no_secret(settings: TfliteConfig) -
 
 
 def test_a_failed_verdict_and_a_stopped_training_are_not_done(tmp_path: Path) -> None:
-    @manifest.step
+    @recording.step
     def judge(settings: TaskConfig) -> SimpleNamespace:
         return SimpleNamespace(passed=False)
 
-    @manifest.step
+    @recording.step
     def finetune(settings: FinetuneConfig) -> Path:
         files.write_json(settings.model_folder / "fgkit.json", {"stopped_after": 7})
         return settings.model_folder
@@ -167,15 +169,17 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
     data = tmp_path / "rows.jsonl"
     data.write_text("1")
     settings = replace(settings, data=str(data))
-    rows = run_rows.Rows([], (), (), run_rows.sources(settings))
-    with manifest.recorded(settings, "validate", rows):
+    rows = run_rows.RunData(
+        [], (), (), run_rows.sources(settings.data, settings.eval_data, settings.tools)
+    )
+    with recording.recorded(settings, "validate", rows):
         pass
     data.write_text("2")
     with pytest.raises(
         DataError,
         match=r"rows\.jsonl: changed after its rows were read.\nRun the cell with load_rows",
     ):
-        with manifest.recorded(settings, "convert", rows):
+        with recording.recorded(settings, "convert", rows):
             pytest.fail("it ran")
 
 
@@ -207,7 +211,7 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
 def test_a_damaged_manifest_is_one_message(settings: TfliteConfig, content: str) -> None:
     (settings.folder / manifest.NAME).write_text(content)
     with pytest.raises(
-        FgkitError, match=r"manifest\.json: is (no manifest of stages. Delete it|not JSON)"
+        FgkitError, match=r"(?s)manifest\.json: .*(no manifest of stages. Delete it|is not JSON)"
     ):
         by_hand(settings)
 

@@ -7,7 +7,7 @@ import pytest
 from fgkit import files
 from fgkit.bundles import create as bundle
 from fgkit.calls import Call
-from fgkit.config import TaskConfig
+from fgkit.config.task import TaskConfig
 from fgkit.errors import ConfigError, FgkitError
 from fgkit.evaluation import scores as evaluation
 from fgkit.export import conversion, quantization
@@ -40,9 +40,9 @@ def work(tmp_path, monkeypatch):
         done["converted"] += 1
         path = folder / f"{name}_f32_ekv{kv_cache_max_len}.tflite"
         files.write_text(path, "floats")
-        files.write_json(
-            f"{path}.json", {"model_sha256": files.sha256(model / "model.safetensors")}
-        )
+        parameters = {"prefill_seq_len": 256, "kv_cache_max_len": kv_cache_max_len}
+        digest = files.sha256(model / "model.safetensors")
+        files.write_json(f"{path}.json", {"parameters": parameters, "model_sha256": digest})
 
     def create_task(network, tokenizer, output, *, profile, sidecar):
         output.write_bytes(bytes(SIZES[sidecar["quantize"]]))

@@ -18,9 +18,10 @@ from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.evaluation import scores as evaluation
 from fgkit.files import read_json
 from fgkit.locations import shipped
-from fgkit.workflow import locks, manifest, run as pipeline, summary
+from fgkit.workflow import locks, manifest, recording, run as pipeline, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
+SCORE = {"n": 1, "tool_accuracy": 1.0, "exact_match": 1.0}
 
 
 # ---- parameters
@@ -139,9 +140,9 @@ class Fake:
         settings = pipeline.NOTEBOOKS[name](**values)
         with contextlib.ExitStack() as steps:
             for step in manifest.STEPS[name][:-1]:
-                with manifest.recorded(settings, step):
+                with recording.recorded(settings, step):
                     pass
-            steps.enter_context(manifest.recorded(settings, manifest.STEPS[name][-1]))
+            steps.enter_context(recording.recorded(settings, manifest.STEPS[name][-1]))
             if name == self.fails:
                 raise CheckFailed("the gate")
             self.write(name, folder, values)
@@ -153,7 +154,7 @@ class Fake:
             model.mkdir(parents=True, exist_ok=True)
             (model / "model.safetensors").write_text(f"{values['seed']} {values['learning_rate']}")
             (model / "fgkit.json").write_text("{}")
-            summary.update(folder, base={"n": 1}, tuned={"n": 1})
+            summary.update(folder, base=SCORE, tuned=SCORE)
         elif name == "to_tflite":
             path = folder / f"{values['name']}_q8_ekv{values['kv_cache_max_len']}.tflite"
             path.write_text((model / "model.safetensors").read_text())
@@ -162,7 +163,7 @@ class Fake:
             (source,) = folder.glob(f"{values['name']}_*.tflite")
             (folder / f"{values['name']}.task").write_text(source.read_text() + values["profile"])
             (folder / f"{values['name']}.task.json").write_text("{}")
-            summary.update(folder, task={"n": 1}, gate={"passed": True, "lines": []})
+            summary.update(folder, task=SCORE, gate={"passed": True, "lines": []})
 
     def again(self):
         """What ran since the last call."""
@@ -195,7 +196,7 @@ def test_done_stages_are_skipped(fake, asked, capsys):
     out = Path(asked["output"])
     first = pipeline.run(asked)
     assert fake.again() == ALL
-    assert set(first["seconds"]) == set(ALL) and first["task"] == {"n": 1}
+    assert set(first["seconds"]) == set(ALL) and first["task"] == SCORE
     second = pipeline.run(asked)
     assert fake.again() == [] and second == first
     printed = capsys.readouterr().out
@@ -387,12 +388,12 @@ def test_a_model_tuned_elsewhere_starts_at_to_tflite_and_has_no_base_score(fake,
     result = pipeline.run(with_model)
     assert fake.again() == ["to_tflite", "to_task"]
     assert fake.values["to_task"]["model"] == str(elsewhere)
-    assert result["base"] is None and result["task"] == {"n": 1}
+    assert result["base"] is None and result["task"] == SCORE
     pipeline.run(with_model)
     assert fake.again() == []
-    assert pipeline.run(asked)["base"] == {
-        "n": 1
-    }  # the base is scored again with the training it belongs to
+    assert (
+        pipeline.run(asked)["base"] == SCORE
+    )  # the base is scored again with the training it belongs to
     assert fake.again() == ALL
 
 
@@ -401,7 +402,7 @@ def test_the_runs_own_model_keeps_its_base_score(fake, asked):
     own = {key: value for key, value in asked.items() if key != "base"} | {
         "model": str(Path(asked["output"], "model"))
     }
-    assert pipeline.run(own)["base"] == {"n": 1}
+    assert pipeline.run(own)["base"] == SCORE
 
 
 # ---- what comes back from a kernel

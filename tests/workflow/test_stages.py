@@ -17,7 +17,9 @@ from fgkit import checks, checksums, files, locations, prompts, subprocesses
 from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import rows as run_rows, tokenize
 from fgkit.dataset.records import Record, request
 from fgkit.errors import (
@@ -43,15 +45,22 @@ TOOLS = load_tools(locations.shipped("data", "tools.py"))
 RED = Call("change_background_color", {"color": "red"})
 BLUE = Call("change_background_color", {"color": "blue"})
 
+SPEED = {
+    "prefill_tokens_per_second": 900.0,
+    "decode_tokens_per_second": 53.0,
+    "peak_memory_bytes": 500_000_000,
+    "threads": 2,
+}
 
-def rows(count: int = 4, start: int = 1) -> stages.Rows:
+
+def rows(count: int = 4, start: int = 1) -> stages.RunData:
     records = tuple(
         request(line, f"make it red {line}", (RED,)) for line in range(start, start + count)
     )
-    return stages.Rows(TOOLS, records, records)
+    return stages.RunData(TOOLS, records, records)
 
 
-def fake_score(asked: stages.Rows, wrong: int = 0) -> dict:
+def fake_score(asked: stages.RunData, wrong: int = 0) -> dict:
     texts = [completion([BLUE])] * wrong + [completion([RED])] * (len(asked.held_out) - wrong)
     return evaluation.score(asked.held_out, texts)
 
@@ -75,14 +84,11 @@ def scored(monkeypatch):
         done.append((folder, setup.system_message, *style))
         score = (
             fake_score(asked)
-            | scoring.origin(folder / "model.safetensors", asked)
+            | scoring.provenance(folder / "model.safetensors", asked)
             | {"style": style[0]}
         )
-        return score | (
-            {"per_style": {name: {"n": len(asked.held_out)} for name in style}}
-            if len(style) > 1
-            else {}
-        )
+        rates = {"n": len(asked.held_out), "tool_accuracy": 1.0, "exact_match": 1.0}
+        return score | ({"per_style": dict.fromkeys(style, rates)} if len(style) > 1 else {})
 
     monkeypatch.setattr(score_steps, "score_model", score_model)
     monkeypatch.setattr(scoring, "score_model", score_model)
@@ -190,7 +196,7 @@ def test_load_rows_raises_the_problems_of_both_files(tmp_path):
 
 def test_rows_count_kinds_where_there_are_several():
     plain = Record(9, request(9, "hi").messages, (), "Hello.")
-    asked = stages.Rows(
+    asked = stages.RunData(
         TOOLS, (*rows(3).train, request(4, "both", (RED, BLUE)), plain), rows(2).held_out
     )
     table = [re.split("  +", line) for line in str(asked).splitlines()]
@@ -202,7 +208,9 @@ def test_rows_count_kinds_where_there_are_several():
         ["rows", "5", "2"],
     ]
     assert "one call" not in str(rows()) and asked.parallel and not rows().parallel
-    many = stages.Rows([], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ())
+    many = stages.RunData(
+        [], tuple(request(n, f"t {n}", [Call(f"f{n}", {})]) for n in range(50)), ()
+    )
     assert "... and 10 more tools" in str(many) and len(str(many).splitlines()) == 43
 
 
@@ -271,7 +279,7 @@ def test_a_bundle_without_a_record_is_announced_and_one_with_other_tools_refused
     class Info:
         sidecar = None
 
-    monkeypatch.setattr(prompting.bundle, "read_bundle", lambda path: Info)
+    monkeypatch.setattr(prompting.bundle_files, "read_bundle", lambda path: Info)
     assert prompting.bundle_setup(tmp_path / "x.task", TOOLS) == PromptSetup(
         TOOLS, "", ("template",)
     )
@@ -421,15 +429,15 @@ def test_scores_of_an_older_fgkit_are_shown(tmp_path, capsys):
 
 def test_origin_tells_rows_models_and_tools_apart(tmp_path):
     path = model(tmp_path / "model") / "model.safetensors"
-    first = scoring.origin(path, rows())
-    assert first == scoring.origin(path, rows())
-    assert first["rows_sha256"] != scoring.origin(path, rows(start=2))["rows_sha256"]
-    other = stages.Rows(
+    first = scoring.provenance(path, rows())
+    assert first == scoring.provenance(path, rows())
+    assert first["rows_sha256"] != scoring.provenance(path, rows(start=2))["rows_sha256"]
+    other = stages.RunData(
         TOOLS, (), tuple(request(row.line, row.user_content, (BLUE,)) for row in rows().held_out)
     )
-    assert first["rows_sha256"] != scoring.origin(path, other)["rows_sha256"]
-    fewer = stages.Rows(TOOLS[:2], (), rows().held_out)
-    assert first["tools_hash"] != scoring.origin(path, fewer)["tools_hash"]
+    assert first["rows_sha256"] != scoring.provenance(path, other)["rows_sha256"]
+    fewer = stages.RunData(TOOLS[:2], (), rows().held_out)
+    assert first["tools_hash"] != scoring.provenance(path, fewer)["tools_hash"]
 
 
 def test_seconds_of_a_step_are_added(tmp_path):
@@ -483,7 +491,7 @@ def test_finetune_hands_everything_on_and_leaves_no_checkpoint(tmp_path, monkeyp
         max_length=2048,
         style="template, litert_lm",
     )
-    asked = stages.Rows(TOOLS, rows(6).train, rows(2).held_out)
+    asked = stages.RunData(TOOLS, rows(6).train, rows(2).held_out)
     target = stages.finetune(
         settings, base_model.Base("offline", folder, base_named("offline"), ""), asked
     )
@@ -594,7 +602,7 @@ def tokenizer_folder(folder: Path) -> Path:
 def test_budget_counts_the_longest_row_and_takes_the_next_size(tmp_path):
     tokenizer_folder(tmp_path / "model")
     long = request(9, "make it red " * 20, (RED,))
-    asked = stages.Rows(TOOLS, (*rows().train, long), rows().held_out)
+    asked = stages.RunData(TOOLS, (*rows().train, long), rows().held_out)
     longest = kv_cache_fit.longest(tmp_path / "model", asked, PromptSetup(TOOLS))
     check = kv_cache_fit.check(longest, 1024)
     context = 2048 if longest <= 2048 else 4096
@@ -647,9 +655,9 @@ def test_validate_looks_at_answers_only_where_a_call_is_due(tmp_path, monkeypatc
 
     monkeypatch.setattr(score_steps, "score_model", score_model)
     settings = TfliteConfig(output=str(tmp_path), kv_cache_max_len=4096)
-    assert len(stages.validate(settings, stages.Rows(TOOLS, (), rows(2).held_out + plain))) == 6
+    assert len(stages.validate(settings, stages.RunData(TOOLS, (), rows(2).held_out + plain))) == 6
     (tmp_path / summary.NAME).unlink()
-    assert len(stages.validate(settings, stages.Rows(TOOLS, (), plain))) == 2  # files and budget
+    assert len(stages.validate(settings, stages.RunData(TOOLS, (), plain))) == 2  # files and budget
 
 
 @pytest.mark.parametrize(
@@ -686,7 +694,9 @@ def test_convert_hands_the_settings_on_and_records_the_file(tmp_path, monkeypatc
         seen.update(options, folder=folder, output=output)
         path = output / "mine_q8_ekv512.tflite"
         path.write_text("network")
-        files.write_json(f"{path}.json", {"seconds": 1.5, "peak_memory_bytes": 6_800_000_000})
+        parameters = {"prefill_seq_len": 256, "kv_cache_max_len": 512}
+        record = {"parameters": parameters, "model_sha256": "0", "seconds": 1.5}
+        files.write_json(f"{path}.json", record | {"peak_memory_bytes": 6_800_000_000})
         return path
 
     monkeypatch.setattr(conversion, "convert", convert)
@@ -800,7 +810,7 @@ def test_the_profile_follows_the_rows_and_never_cuts_a_call(
     tmp_path, capsys, asked, parallel, found
 ):
     settings = TaskConfig(output=str(tmp_path), profile=asked)
-    data = stages.Rows(
+    data = stages.RunData(
         TOOLS, rows().train, (request(1, "both", [RED, BLUE] if parallel else [RED]),)
     )
     if found is None:
@@ -843,7 +853,7 @@ class FakeRuntime:
 def fake_runtime(monkeypatch):
     monkeypatch.setattr(runtime, "Runtime", FakeRuntime)
     monkeypatch.setattr(FakeRuntime, "asked", [])
-    monkeypatch.setattr(scoring.prompting_modes, "try_ways", lambda *_, **__: {})
+    monkeypatch.setattr(scoring.prompting_modes, "probe_modes", lambda *_, **__: {})
     monkeypatch.setattr(
         prompting,
         "bundle_setup",
@@ -889,7 +899,7 @@ def test_conversations_are_constrained_when_asked_and_the_score_says_so(
 
 
 def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, monkeypatch):
-    monkeypatch.setattr(speed, "measure", lambda path: {"decode_tokens_per_second": 53.0})
+    monkeypatch.setattr(speed, "measure", lambda path: SPEED)
     tokenizer_folder(tmp_path / "model")
     files.write_json(tmp_path / "model" / "fgkit.json", {"system_message": "Act."})
     path = task_of(tmp_path)
@@ -898,10 +908,7 @@ def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, mon
     assert {"task": found["task"]} == scores and f"{path.name} on the held-out rows" in found[
         "seconds"
     ]
-    assert (
-        found["speed"] == {path.name: {"decode_tokens_per_second": 53.0}}
-        and found["litertlm"] is None
-    )
+    assert found["speed"] == {path.name: SPEED} and found["litertlm"] is None
     assert (
         found["versions"] == summary.versions()
     )  # a notebook may run where the ones before it did not
@@ -955,7 +962,7 @@ def test_score_folder_refuses_what_is_no_model_and_uses_what_it_records(tmp_path
     ):
         scoring.score_folder(folder, rows(), style="litert_lm")
     with pytest.raises(ModelError, match="other tools"):
-        scoring.score_folder(folder, stages.Rows(TOOLS[:1], (), rows().held_out))
+        scoring.score_folder(folder, stages.RunData(TOOLS[:1], (), rows().held_out))
     assert len(scored) == 1
 
 
@@ -979,7 +986,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(
     for step in (
         lambda: stages.convert(TfliteConfig(output=str(tmp_path / "out")), rows()),
         lambda: stages.bundle_task(
-            TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ())
+            TaskConfig(output=str(tmp_path / "out")), stages.RunData([], (), ())
         ),
     ):
         with pytest.raises(ModelError, match=f"{name}: has other bytes than were written"):
@@ -1000,7 +1007,7 @@ def test_a_flipped_bit_in_the_network_is_named_before_it_is_bundled_or_compared(
     network.write_text("netwerk")
     for step in (
         lambda: stages.bundle_task(
-            TaskConfig(output=str(tmp_path / "out")), stages.Rows([], (), ())
+            TaskConfig(output=str(tmp_path / "out")), stages.RunData([], (), ())
         ),
         lambda: stages.compare_first_token(
             TfliteConfig(output=str(tmp_path / "out")), rows(), network

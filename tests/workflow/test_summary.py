@@ -59,9 +59,8 @@ def test_parts_are_merged_or_replaced(tmp_path) -> None:
         == summary.read(tmp_path)
         == json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     )
-    assert summary.update(tmp_path, base={"n": 4})["base"] == {"n": 4}, (
-        "a score is replaced, not merged"
-    )
+    other = {"n": 4, "tool_accuracy": 0.5, "exact_match": 0.5}
+    assert summary.update(tmp_path, base=other)["base"] == other, "a score is replaced, not merged"
     assert summary.update(tmp_path, base=None, gate={"passed": True})["base"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 

@@ -1,6 +1,6 @@
 from .detection import (
     FORMATS as FORMATS,
-    Row as Row,
+    ParsedRow as ParsedRow,
     detect as detect,
     read_row as read_row,
 )

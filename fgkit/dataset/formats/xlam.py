@@ -1,22 +1,26 @@
-"""Salesforce xLAM's rows: one request, its calls, and tools whose parameter types are Python's words.
+"""Reads Salesforce xLAM's rows: one request, its calls, and tools with Python's names of types.
 
-    {"query": "Wait 5", "answers": '[{"name": "wait", "arguments": {"s": 5}}]', "tools": '[{"name": "wait", ...}]'}
+    {"query": "Wait 5", "answers": '[{"name": "wait", "arguments": {"s": 5}}]',
+     "tools": '[{"name": "wait", ...}]'}
 
->>> tools_of([{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional"}}}])
-([{'name': 'f', 'description': 'Does.', 'parameters': {'type': 'object', 'properties':
-  {'n': {'type': 'integer', 'description': ''}}, 'required': []}}], [])
+>>> tools, problems = tools_of(
+...     [{"name": "f", "description": "Does.", "parameters": {"n": {"type": "int, optional"}}}]
+... )
+>>> tools[0]["parameters"]
+{'type': 'object', 'properties': {'n': {'type': 'integer', 'description': ''}}, 'required': []}
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
+from fgkit.chat_types import JsonObject, JsonSchema, JsonValue
 from fgkit.prompts.format import text_problems
 from fgkit.text import shown
 
 from .messages import call_message, json_text
+from .parsed import RowFields
 
 _TYPES = {
     "str": "string",
@@ -37,9 +41,13 @@ _TYPES = {
 _GENERIC = re.compile(r"(list|tuple|set|dict|optional)\[(.*)\]", re.IGNORECASE)
 
 
-def read(row: dict) -> tuple[dict | None, list[str]]:
-    """The fields of a `formats.Row`, or what is wrong with the row."""
-    problems = []
+def read(row: JsonObject) -> tuple[RowFields | None, list[str]]:
+    """Return the fields of a `detection.ParsedRow`, or what is wrong with the row.
+
+    Args:
+        row: what its line of the file holds.
+    """
+    problems: list[str] = []
     query, answers, tools = row.get("query"), row.get("answers"), row.get("tools")
     if "query" in row:
         problems += text_problems(query, "query")
@@ -69,8 +77,8 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
             )
     if answers == []:
         problems.append(
-            "answers: found no call, and the format has no place for a text. Delete the row, or write it "
-            "in the format messages with what the model should say."
+            "answers: found no call, and the format has no place for a text. Delete the row, or "
+            "write it in the format messages with what the model should say."
         )
     if problems or any(key not in row for key in ("query", "answers", "tools")):
         return None, problems
@@ -80,12 +88,17 @@ def read(row: dict) -> tuple[dict | None, list[str]]:
     }, []
 
 
-def tools_of(tools: list) -> tuple[list[dict], list[str]]:
-    """Flat tools with JSON schemas, and what could not be understood.
+def tools_of(tools: list[JsonValue]) -> tuple[list[JsonObject], list[str]]:
+    """Return functions with JSON schemas, and what could not be understood.
 
-    A parameter is required unless its type says "optional" or it has a default, which the model's prompt does not show.
+    A parameter is required unless its type says "optional" or it has a default, which the model's
+    prompt does not show.
+
+    Args:
+        tools: as xLAM writes them.
     """
-    found, problems = [], []
+    functions: list[JsonObject] = []
+    problems: list[str] = []
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         parameters = tool.get("parameters") if isinstance(tool, dict) else None
@@ -95,47 +108,48 @@ def tools_of(tools: list) -> tuple[list[dict], list[str]]:
                 '{"name": ..., "description": ..., "parameters": {...}}. Write it so.'
             )
             continue
-        properties, required = {}, []
+        properties: JsonObject = {}
+        required: list[str] = []
         for name, parameter in parameters.items():
-            kind = parameter.get("type") if isinstance(parameter, dict) else None
-            schema = _schema(kind) if isinstance(kind, str) else None
-            if schema is None:
+            type_name = parameter.get("type") if isinstance(parameter, dict) else None
+            schema = _schema(type_name) if isinstance(type_name, str) else None
+            if schema is None or not isinstance(type_name, str):
                 problems.append(
-                    f"{where}.parameters.{name}: type is {shown(kind)}, expected one of "
+                    f"{where}.parameters.{name}: type is {shown(type_name)}, expected one of "
                     f'str, int, float, bool, list, dict, such as "int, optional" '
                     'or "List[str]". Choose one type.'
                 )
                 continue
             properties[name] = schema | {"description": parameter.get("description", "")}
-            if not _is_optional(kind) and "default" not in parameter:
+            if not _is_optional(type_name) and "default" not in parameter:
                 required.append(name)
         body = {"name": tool.get("name"), "description": tool.get("description", "")}
         if properties:
             body["parameters"] = {"type": "object", "properties": properties, "required": required}
-        found.append(body)
-    return found, problems
+        functions.append(body)
+    return functions, problems
 
 
-def _is_optional(kind: str) -> bool:
-    return "optional" in kind.lower()
+def _is_optional(type_name: str) -> bool:
+    return "optional" in type_name.lower()
 
 
-def _schema(kind: str) -> dict[str, Any] | None:
+def _schema(type_name: str) -> JsonSchema | None:
     """The schema of a type such as "str", "int, optional", "List[float]" or "Optional[bool]"."""
-    kind = re.sub(r",\s*(?:optional|default.*)$", "", kind.strip(), flags=re.IGNORECASE).strip()
-    generic = _GENERIC.fullmatch(kind)
+    type_name = re.sub(r",\s*(?:optional|default.*)$", "", type_name.strip(), flags=re.IGNORECASE)
+    type_name = type_name.strip()
+    generic = _GENERIC.fullmatch(type_name)
     if generic is None:
-        known = _TYPES.get(kind.lower())
+        known = _TYPES.get(type_name.lower())
         return {"type": known} if known else None
     outer, inner = generic[1].lower(), generic[2].strip()
     if outer == "optional":
         return _schema(inner)
-    if outer == "dict":  # the names of its members are not told
+    # A dict does not say which members it has.
+    if outer == "dict":
         return {"type": "object"}
     items = {_TYPES.get(part.strip().lower()) for part in inner.split(",") if part.strip() != "..."}
     item = items.pop() if len(items) == 1 else None
-    return (
-        {"type": "array", "items": {"type": item}}
-        if item not in (None, "array", "object")
-        else {"type": "array"}
-    )
+    if item is None or item in ("array", "object"):
+        return {"type": "array"}
+    return {"type": "array", "items": {"type": item}}

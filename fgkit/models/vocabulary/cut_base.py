@@ -24,11 +24,12 @@ from typing import Any
 
 from fgkit import checksums, progress
 from fgkit.atomic_files import replacing
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, ModelError
 from fgkit.files import read_json, require_space, sha256, write_json, write_text
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models.base import Base, load_tokenizer
+from fgkit.models.record import model_facts
 from fgkit.prompts import styles
 
 from . import languages
@@ -48,7 +49,7 @@ _TABLES = ("embed_tokens.weight", "lm_head.weight")
 
 def cut_vocabulary(
     base: Base,
-    rows: Rows,
+    rows: RunData,
     *,
     size: int,
     output: Path,
@@ -141,8 +142,8 @@ def cut(
         _write_tokenizer_json(folder, part, pieces, ids)
         _write_weights(folder, part, ids)
         (part / NOTICE).write_text(notice_text(), encoding="utf-8")
-        record = read_json(folder / "fgkit.json") if (folder / "fgkit.json").is_file() else {}
-        write_json(part / "fgkit.json", record | ({"base": base} if base else {}))
+        record = model_facts(folder)
+        write_json(part / "fgkit.json", {**record, **({"base": base} if base else {})})
         not_in_second = [new for new, old in enumerate(ids) if old not in second]
         _write_record(folder, part, ids, len(pieces), made_from, not_in_second)
         check_tokenizers(part, pieces, ids, segments(texts))
@@ -150,7 +151,7 @@ def cut(
     return target
 
 
-def _texts(rows: Rows, style: str, system_message: str) -> tuple[list[str], list[str]]:
+def _texts(rows: RunData, style: str, system_message: str) -> tuple[list[str], list[str]]:
     """Prompts and answers of the training rows, as they are trained, in each style of the run."""
     setup = rows.setup(system_message, styles.split(style))
     train = rows.rendered(setup).train
@@ -224,7 +225,7 @@ def _embedding(folder: Path, rows: int) -> Any:
         return file.get_tensor(next(name for name in tables if name.endswith(_TABLES[0])))
 
 
-def _announcement(complete: Path, reduced: Path, rows: Rows) -> str:
+def _announcement(complete: Path, reduced: Path, rows: RunData) -> str:
     """One line: how much smaller the model is, and how many more tokens users' sentences take."""
     texts = [row.user_content for row in rows.held_out]
     before, after = (

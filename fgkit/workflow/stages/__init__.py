@@ -9,8 +9,9 @@ Every score goes into `summary.json` as soon as it is known.
 
 from __future__ import annotations
 
-from fgkit.dataset.rows import Rows, load_rows
+from fgkit.dataset.rows import RunData
 
+from .data_steps import load_rows
 from .finetune_steps import cut_vocabulary, finetune, report_data
 from .score_steps import score_base, score_tuned, show_scores
 from .to_task_steps import (
@@ -23,7 +24,7 @@ from .to_task_steps import (
 from .to_tflite_steps import compare_first_token, convert, validate
 
 __all__ = [
-    "Rows",
+    "RunData",
     "bundle_litertlm",
     "bundle_task",
     "check_bundles",

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgkit import checksums, devices, progress
-from fgkit.config import FinetuneConfig
-from fgkit.data_report import report
+from fgkit import checksums, data_report, devices, progress
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
+from fgkit.data_report import TokenLimits
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows, data_files, hash_of, rows_hash
+from fgkit.dataset.rows import RunData, data_files, hash_of, rows_hash
 from fgkit.display import show_table, show_text
 from fgkit.files import sha256
 from fgkit.models.base import Base, load_tokenizer
@@ -23,17 +24,17 @@ from fgkit.models.vocabulary.record import (
     vocabulary_size,
 )
 from fgkit.models.weights import weight_problems
-from fgkit.prompts import styles
+from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import lint_tools, load_tools
 from fgkit.training.checkpoints import checkpoint_folder
 from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.options import TrainingOptions
 from fgkit.training.plots import plot_loss
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 
-def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: Rows) -> Base:
+def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: RunData) -> Base:
     """Return the base to train from: with `vocab_size` pieces, or unchanged where that is 0.
 
     Args:
@@ -61,29 +62,31 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
         DataError: something would spoil the training or the score; every error in one message.
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
+    tools = load_tools(tools_file)
     tokenizer = load_tokenizer(base.folder)
-    found = report.inspect(
+    report = data_report.inspect(
         data,
-        load_tools(tools_file),
+        tools,
         eval_data,
         tokenizer=tokenizer,
-        max_length=settings.max_length,
-        system_message=settings.system_message,
-        style=styles.split(settings.style)[0],
+        limits=TokenLimits(
+            settings.max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+        ),
+        setup=PromptSetup(tools, settings.system_message, styles.split(settings.style)),
         seed=settings.seed,
         format=settings.data_format,
         tool_report=lint_tools(tools_file, tokenizer),
     )
-    show_text(found.lines())
-    show_table(found.table())
-    picture = report.save(found, settings.folder)
-    found.raise_errors()
+    show_text(report.lines())
+    show_table(report.table())
+    picture = data_report.save(report, settings.folder)
+    report.raise_errors()
     return picture
 
 
 @step
 def finetune(
-    settings: FinetuneConfig, base: Base, rows: Rows, monitor: TrainingMonitor | None = None
+    settings: FinetuneConfig, base: Base, rows: RunData, monitor: TrainingMonitor | None = None
 ) -> Path:
     """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
 

@@ -1,25 +1,27 @@
-"""The scores of base and tuned model, taken once a run, and all of a run's scores side by side."""
+"""Steps that score the base and the tuned model, once a run, and show a run's scores side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
-from fgkit.dataset.rows import Rows
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
+from fgkit.dataset.rows import RunData
 from fgkit.display import show_picture, show_table
 from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
-from fgkit.evaluation.score_model import origin, score_model
+from fgkit.evaluation.score_model import provenance, score_model
 from fgkit.models.base import Base
 from fgkit.models.record import prompt_setup
 from fgkit.prompts import styles
+from fgkit.record_types import Score
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 
 @step
-def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, Any]:
-    """Score the untouched base model on the held-out rows; it also starts a new summary."""
+def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> Score:
+    """Score the base model on the held-out rows; this also starts a new summary."""
     (settings.folder / summary.NAME).unlink(missing_ok=True)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     score = score_model(base.folder, rows, setup, description="base model")
@@ -28,12 +30,12 @@ def score_base(settings: FinetuneConfig, base: Base, rows: Rows) -> dict[str, An
 
 
 @step
-def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: Rows) -> dict[str, Any]:
-    """Score the tuned model, or give the score that stands in the summary for the same model and rows."""
+def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: RunData) -> Score:
+    """Score the tuned model, or return the summary's score of the same model, rows and styles."""
     folder = settings.model_folder
     setup = prompt_setup(folder, rows.tools, settings.style)
     known = summary.read(settings.folder)["tuned"]
-    same = origin(folder / "model.safetensors", rows) | {"style": setup.style}
+    same = {**provenance(folder / "model.safetensors", rows), "style": setup.style}
     if (
         known
         and same.items() <= known.items()
@@ -52,8 +54,8 @@ def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
     Returns:
         the path of `scores.png`.
     """
-    found = summary.read(settings.folder)
-    scores = {name: evaluation.completed(found[name]) for name in summary.SCORES if found[name]}
+    known = summary.scores_of(summary.read(settings.folder))
+    scores = {name: evaluation.completed(score) for name, score in known.items()}
     for table in (score_table.compare, score_table.compare_pairs, score_table.compare_arguments):
         show_table(table(scores))
     show_picture(picture := score_plots.plot(scores, settings.folder / "scores.png"))

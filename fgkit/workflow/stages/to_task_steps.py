@@ -1,4 +1,4 @@
-"""The steps of the notebook `to_task`: both bundles made, looked into, run as apps run them, and held against the model."""
+"""The steps of the notebook `to_task`: make both bundles, check them, run them as apps do, compare them with the model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checks, checksums
-from fgkit.bundles import checks as bundle_checks, create as bundle, profiles
-from fgkit.config import TaskConfig
-from fgkit.dataset.rows import Rows, hash_of
+from fgkit.bundles import checks as bundle_checks, create as bundle, profiles, read as bundle_files
+from fgkit.config.task import TaskConfig
+from fgkit.dataset.rows import RunData, hash_of
 from fgkit.errors import FgkitError, ModelError
 from fgkit.evaluation import prompting_modes
 from fgkit.evaluation.gate import Verdict, gate, together
 from fgkit.evaluation.score_model import score_bundle
+from fgkit.evaluation.scores import without_rows
 from fgkit.files import sha256
 from fgkit.models.record import (
     model_facts,
@@ -21,15 +22,16 @@ from fgkit.models.record import (
     require_same_tools,
 )
 from fgkit.prompts import styles
+from fgkit.record_types import Score
 from fgkit.runtime import speed
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
 
 @step
-def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
+def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
     """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
     folder = settings.model_folder
     require_same_tools(folder, rows)
@@ -65,7 +67,7 @@ def bundle_task(settings: TaskConfig, rows: Rows) -> Path:
 
 
 @step
-def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
+def bundle_litertlm(settings: TaskConfig, rows: RunData) -> Path:
     """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
     require_same_tools(settings.model_folder, rows)
     path = bundle.create_litertlm(
@@ -80,7 +82,7 @@ def bundle_litertlm(settings: TaskConfig, rows: Rows) -> Path:
 
 
 @step
-def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
+def check_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> None:
     """Look into finished bundles before they are run: ten numbered checks each, printed.
 
     Raises:
@@ -89,22 +91,22 @@ def check_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> None:
     folder = settings.model_folder
     rendered = rows.rendered(prompt_setup(folder, rows.tools, settings.style))
     texts = [*rendered.train.texts(), *rendered.held_out.texts()]
-    found = {
+    results = {
         path.name: bundle_checks.check_bundle(path, model=folder, texts=texts) for path in paths
     }
-    for name, checked in found.items():
+    for name, checked in results.items():
         print(f"{name}\n{checks.table(checked)}")
     checks.require(
         [
             replace(check, name=f"{name}, {check.name}")
-            for name, each in found.items()
+            for name, each in results.items()
             for check in each
         ]
     )
 
 
 @step
-def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, dict[str, Any]]:
+def score_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> dict[str, Score]:
     """Run finished bundles in LiteRT-LM on the held-out rows, each asked as its apps ask it, and measure their speed.
 
     Returns:
@@ -126,39 +128,44 @@ def score_bundles(settings: TaskConfig, rows: Rows, *paths: Path) -> dict[str, d
 
 
 @step
-def judge(settings: TaskConfig, rows: Rows, *paths: Path) -> Verdict:
-    """Hold bundles against the model they were made from, on the same rows; each verdict goes beside its bundle."""
-    scores = summary.read(settings.folder)
+def judge(settings: TaskConfig, rows: RunData, *paths: Path) -> Verdict:
+    """Compare bundles with the model that they were made from, on the same rows; each verdict goes beside its bundle.
+
+    Raises:
+        FgkitError: a bundle has no score yet.
+    """
     tuned, verdicts = score_tuned(settings, rows), {}
+    run = summary.read(settings.folder)
+    scores = summary.scores_of(run)
     for path in paths:
-        kind = path.suffix[1:]
-        if scores[kind] is None:
+        name = path.suffix[1:]
+        if name not in scores:
             raise FgkitError(
                 f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first."
             )
         verdict = gate(
             tuned,
-            scores[kind],
+            scores[name],
             max_exact_match_loss=settings.max_exact_match_loss,
             max_tool_accuracy_loss=settings.max_tool_accuracy_loss,
         )
         verdicts[path.name] = verdict
-        short = {
-            name: {key: value for key, value in score.items() if key != "rows"} if score else None
-            for name, score in (("base", scores["base"]), ("tuned", tuned), (kind, scores[kind]))
-        }
-        bundle.update_sidecar(
-            path, scores=short, gate=verdict.described(), speed=scores["speed"].get(path.name)
+        recorded = {"base": scores.get("base"), "tuned": tuned, name: scores[name]}
+        bundle_files.update_sidecar(
+            path,
+            scores={key: score and without_rows(score) for key, score in recorded.items()},
+            gate=verdict.to_dict(),
+            speed=run["speed"].get(path.name),
         )
-    whole = together(verdicts)
-    if ways := (scores["task"] or {}).get("ways"):
-        whole = replace(whole, lines=(*whole.lines, *prompting_modes.lines(ways)))
-    summary.update(settings.folder, gate=whole.described())
-    return whole
+    combined = together(verdicts)
+    if modes := scores["task"].get("ways") if "task" in scores else None:
+        combined = replace(combined, lines=(*combined.lines, *prompting_modes.lines(modes)))
+    summary.update(settings.folder, gate=combined.to_dict())
+    return combined
 
 
-def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
-    """What the JSON beside a bundle says of its model."""
+def sidecar(settings: TaskConfig, rows: RunData) -> dict[str, Any]:
+    """Collect what the JSON beside a bundle records of its model: fields of `BundleRecord`."""
     folder = settings.model_folder
     facts = model_facts(folder)
     setup = prompt_setup(folder, rows.tools, settings.style)
@@ -175,15 +182,15 @@ def sidecar(settings: TaskConfig, rows: Rows) -> dict[str, Any]:
 
 
 def _tflite_of(settings: TaskConfig) -> Path:
-    found = sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
-    if len(found) != 1:
+    networks = sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
+    if len(networks) != 1:
         raise ModelError(
-            f"{settings.folder}: found {len(found)} files {settings.name}_*.tflite, expected one. "
+            f"{settings.folder}: found {len(networks)} files {settings.name}_*.tflite, expected one. "
             + (
                 "Run to_tflite first."
-                if not found
+                if not networks
                 else "Remove the ones that are not wanted: "
-                + ", ".join(path.name for path in found)
+                + ", ".join(path.name for path in networks)
             )
         )
-    return found[0]
+    return networks[0]

@@ -1,4 +1,4 @@
-"""The steps of the notebook `to_tflite`: the model is checked, converted, and compared with what was converted."""
+"""The steps of the notebook `to_tflite`: check the model, convert it, compare the network with the model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checks, checksums, progress
-from fgkit.config import TfliteConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import tokenize
-from fgkit.dataset.rows import Rows
+from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed
 from fgkit.export import conversion, first_token, kv_cache_fit
-from fgkit.files import read_json
 from fgkit.models import answer_checks, model_checks
 from fgkit.models.record import prompt_setup, require_same_tools
 from fgkit.workflow import summary
-from fgkit.workflow.manifest import step
+from fgkit.workflow.conversion_record import read as conversion_record
+from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
@@ -25,7 +25,7 @@ SAME_LOGITS = 0.98
 
 
 @step
-def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
+def validate(settings: TfliteConfig, rows: RunData) -> list[checks.Check]:
     """Check the model folder, the guide's four answer checks and the prompt budget; nothing broken gets converted.
 
     Raises:
@@ -34,8 +34,8 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
     folder_checks = checks.require(model_checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
     score = score_tuned(settings, rows)
-    answers = [row["text"] for row in score["rows"] if row["expected"]]
-    answers = answer_checks.check_answers(answers) if answers else []
+    texts = [row["text"] for row in score.get("rows", []) if row["expected"]]
+    answers = list(answer_checks.check_answers(texts)) if texts else []
     answers.append(kv_cache_fit.check(_longest(settings, rows), settings.kv_cache_max_len))
     found = [
         replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
@@ -45,7 +45,7 @@ def validate(settings: TfliteConfig, rows: Rows) -> list[checks.Check]:
 
 
 @step
-def convert(settings: TfliteConfig, rows: Rows) -> Path:
+def convert(settings: TfliteConfig, rows: RunData) -> Path:
     """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
     checksums.require(settings.model_folder)
     longest = _longest(settings, rows)
@@ -67,27 +67,27 @@ def convert(settings: TfliteConfig, rows: Rows) -> Path:
             kv_cache_max_len=context,
             extra_prefill_seq_lens=settings.extra_prefill_seq_lens,
         )
-    record = read_json(f"{path}.json")
+    record = conversion_record(path)
     summary.update(
         settings.folder,
         settings={"to_tflite": asdict(settings)},
         versions=summary.versions(),
         peak_memory_gb={
-            "conversion": round(record["peak_memory_bytes"] / 1e9, 2)
+            "conversion": round(record.get("peak_memory_bytes", 0) / 1e9, 2)
         },  # in its own process
         files={path.name: summary.describe_file(path)},
     )
     return path
 
 
-def _longest(settings: TfliteConfig, rows: Rows) -> int:
+def _longest(settings: TfliteConfig, rows: RunData) -> int:
     """Tokens of the longest prompt with its answer, in the model's styles."""
     setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
     return kv_cache_fit.longest(settings.model_folder, rows, setup)
 
 
 @step
-def compare_first_token(settings: TfliteConfig, rows: Rows, path: Path) -> dict[str, Any]:
+def compare_first_token(settings: TfliteConfig, rows: RunData, path: Path) -> dict[str, Any]:
     """Compare the converted network with PyTorch on the first answer token of the first held-out row.
 
     Raises:

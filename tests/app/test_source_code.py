@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from fgkit.app import dart, kotlin
 from fgkit.app.golden import PromptText
-from fgkit.app.source import App, comment_lines, folded, ranges
+from fgkit.app.source_code import App, comment_lines, folded, ranges
 from fgkit.prompts import PromptSetup
 
 SIGNS = st.sampled_from("\\'\"$*/{}()\n\r\t;\u2028\u0085\u202e@[]`")
@@ -75,7 +75,7 @@ def test_hostile_descriptions_parse_in_every_file(words):
         tool("f", words, ["a"], a=text(words, enum=["x", words]), b=text(words, default=words))
     ]
     for language, (module, _, _) in LANGUAGES.items():
-        for make in (module.functions, module.mine, module.test):
+        for make in (module.functions, module.my_functions, module.golden_test):
             assert not tree(make(app(copy.deepcopy(tools), words)), language).has_error, (
                 language,
                 make,

@@ -1,0 +1,114 @@
+"""Write generated files over older ones without losing what a user changed in them.
+
+`.fgkit-glue.json` beside the files keeps the hash of each. A file whose content has neither its
+recorded hash nor the new content was changed by hand, and nothing at all is written then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgkit import files
+from fgkit.errors import FgkitError
+
+RECORD = ".fgkit-glue.json"
+
+
+@dataclass(frozen=True)
+class GeneratedFile:
+    """A file of an app's code.
+
+    Args:
+        text: its content.
+        user_owned: the user fills it in, so it is written only where it is missing.
+    """
+
+    text: str
+    user_owned: bool = False
+
+
+def json_text(value: object) -> str:
+    """Write a value as JSON the way all of our files have it: indented, not ASCII only."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def refuse_changed(folders: Mapping[Path, Mapping[str, GeneratedFile]]) -> None:
+    """Check that no file which is about to be replaced was changed by hand.
+
+    Args:
+        folders: by folder, the files that go there by their path in it.
+    Raises:
+        FgkitError: files were changed; the message names all of them.
+    """
+    changed = []
+    for folder, parts in folders.items():
+        recorded = _recorded_hashes(folder)
+        for name, part in parts.items():
+            present = _present_text(folder / name)
+            if part.user_owned or present is None or present == part.text:
+                continue
+            if _hash(present) not in recorded.get(name, []):
+                changed.append(folder / name)
+    if changed:
+        raise FgkitError(
+            "\n".join(
+                [
+                    *(f"{path}: is not as fgkit glue wrote it" for path in changed),
+                    "Nothing was written, so that no change is lost. Move what you added to "
+                    "my_functions.dart or MyFunctions.kt, then delete or rename these files; or "
+                    "choose another folder.",
+                ]
+            )
+        )
+
+
+def write(folder: Path, parts: Mapping[str, GeneratedFile]) -> list[Path]:
+    """Write the files that differ from what is there.
+
+    Args:
+        folder: where they go; its record of hashes is brought up to date.
+        parts: the files by their path in the folder.
+    Returns:
+        the path of every file, also of those that were up to date.
+    """
+    new = {name: [_hash(part.text)] for name, part in parts.items() if not part.user_owned}
+    recorded = _recorded_hashes(folder)
+    outdated = recorded != recorded | new
+    if outdated:
+        # Old and new hashes are both valid while files are being replaced. If the process is killed
+        # half-way, neither the old nor the new files then look as if a user had changed them.
+        both = {name: sorted({*recorded.get(name, []), *hashes}) for name, hashes in new.items()}
+        files.write_text(folder / RECORD, json_text({"files": recorded | both}))
+    for name, part in parts.items():
+        present = _present_text(folder / name)
+        if present is None or (not part.user_owned and present != part.text):
+            files.write_text(folder / name, part.text)
+    if outdated:
+        files.write_text(folder / RECORD, json_text({"files": recorded | new}))
+    return [folder / name for name in parts]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recorded_hashes(folder: Path) -> dict[str, list[str]]:
+    """The hashes that each file may have; none if the record is missing or damaged."""
+    record = files.read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    recorded = record.get("files") if isinstance(record, dict) else None
+    if not isinstance(recorded, dict):
+        return {}
+    return {name: hashes for name, hashes in recorded.items() if isinstance(hashes, list)}
+
+
+def _present_text(path: Path) -> str | None:
+    """The text of a file; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError):
+        # A folder or a binary file: certainly not what we wrote, and "" equals no generated file.
+        return ""

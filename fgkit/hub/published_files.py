@@ -1,0 +1,145 @@
+"""The files of a publication: each with its hash, without paths of this machine, without the user's rows, without secrets.
+
+JSON records are rewritten for strangers; every other file is published as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgkit.credentials import REMEDY, kind
+from fgkit.errors import CheckFailed
+from fgkit.files import read_json
+from fgkit.licence import NOTICE
+from fgkit.models import record
+from fgkit.models.vocabulary import record as vocabulary_record
+
+BUNDLES = (".task", ".litertlm")
+SUMS = "SHA256SUMS"
+SAID = "{what the user said}"
+# Entries of our records that name places on this machine.
+_LOCAL = {"output", "data", "eval_data", "tools", "model", "path"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it will lie in the repository.
+
+    Args:
+        name: its path there.
+        content: its path here, or its bytes where it is made for the repository.
+        bytes: its size.
+        sha256: its hash.
+        purpose: half a sentence for the card.
+    """
+
+    name: str
+    content: Path | bytes
+    bytes: int
+    sha256: str
+    purpose: str
+
+
+def published(name: str, path: Path, sha256: str, *, rows_too: bool) -> File:
+    """Describe a file as it is, or one of our JSON records without paths of this machine.
+
+    Args:
+        name: its path in the repository.
+        path: its path here.
+        sha256: its hash; a record, which is rewritten, is hashed anew.
+        rows_too: leave the user's rows in the records.
+    """
+    if name == record.NAME or name.endswith(tuple(f"{suffix}.json" for suffix in BUNDLES)):
+        return made(name, json_bytes(_for_strangers(read_json(path), rows_too)))
+    return File(name, path, path.stat().st_size, sha256, _purpose(name))
+
+
+def made(name: str, content: bytes, purpose: str = "") -> File:
+    """Describe a file that is made for the repository.
+
+    Args:
+        name: its path in the repository.
+        content: its bytes.
+        purpose: half a sentence for the card; "" for that of the name.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    return File(name, content, len(content), digest, purpose or _purpose(name))
+
+
+def sums(files: Iterable[File]) -> File:
+    """Make the file of checksums, in the format of coreutils."""
+    return made(SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in files).encode())
+
+
+def json_bytes(value: object) -> bytes:
+    """Write a value as indented JSON."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def require_no_secrets(files: Sequence[File]) -> None:
+    """Refuse text files that hold an access token; the networks hold no text.
+
+    Raises:
+        CheckFailed: every such file is named.
+    """
+    problems = []
+    for file in files:
+        if file.name.endswith((".safetensors", ".model", *BUNDLES, "tokenizer.json")):
+            continue
+        text = file.content.read_bytes() if isinstance(file.content, Path) else file.content
+        if secret := kind(text.decode("utf-8", "replace")):
+            problems.append(f"{file.name} holds {secret}")
+    if problems:
+        raise CheckFailed(f"{'; '.join(problems)}: it would be published with the model. {REMEDY}")
+
+
+def _for_strangers(value: Any, rows_too: bool, key: str = "") -> Any:
+    """Copy a record with paths cut down to names and, unless the rows are published, without the gate's rows."""
+    if isinstance(value, dict):
+        return {name: _for_strangers(item, rows_too, name) for name, item in value.items()}
+    if isinstance(value, list):
+        # The gate's lines about single rows are indented, and quote what the user said.
+        return [
+            _for_strangers(item, rows_too)
+            for item in value
+            if rows_too or key != "lines" or not (isinstance(item, str) and item.startswith(" "))
+        ]
+    # A base is a path, or a name on the Hub, which is published.
+    if isinstance(value, str) and (
+        key in _LOCAL or key == "base" and re.match(r"[/~.\\]|[A-Za-z]:[/\\]", value)
+    ):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
+
+
+def _purpose(name: str) -> str:
+    path = Path(name)
+    return _PURPOSES.get(name) or _PURPOSES[path.suffix]
+
+
+_PURPOSES: Mapping[str, str] = {
+    ".task": "the bundle for MediaPipe, LiteRT-LM and flutter_gemma",
+    ".litertlm": "the bundle for LiteRT-LM's conversations",
+    ".json": "what the bundle was made from, its tokens and its scores",
+    "tools.json": "the functions, as an app declares them",
+    "prompt.txt": f"the whole prompt, with `{SAID}` where that goes",
+    NOTICE: "the licence notice; keep it with every copy",
+    SUMS: "hashes: `sha256sum -c SHA256SUMS`",
+    "model.safetensors": "the tuned weights, bfloat16",
+    "config.json": "shape of the network",
+    "generation_config.json": "where generation stops",
+    "tokenizer.json": "tokenizer for transformers",
+    "tokenizer.model": "tokenizer for the phone, SentencePiece",
+    "tokenizer_config.json": "tokenizer settings",
+    "chat_template.jinja": "writes the prompt",
+    "special_tokens_map.json": "names of special tokens",
+    "added_tokens.json": "added tokens",
+    "fgkit.json": "how the model was made",
+    vocabulary_record.FILE: "which pieces of text were kept",
+}

@@ -1,0 +1,167 @@
+"""Steps of the notebooks that record themselves in the run folder's `manifest.json`.
+
+Example:
+
+    @step
+    def convert(settings: TfliteConfig, rows: RunData) -> Path: ...
+
+A step holds the folder's lock while it runs, writes down that it started, and at its end how it went and which files it
+left. A step that begins again undoes the later ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from fgkit import devices
+from fgkit.dataset.rows import RunData
+from fgkit.errors import DataError
+from fgkit.files import sha256
+from fgkit.models import record
+from fgkit.record_types import Settings, StageRecord, StepRecord
+
+from . import locks, manifest, summary
+from .manifest import STEPS, StageSettings, stage_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# Inode, size and time of a file.
+_Stamp = tuple[int, int, int]
+
+
+def step(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a stage's function, whose first argument is the settings, lock the folder and record how it went.
+
+    A function that is not among the steps of the settings' stage, such as a score that is read again in a later notebook,
+    only locks the folder.
+    """
+
+    @functools.wraps(function)
+    def recording(*arguments: P.args, **options: P.kwargs) -> T:
+        settings = cast(StageSettings, arguments[0] if arguments else options["settings"])
+        values = (*arguments, *options.values())
+        rows = next((value for value in values if isinstance(value, RunData)), None)
+        with locks.only_step(settings.folder):
+            if function.__name__ not in STEPS[stage_of(settings)] or not devices.main_process():
+                return function(*arguments, **options)
+            with recorded(settings, function.__name__, rows) as outcome:
+                result = function(*arguments, **options)
+                outcome["passed"] = _passed(result)
+            return result
+
+    return recording
+
+
+@contextmanager
+def recorded(
+    settings: StageSettings, name: str, rows: RunData | None = None
+) -> Iterator[dict[str, bool]]:
+    """Record that a step runs and, at the end of the block, how it ended and which files it left.
+
+    Args:
+        settings: the stage's.
+        name: one of STEPS.
+        rows: what the step works on; where their files changed since they were read, they are refused.
+    Yields:
+        a dict; with `passed` False the step counts as failed although nothing was raised.
+    Raises:
+        DataError: the files of the rows changed; FgkitError: the manifest is damaged.
+    """
+    folder, stage = settings.folder, stage_of(settings)
+    inputs = manifest.inputs_of(settings)
+    if rows is not None:
+        _require_unchanged(rows, inputs)
+    entry = _begin(folder, stage, name, settings, inputs)
+    before = _stamps(folder, settings)
+    outcome, start = {"passed": True}, time.monotonic()
+    own = entry["steps"][name]
+    try:
+        yield outcome
+        own["state"] = "done" if outcome["passed"] else "failed"
+    except BaseException as error:
+        own |= {"state": "failed", "error": manifest.error_text(error)}
+        raise
+    finally:
+        own["seconds"] = round(time.monotonic() - start, 1)
+        entry["outputs"] = _hashed(folder, settings, entry["outputs"], before)
+        manifest.write_entry(folder, stage, entry)
+
+
+def _require_unchanged(rows: RunData, inputs: dict[str, str]) -> None:
+    """Refuse rows whose files have other bytes than those that were read (DataError)."""
+    changed = [path for path, digest in rows.sources.items() if inputs.get(path) != digest]
+    if changed:
+        lines = [f"{path}: changed after its rows were read." for path in changed]
+        raise DataError("\n".join([*lines, "Run the cell with load_rows again, then this one."]))
+
+
+def _begin(
+    folder: Path, stage: str, name: str, settings: StageSettings, inputs: dict[str, str]
+) -> StageRecord:
+    """Write and return the entry of a stage whose step begins.
+
+    Earlier steps stay in it if they ran with the same inputs. Later steps and later stages have to run again.
+    """
+    entries, mark = manifest.read(folder), manifest.fingerprint(stage, settings, inputs)
+    old = entries.get(stage, StageRecord())
+    steps = old.get("steps", {}) if old.get("fingerprint") == mark else {}
+    earlier = STEPS[stage][: STEPS[stage].index(name)]
+    own: StepRecord = {
+        "state": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "process": os.getpid(),
+    }
+    entry: StageRecord = {
+        "state": "running",
+        "fingerprint": mark,
+        "inputs": inputs,
+        "settings": cast(Settings, asdict(settings)),
+        "versions": summary.versions(),
+        "outputs": old.get("outputs", {}),
+        "steps": {done: steps[done] for done in earlier if done in steps} | {name: own},
+    }
+    entries[stage] = entry
+    for later in list(STEPS)[list(STEPS).index(stage) + 1 :]:
+        if later in entries:
+            entries[later] |= {"state": "forgotten", "steps": {}}
+    manifest.write(folder, entries)
+    return entry
+
+
+def _stamps(folder: Path, settings: StageSettings) -> dict[str, _Stamp]:
+    """Tell each output from a file that took its place, without trusting the clock alone."""
+    stamps = {}
+    for path in manifest.outputs(settings):
+        status = path.stat()
+        stamps[str(path.relative_to(folder))] = (
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+        )
+    return stamps
+
+
+def _hashed(
+    folder: Path, settings: StageSettings, known: dict[str, str], before: dict[str, _Stamp]
+) -> dict[str, str]:
+    """Hash the outputs that were written; the others, and those of earlier names, keep their recorded hashes."""
+    kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
+    for name, stamp in _stamps(folder, settings).items():
+        unchanged = name in known and before.get(name) == stamp
+        kept[name] = known[name] if unchanged else sha256(folder / name)
+    return kept
+
+
+def _passed(result: Any) -> bool:
+    """Tell whether a step gave what was asked for: no failed verdict, and no model whose training was stopped."""
+    if isinstance(result, Path) and result.is_dir():
+        return not record.model_facts(result).get("stopped_after")
+    return getattr(result, "passed", True)

@@ -1,0 +1,25 @@
+"""The first step of each notebook: the rows and tools that the settings name."""
+
+from __future__ import annotations
+
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
+from fgkit.dataset.rows import RunData, read_run_data
+
+
+def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> RunData:
+    """Read tools and rows, the example's if none are named; every wrong line is reported at once.
+
+    Args:
+        settings: its `data`, `eval_data`, `data_format`, `tools` and `seed` are used.
+    Raises:
+        ToolError, DataError: with one line a problem.
+    """
+    return read_run_data(
+        settings.data,
+        settings.eval_data,
+        settings.tools,
+        seed=settings.seed,
+        format=settings.data_format,
+    )
