@@ -161,6 +161,7 @@ def _create(
         int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes),
         f"the bundle {output.name}",
     )
+    atomic_files.require_ours([output, sidecar_path(output)])
     with atomic_files.replacing(output) as part:
         bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
         try:
@@ -170,7 +171,7 @@ def _create(
             os.replace(bundled, part)
         finally:
             bundled.unlink(missing_ok=True)
-        sidecar_path(output).unlink(missing_ok=True)  # never a new bundle beside an old record
+        atomic_files.remove(sidecar_path(output))  # never a new bundle beside an old record
     files.write_json(
         sidecar_path(output),
         {

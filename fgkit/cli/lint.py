@@ -96,6 +96,9 @@ def lint_files(
 
     from .tokenizers import find_tokenizer
 
+    require_outputs(
+        {"--json": json, "--plot": plot}, {"DATA": data, "--eval": eval_data, "--tools": tools}
+    )
     FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
     tokenizer, without_lengths = find_tokenizer(base)
     tools_file = data_files(tools=tools)[2]

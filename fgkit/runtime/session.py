@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from fgkit.errors import BundleError
 from fgkit.progress import bar
 from fgkit.subprocesses import quiet_stderr
 
+_CACHE_NAME = re.compile("[0-9a-f]{16}")
 KEPT_CACHES = 3
 TURN_END = "<end_of_turn>"
 
@@ -235,7 +237,9 @@ def own_cache(path: Path) -> Path:
     folder.mkdir(exist_ok=True)
     # The time says when it was last used.
     folder.touch()
-    others = [other for other in root.iterdir() if other != folder]
+    others = [
+        other for other in root.iterdir() if other != folder and _CACHE_NAME.fullmatch(other.name)
+    ]
     others.sort(key=lambda other: other.stat().st_mtime)
     for other in others[: -(KEPT_CACHES - 1)]:
         shutil.rmtree(other, ignore_errors=True)

@@ -14,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from fgkit import ownership
 from fgkit.errors import FgkitError, PackageError
 from fgkit.files import copy
 
@@ -132,6 +133,7 @@ def keep(folder: Path) -> Path | None:
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name
     try:
+        ownership.mark(target)
         shutil.copytree(
             folder,
             target,

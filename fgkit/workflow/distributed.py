@@ -20,6 +20,7 @@ from typing import Any
 from fgkit import devices
 
 from . import locks, run as pipeline
+from .claims import claim
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
@@ -35,6 +36,7 @@ def finetune(parameters: dict[str, Any]) -> Path:
     settings = pipeline.plan(parameters)["finetune"]
     if devices.main_process():
         with locks.only_run(settings.folder):
+            claim({"finetune": settings}, notebooks=False)
             return _finetune(settings)
     with contextlib.redirect_stdout(io.StringIO()):  # one process speaks for all
         return _finetune(settings)

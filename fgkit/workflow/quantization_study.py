@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fgkit import progress, schema, tables
+from fgkit import atomic_files, progress, schema, tables
 from fgkit.atomic_files import replacing
 from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.config.task import TaskConfig
@@ -283,7 +283,7 @@ def _measured(
             sidecar=sidecar(settings, rows) | {"quantize": name},
         )
     finally:
-        network.unlink(missing_ok=True)
+        atomic_files.remove(network)
     score = score_bundle(
         output,
         rows,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, progress
+from fgkit.atomic_files import remove
 from fgkit.config.notebooks import unknown_parameter
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.locations import shipped
@@ -24,6 +25,7 @@ from fgkit.record_types import StageRecord, Summary
 from fgkit.subprocesses import python_path
 
 from . import manifest, summary
+from .claims import claim
 from .locks import only_run
 from .manifest import NOTEBOOKS
 
@@ -44,6 +46,7 @@ def run(parameters: dict[str, Any]) -> Summary:
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
     with only_run(folder):
+        claim(plans, notebooks=True)
         return _run_notebooks(folder, plans)
 
 
@@ -78,7 +81,7 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
         if name != "finetune":  # training replaces its folder whole
             for path, stamp in earlier.items():
                 if path.is_file() and _stamp(path) == stamp:
-                    path.unlink()  # of another name or quantisation: exactly one is to remain
+                    remove(path)  # of another name or quantisation: exactly one is to remain
         seconds = round(time.monotonic() - start, 1)
         manifest.settle(settings, seconds)
         summary.update(folder, seconds={name: seconds})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from fgkit.models.vocabulary.record import (
 from fgkit.models.weights import weight_problems
 from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import lint_tools, load_tools
-from fgkit.training.checkpoints import checkpoint_folder
+from fgkit.training import checkpoints
 from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.options import TrainingOptions
 from fgkit.training.plots import plot_loss
@@ -151,7 +150,7 @@ def finetune(
                     warmup_ratio=settings.warmup_ratio,
                     seed=settings.seed,
                 ),
-                checkpoints=checkpoint_folder(settings.folder, facts),
+                checkpoints=checkpoints.checkpoint_folder(settings.folder, facts),
                 monitor=monitor,
             )
         if not devices.main_process():
@@ -177,7 +176,7 @@ def finetune(
             f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."
         )
     else:
-        shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
+        checkpoints.remove(settings.folder)
     summary.update(
         settings.folder,
         settings={"finetune": facts["settings"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgkit import atomic_files
 from fgkit.config.finetune import FinetuneConfig
 from fgkit.config.task import TaskConfig
 from fgkit.config.tflite import TfliteConfig
@@ -22,7 +23,7 @@ from fgkit.workflow.recording import step
 @step
 def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> Score:
     """Score the base model on the held-out rows; this also starts a new summary."""
-    (settings.folder / summary.NAME).unlink(missing_ok=True)
+    atomic_files.remove(settings.folder / summary.NAME)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     score = score_model(base.folder, rows, setup, description="base model")
     summary.update(settings.folder, base=score, versions=summary.versions())
