@@ -90,6 +90,7 @@ def lint_files(
         FgkitError: a file cannot be opened, the tools file is wrong, or the named base is not here.
     """
     from fgkit import data_report
+    from fgkit.atomic_files import require_outputs
     from fgkit.dataset.rows import data_files
     from fgkit.files import write_json
     from fgkit.tools import lint_tools, load_tools
