@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fgkit import files
-from fgkit.app import codegen
+from fgkit.app import model_source
 from fgkit.bundles import read as bundle_files
 from fgkit.bundles.checks import check_file
 from fgkit.cli import compare, main as command_line
@@ -120,14 +120,14 @@ def commands(run: Path) -> dict[str, list[Callable[[], object]]]:
         "model/fgkit.json": [
             lambda: record.system_message_of(run / "model"),
             lambda: _recorded_base(run / "model"),
-            lambda: codegen.read_source(str(run)),
+            lambda: model_source.read_source(str(run)),
             lambda: upload.publish(run, "ada/x", dry_run=True, force=True),
         ],
         f"{BUNDLE}.json": [
             lambda: bundle_files.read_record(run / BUNDLE),
             lambda: bundle_files.update_sidecar(run / BUNDLE, speed=None),
             lambda: check_file(run / BUNDLE),
-            lambda: codegen.read_source(str(run / BUNDLE)),
+            lambda: model_source.read_source(str(run / BUNDLE)),
             lambda: upload.publish(run, "ada/x", dry_run=True, force=True),
         ],
         "manifest.json": [

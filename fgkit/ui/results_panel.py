@@ -17,7 +17,8 @@ from fgkit.dataset.records import NO_CALL, show
 from fgkit.evaluation import plots as score_plots, scores as evaluation
 from fgkit.evaluation.paired import comparable
 from fgkit.evaluation.scores import METRICS
-from fgkit.evaluation.tables import parts, rate
+from fgkit.evaluation.tables import part_of, parts, rate
+from fgkit.record_types import CallRecord, ScoredRow
 from fgkit.workflow import summary
 
 from . import markup
@@ -36,10 +37,8 @@ class Results:
     def __init__(self, folder: Path):
         import ipywidgets as w
 
-        run = summary.read(folder)
-        self._scores = {
-            name: evaluation.completed(run[name]) for name in summary.SCORES if run[name]
-        }
+        scores = summary.scores_of(summary.read(folder))
+        self._scores = {name: evaluation.completed(score) for name, score in scores.items()}
         pairs = [
             pair
             for pair in combinations(self._scores, 2)
@@ -113,7 +112,7 @@ class Results:
             [
                 f"exact match: {name} ({n} rows)",
                 *(
-                    rate(score.get(part, {}).get(name, {}), "exact_match")
+                    rate(part_of(score, part, name), "exact_match")
                     for score in self._scores.values()
                 ),
             ]
@@ -157,7 +156,7 @@ class Results:
             f"{len(passing)} of {len(after['rows'])} rows{more}. ✓: every call and argument right."
         ) + (markup.table_html(header, cells) if cells else "")
 
-    def _passes(self, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    def _passes(self, old: ScoredRow, new: ScoredRow) -> bool:
         """Tell whether a row, scored before and after, passes the filters for change and tool."""
         tools = [call["name"] for call in new["expected"]] or [NO_CALL]
         if self.tool.value not in ("all", *tools):
@@ -174,5 +173,5 @@ class Results:
         }[self.filter.value]
 
 
-def _calls(expected: list[dict[str, Any]]) -> str:
+def _calls(expected: list[CallRecord]) -> str:
     return show(Call(call["name"], call["arguments"]) for call in expected)
