@@ -35,7 +35,7 @@ _TEMPORARY = re.compile(
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends without an error.
+    """Give a temporary path beside `path`; rename it to `path` if the block ends without an error.
 
     An existing file or folder is replaced only if fgkit wrote it and nobody changed it since. A
     folder is first moved aside. A character device, such as /dev/stdout, is written to instead of
@@ -62,7 +62,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         owner = Owner(path, cache_dir())
-        _put_in_order(owner, beside=path)
+        _put_in_order(owner)
         with owner.temporary(part.name, aside.name):
             try:
                 yield part
@@ -174,15 +174,17 @@ def same_file(path: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def working_folder(parent: Path) -> Iterator[Path]:
-    """Give an empty folder for intermediate files, on the disk of `parent`, and remove it at the end.
+    """Give an empty folder for intermediate files on the disk of `parent`; remove it at the end.
 
     Args:
-        parent: the folder to create it in; what a killed process leaves there, `tidy` removes.
+        parent: the folder to create it in; what a killed process left there is removed first.
     """
     parent.mkdir(parents=True, exist_ok=True)
     name = f".work.{os.getpid()}-{secrets.token_hex(4)}.part"
     folder = parent / name
-    with Owner(folder, cache_dir()).temporary(name):
+    owner = Owner(parent / "work", cache_dir())
+    _put_in_order(owner)
+    with owner.temporary(name):
         folder.mkdir()
         try:
             yield folder
@@ -205,7 +207,7 @@ def remove(path: Path) -> bool:
 
 
 def tidy(folder: Path) -> None:
-    """Put in order what killed processes left: unfinished files go, a folder moved aside comes back.
+    """Put in order what killed processes left: unfinished files go, folders moved aside return.
 
     Only names that fgkit recorded are touched.
 
@@ -213,24 +215,25 @@ def tidy(folder: Path) -> None:
         folder: a folder that no other process is writing to.
     """
     owner = Owner(folder / "any", cache_dir())
-    _put_in_order(owner, beside=None)
+    _put_in_order(owner, inside=owner.path.parent)
     owner.drop_unfinished_record()
 
 
-def _put_in_order(owner: Owner, *, beside: Path | None) -> None:
+def _put_in_order(owner: Owner, *, inside: Path | None = None) -> None:
     """Remove recorded temporary files; a folder that was moved aside gets its name back first.
 
     Args:
-        owner: the record that lists them.
-        beside: only those of this path, and only if their process is dead; None for all.
+        owner: the path whose files they are. Those of living processes stay.
+        inside: a folder that no other process writes to; all that are in it go instead.
     """
     for path in sorted(owner.leftovers()):  # .old before .part
         match = _TEMPORARY.fullmatch(path.name)
         if not match:
             continue
-        if beside is not None and (
-            path.with_name(match["name"]) != owner.path or not _is_dead(match["process"])
-        ):
+        if inside is not None:
+            if not path.is_relative_to(inside):
+                continue
+        elif path.with_name(match["name"]) != owner.path or not _is_dead(match["process"]):
             continue
         if match["ending"] == "old":
             _restore(path, path.with_name(match["name"]))

@@ -7,13 +7,13 @@ Inputs are opened only if they are regular files, so that a pipe or device never
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
+from . import file_hashes
 from .atomic_files import replacing
 from .errors import FgkitError
 
@@ -114,8 +114,7 @@ def read_json(path: str | Path) -> Any:
 
 def sha256(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return file_hashes.sha256(path)
 
 
 def require_space(folder: str | Path, needed_bytes: int, purpose: str) -> None:

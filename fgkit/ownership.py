@@ -6,29 +6,23 @@ else and is refused by name. A run's folder carries its own record, `.fgkit.json
 it and marks the folder as fgkit's; files elsewhere, such as the target of `--json`, are recorded in
 fgkit's cache.
 
-    {"made_by": "fgkit", "files": {"model/config.json": ["<sha256>"]}, "temporary": []}
-
 The record is written before the rename, with the old hash beside the new one, so that a process
 that is killed between the two leaves a file that is still known.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from .errors import FgkitError
+from .file_hashes import sha256
+from .written_record import RECORD, WrittenRecord, is_marked, records_above
 
-RECORD = ".fgkit.json"
-_MADE_BY = "fgkit"
-_BLOCK = 1 << 20
+__all__ = ["RECORD", "Owner", "is_marked", "mark"]
 
 
 def mark(folder: Path) -> None:
@@ -37,43 +31,36 @@ def mark(folder: Path) -> None:
     Raises:
         FgkitError: the folder cannot be written, or its `.fgkit.json` is not a record.
     """
-    path = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(path):
-            _read(path)
-        else:
-            _write(path, _empty())
+        WrittenRecord(folder, folder, in_cache=False).create()
     except OSError as error:
         raise FgkitError(
             f"{folder}: cannot be written: {error.strerror or error}. Choose another folder."
         ) from error
 
 
-def is_marked(folder: Path) -> bool:
-    """Say whether a folder carries fgkit's record."""
-    return (folder / RECORD).is_file()
-
-
 class Owner:
-    """The record that a path belongs to: its run folder's, or the one of its folder in the cache.
+    """Who owns a path: what the records say of it, and the record that it is written to.
+
+    A file may have been recorded by itself or as part of a folder, and before or after its folder
+    became a run's. So the records of all folders above it are read; its run folder's, or else the
+    one of its own folder in the cache, is written.
 
     Args:
         path: a file or folder that is to be written, replaced or removed; it need not exist.
         cache: fgkit's cache folder.
-    Attributes:
-        root: the folder that names in the record are relative to.
     """
 
     def __init__(self, path: Path, cache: Path) -> None:
         self.path = _absolute(path)
+        self._cache = cache
         marked = next((folder for folder in self.path.parents if is_marked(folder)), None)
-        self.root = marked or self.path.parent
-        key = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:32]
-        folder = cache / "written"
-        self._record = self.root / RECORD if marked else folder / f"{key}.json"
-        self._lock = folder / f"{key}.lock"
-        self.name = self.path.relative_to(self.root).as_posix()
+        self._own = (
+            WrittenRecord(marked, cache, in_cache=False)
+            if marked
+            else WrittenRecord(self.path.parent, cache, in_cache=True)
+        )
 
     def foreign(self) -> list[str]:
         """Say why the path must not be replaced or removed: one sentence for each foreign file.
@@ -82,14 +69,13 @@ class Owner:
         """
         if not os.path.lexists(self.path):
             return []
-        known = self._files()
+        read: dict[Path, list[WrittenRecord]] = {}
         if self.path.is_symlink() or not self.path.is_dir():
-            return _reasons(self.path, known.get(self.name, []))
+            return _reasons(self.path, self._known(self.path, read))
         reasons = []
         for inner in sorted(self.path.rglob("*")):
-            if inner.is_dir() and not inner.is_symlink():
-                continue
-            reasons += _reasons(inner, known.get(inner.relative_to(self.root).as_posix(), []))
+            if inner.is_symlink() or not inner.is_dir():
+                reasons += _reasons(inner, self._known(inner, read))
         return reasons
 
     def record(self, content: Path) -> None:
@@ -98,92 +84,88 @@ class Owner:
         Args:
             content: the finished file or folder under its temporary name.
         """
-        hashes = self._hashes(content)
-        with self._changed() as record:
+        files = [content] if not content.is_dir() else sorted(content.rglob("*"))
+        hashes = {
+            self._own.name_of(self.path / file.relative_to(content)): sha256(file)
+            for file in files
+            if file.is_file()
+        }
+        with self._own.changed() as record:
             for name, digest in hashes.items():
                 known = record["files"].get(name, [])
                 record["files"][name] = [digest, *(old for old in known[:1] if old != digest)]
 
-    def settle(self, content_names: set[str] | None = None) -> None:
+    def settle(self) -> None:
         """Forget the hashes of what was replaced; called after the rename."""
-        names = self._names() if content_names is None else content_names
-        with self._changed() as record:
-            files = record["files"]
-            for name in [each for each in files if self._covers(each)]:
-                if name in names:
-                    files[name] = files[name][:1]
-                else:
-                    del files[name]
+        files = [self.path] if not self.path.is_dir() else self.path.rglob("*")
+        self._keep({self._own.name_of(file) for file in files if file.is_file()})
 
     def forget(self) -> None:
-        """Remove the path from the record; called after it was removed."""
-        self.settle(set())
+        """Remove the path from the records; called after it was removed."""
+        self._keep(set())
 
     @contextmanager
     def temporary(self, *names: str) -> Iterator[None]:
         """Record temporary names beside the path while they are in use, for `leftovers`."""
-        full = {str(PurePosixPath(self.name).with_name(name)) for name in names}
-        with self._changed() as record:
+        full = {self._own.name_of(self.path.with_name(name)) for name in names}
+        with self._own.changed() as record:
             record["temporary"] = sorted({*record["temporary"], *full})
         yield
-        with self._changed() as record:
+        with self._own.changed() as record:
             record["temporary"] = [name for name in record["temporary"] if name not in full]
 
     def leftovers(self) -> list[Path]:
-        """List the recorded temporary paths, also of living processes; some may be gone."""
+        """List the temporary paths that the records of the folders above name; some may be gone.
+
+        They may be those of living processes.
+        """
         return [
             path
-            for name in self._load()["temporary"]
-            if _inside(path := self.root / name, self.root)
+            for record in records_above(self.path, self._cache, {})
+            for name in record.content["temporary"]
+            if _inside(path := record.root / name, record.root)
         ]
 
     def drop_temporary(self, path: Path) -> None:
-        """Take a temporary name out of the record after it was removed."""
-        name = path.relative_to(self.root).as_posix()
-        with self._changed() as record:
-            record["temporary"] = [other for other in record["temporary"] if other != name]
+        """Take a temporary name out of the records after it was removed."""
+        for record in records_above(self.path, self._cache, {}):
+            if path.is_relative_to(record.root):
+                name = record.name_of(path)
+                if name in record.content["temporary"]:
+                    with record.changed() as content:
+                        content["temporary"] = [
+                            other for other in content["temporary"] if other != name
+                        ]
 
     def drop_unfinished_record(self) -> None:
         """Remove what a process left that was killed while it wrote the record."""
-        with self._changed():
-            self._record.with_name(f"{self._record.name}.part").unlink(missing_ok=True)
+        self._own.drop_unfinished()
 
-    def _covers(self, name: str) -> bool:
-        return name == self.name or name.startswith(f"{self.name}/")
+    def _known(self, path: Path, read: dict[Path, list[WrittenRecord]]) -> list[str]:
+        """List the hashes under which a path was recorded."""
+        return [
+            digest
+            for record in records_above(path, self._cache, read)
+            for digest in record.content["files"].get(record.name_of(path), [])
+        ]
 
-    def _names(self) -> set[str]:
-        return {
-            inner.relative_to(self.root).as_posix()
-            for inner in ([self.path] if not self.path.is_dir() else self.path.rglob("*"))
-            if inner.is_file()
-        }
-
-    def _hashes(self, content: Path) -> dict[str, str]:
-        if not content.is_dir():
-            return {self.name: _sha256(content)}
-        return {
-            f"{self.name}/{inner.relative_to(content).as_posix()}": _sha256(inner)
-            for inner in content.rglob("*")
-            if inner.is_file()
-        }
-
-    def _files(self) -> dict[str, list[str]]:
-        files: dict[str, list[str]] = self._load()["files"]
-        return files
-
-    def _load(self) -> dict[str, Any]:
-        return _read(self._record) if os.path.lexists(self._record) else _empty()
-
-    @contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
-        """Give the record for a change and write it, while no other process changes it."""
-        from filelock import FileLock
-
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._lock):
-            record = self._load()
-            yield record
-            _write(self._record, record)
+    def _keep(self, names: set[str]) -> None:
+        """Keep the newest hashes of these names of the path's, and nothing else of it."""
+        for record in records_above(self.path, self._cache, {}):
+            name = record.name_of(self.path)
+            covered = [
+                other
+                for other in record.content["files"]
+                if other == name or other.startswith(f"{name}/")
+            ]
+            if not covered:
+                continue
+            with record.changed() as content:
+                for other in covered:
+                    if record.path == self._own.path and other in names:
+                        content["files"][other] = content["files"][other][:1]
+                    else:
+                        content["files"].pop(other, None)
 
 
 def _reasons(path: Path, known: list[str]) -> list[str]:
@@ -193,7 +175,7 @@ def _reasons(path: Path, known: list[str]) -> list[str]:
         return [f"{path}: is no regular file"]
     if not known:
         return [f"{path}: was not written by fgkit"]
-    if _sha256(path) not in known:
+    if sha256(path) not in known:
         return [f"{path}: was changed since fgkit wrote it"]
     return []
 
@@ -206,61 +188,3 @@ def _absolute(path: Path) -> Path:
 def _inside(path: Path, root: Path) -> bool:
     """Say whether a path is below a folder without passing through a symbolic link."""
     return path.parent.resolve().is_relative_to(root) and path.parent.resolve() == path.parent
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _empty() -> dict[str, Any]:
-    return {"made_by": _MADE_BY, "files": {}, "temporary": []}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a record and validate everything in it, because whole folders come from other people."""
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise ValueError("it is no regular file")
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("made_by") != _MADE_BY:
-            raise ValueError("it does not say that fgkit made it")
-        files, temporary = record["files"], record["temporary"]
-        if not isinstance(files, dict) or not isinstance(temporary, list):
-            raise ValueError("its fields have other types")
-        for name, hashes in files.items():
-            if not _is_name(name) or not isinstance(hashes, list):
-                raise ValueError(f"{name[:80]!r} is no name of a file in this folder")
-        for name in temporary:
-            if not _is_name(name):
-                raise ValueError("it lists a temporary file outside this folder")
-    except (OSError, ValueError, KeyError, RecursionError) as error:
-        raise FgkitError(
-            f"{path}: is not a record of fgkit's files: {error}. Choose another folder, or move "
-            "this file away: the other files in the folder then count as yours."
-        ) from error
-    return {"made_by": _MADE_BY, "files": files, "temporary": temporary}
-
-
-def _is_name(name: Any) -> bool:
-    """Say whether text is a relative path that stays below its folder."""
-    if not isinstance(name, str) or not name or "\0" in name or "\\" in name or len(name) > 4000:
-        return False
-    parts = name.split("/")
-    return not {"", ".", ".."} & set(parts) and ":" not in parts[0]
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """Write a record completely or not at all."""
-    part = path.with_name(f"{path.name}.part")  # one name: whoever writes holds the lock
-    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    try:
-        with open(part, "w", encoding="utf-8", newline="\n") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise

@@ -170,3 +170,40 @@ def test_a_run_folder_that_moves_keeps_its_record(tmp_path) -> None:
     make_model(first)
     first.rename(tmp_path / "second")
     make_model(tmp_path / "second")
+
+
+# ---- records of several folders
+
+
+def test_what_was_recorded_before_the_folder_was_marked_stays_ours(tmp_path) -> None:
+    path = files.write_text(tmp_path / "run" / "a.json", "1")
+    deep = files.write_text(tmp_path / "run" / "model" / "b.json", "1")
+    ownership.mark(tmp_path / "run")
+    for ours in (path, deep):
+        files.write_text(ours, "2")
+        assert ours.read_text() == "2"
+    path.write_text("1")  # the hash from before the mark was forgotten
+    with pytest.raises(FgkitError, match="a.json: was changed since"):
+        files.write_text(path, "3")
+    deep.unlink()
+    assert atomic_files.remove(tmp_path / "run" / "model")
+
+
+def test_a_file_of_a_folder_that_was_written_as_a_whole_is_ours(folder) -> None:
+    model = make_model(folder)
+    files.write_text(model / "config.json", "3")
+    files.write_text(model / "config.json", "4")
+    make_model(folder)
+    assert (model / "config.json").read_text() == "2"
+    assert atomic_files.remove(model / "config.json") and atomic_files.remove(model)
+
+
+def test_putting_a_folder_in_order_leaves_the_folders_around_it_alone(tmp_path) -> None:
+    with atomic_files.replacing(tmp_path / "bundle") as part:
+        part.write_text("half")
+        (tmp_path / "run").mkdir()
+        atomic_files.tidy(tmp_path / "run")
+        ownership.mark(tmp_path / "run")
+        atomic_files.tidy(tmp_path / "run")
+        assert part.read_text() == "half"
+    assert (tmp_path / "bundle").read_text() == "half"

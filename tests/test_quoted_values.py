@@ -71,7 +71,7 @@ def test_help_texts_quote_the_recipes() -> None:
 
 def test_the_notebook_quotes_the_recipes() -> None:
     (sentence,) = re.findall(
-        r"`None` leaves a value to the base's recipe: [^\n]*", pages()["notebooks/finetune.ipynb"]
+        r"`None` takes the value of the base's recipe: [^\n]*", pages()["notebooks/finetune.ipynb"]
     )
     assert GUIDE.num_train_epochs == OFFLINE_BASE.num_train_epochs
 

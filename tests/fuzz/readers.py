@@ -49,7 +49,7 @@ with instrumented():
     from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
-    from fgkit.models import model_checks, weights
+    from fgkit.models import model_checks, weights as weight_files
     from fgkit.workflow import manifest, run as pipeline
 
     FOLDER = Path(
@@ -135,11 +135,11 @@ def tokenizer(data: bytes) -> None:
 def weights(data: bytes) -> None:
     """A safetensors file, by its header."""
     written("model/model.safetensors", data)
-    for text in weights.weight_problems(FOLDER / "model"):
+    for text in weight_files.weight_problems(FOLDER / "model"):
         text.encode()
         assert len(text) < 3000
     model_checks.problems_in_file(
-        FOLDER / "model" / "model.safetensors", weights.data_type_problems
+        FOLDER / "model" / "model.safetensors", weight_files.data_type_problems
     )
 
 
