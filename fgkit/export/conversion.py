@@ -93,14 +93,14 @@ def convert(
             request: Request = {
                 "model_dir": str(model_dir.resolve()),
                 "decoder_config": network.decoder_config,
-                "output_path": folder,
+                "output_path": str(folder),
                 "output_name_prefix": name,
                 "prefill_seq_len": lengths,
                 "kv_cache_max_len": kv_cache_max_len,
                 "quantize": quantize,
             }
-            outcome = _run(request, Path(folder), progress, network.memory_gb["to_tflite"])
-            os.replace(Path(folder) / output.name, part)
+            outcome = _run(request, folder, progress, network.memory_gb["to_tflite"])
+            os.replace(folder / output.name, part)
         check_signatures(part, prefill_seq_lens=lengths, kv_cache_max_len=kv_cache_max_len)
     parameters = {
         "prefill_seq_len": prefill_seq_len,

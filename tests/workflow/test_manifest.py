@@ -209,11 +209,25 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
     ],
 )
 def test_a_damaged_manifest_is_one_message(settings: TfliteConfig, content: str) -> None:
-    (settings.folder / manifest.NAME).write_text(content)
+    files.write_text(settings.folder / manifest.NAME, content)
     with pytest.raises(
         FgkitError, match=r"(?s)manifest\.json: .*(no manifest of stages. Delete it|is not JSON)"
     ):
         by_hand(settings)
+
+
+def test_a_manifest_that_was_changed_is_named_before_anything_is_written(
+    settings: TfliteConfig,
+) -> None:
+    by_hand(settings)
+    path = settings.folder / manifest.NAME
+    path.write_text("{")
+    with pytest.raises(FgkitError, match=r"manifest\.json: was changed since .*\n.*move these"):
+        by_hand(settings)
+    assert path.read_text() == "{"
+    path.unlink()
+    by_hand(settings)
+    assert done(settings)
 
 
 def test_the_manifest_of_an_older_fgkit_only_tells_whose_files_they_are(
