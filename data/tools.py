@@ -1,7 +1,8 @@
-"""The example app's three functions: what the model learns to call. Replace this file by your own functions.
+"""The three functions of the example app, which the model learns to call.
 
-Comes in: nothing. Goes out: one tool declaration per public function, in this order, made from its name, type hints
-and docstring (first line: what it does; `Args:`: what each argument means). The bodies are never run by fgkit.
+Replace them by your own functions. fgkit makes a tool declaration from the name, type hints and
+docstring of each public function, in this order. The first line of a docstring describes what the
+function does, `Args:` what each argument means. fgkit never runs the bodies.
 
 >>> change_app_title("Hello")
 'Title set to Hello'

@@ -1,4 +1,6 @@
-"""fgkit: teach FunctionGemma 270M your functions; get a `.task` that has been run, scored and compared.
+"""fgkit: teach FunctionGemma 270M your functions, and get a `.task` that is run and scored.
+
+All names that scripts and notebooks need can be imported from here. For example:
 
     from fgkit import Call, completion, load_tools, parse, read_records, render
 

@@ -73,11 +73,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
                     os.replace(path, aside)
                 os.replace(part, path)
                 sync(path.parent)
+                owner.settle()
             finally:
                 _restore(aside, path)
                 for left in path.parent.glob(f".{_escaped(path.name)}.{mark}.*"):
                     _remove(left)
-        owner.settle()
     except OSError as error:
         raise FgkitError(
             f"{path}: cannot be written: {error.strerror or error}. "

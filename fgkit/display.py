@@ -1,6 +1,7 @@
 """Show tables, text and pictures in a notebook or a terminal, and detect interactive sessions.
 
-A notebook renders tables and pictures; a terminal gets the text and the picture's path. Example:
+A notebook renders tables and pictures; a terminal gets the text and the picture's path.
+For example:
 
     show_table("| rows |\\n| ---: |\\n|  156 |")
 """
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ def show_picture(path: Path) -> None:
 
 
 def interactive() -> bool:
-    """Tell whether a person is running this notebook and can click.
+    """Return whether a person is running this notebook and can click.
 
     A front end for people can ask for input (`allow_stdin`), papermill cannot. Colab's kernel has
     its own way of asking and always counts. Without ipywidgets there is nothing to click.
@@ -82,9 +84,7 @@ def interactive() -> bool:
     kernel = _kernel()
     if kernel is None or os.environ.get(RELAY):
         return False
-    try:
-        import ipywidgets  # noqa: F401
-    except ModuleNotFoundError:
+    if find_spec("ipywidgets") is None:
         return False
     if type(kernel).__module__.startswith("google.colab"):
         return True
@@ -93,7 +93,7 @@ def interactive() -> bool:
 
 
 def unattended() -> bool:
-    """Tell whether this is a kernel without a person in front of it, such as papermill's."""
+    """Return whether this is a kernel without a person in front of it, such as papermill's."""
     return _kernel() is not None and not interactive()
 
 

@@ -133,6 +133,6 @@ def require_space(folder: str | Path, needed_bytes: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise FgkitError(
-            f"{folder}: {needed_bytes / 1e9:.1f} GB are needed for {purpose}, {free / 1e9:.1f} GB are free. "
-            "Free some space or choose another output folder."
+            f"{folder}: {needed_bytes / 1e9:.1f} GB are needed for {purpose}, "
+            f"{free / 1e9:.1f} GB are free. Free some space or choose another output folder."
         )

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import FgkitError
 from .file_hashes import sha256
@@ -55,6 +56,7 @@ class Owner:
     def __init__(self, path: Path, cache: Path) -> None:
         self.path = _absolute(path)
         self._cache = cache
+        self._replaced = False
         marked = next((folder for folder in self.path.parents if is_marked(folder)), None)
         self._own = (
             WrittenRecord(marked, cache, in_cache=False)
@@ -93,26 +95,32 @@ class Owner:
         with self._own.changed() as record:
             for name, digest in hashes.items():
                 known = record["files"].get(name, [])
-                record["files"][name] = [digest, *(old for old in known[:1] if old != digest)]
+                record["files"][name] = [digest, *(old for old in known if old != digest)]
 
     def settle(self) -> None:
-        """Forget the hashes of what was replaced; called after the rename."""
-        files = [self.path] if not self.path.is_dir() else self.path.rglob("*")
-        self._keep({self._own.name_of(file) for file in files if file.is_file()})
+        """Have `temporary` forget the hashes of what was replaced; called after the rename."""
+        self._replaced = True
 
     def forget(self) -> None:
         """Remove the path from the records; called after it was removed."""
-        self._keep(set())
+        with self._own.changed() as record:
+            self._keep_newest(record)
+        self._forget_elsewhere()
 
     @contextmanager
     def temporary(self, *names: str) -> Iterator[None]:
         """Record temporary names beside the path while they are in use, for `leftovers`."""
         full = {self._own.name_of(self.path.with_name(name)) for name in names}
-        with self._own.changed() as record:
+        # If the power fails now, files of these names are left over at worst.
+        with self._own.changed(sync=False) as record:
             record["temporary"] = sorted({*record["temporary"], *full})
         yield
         with self._own.changed() as record:
             record["temporary"] = [name for name in record["temporary"] if name not in full]
+            if self._replaced:
+                self._keep_newest(record)
+        if self._replaced:
+            self._forget_elsewhere()
 
     def leftovers(self) -> list[Path]:
         """List the temporary paths that the records of the folders above name; some may be gone.
@@ -149,23 +157,29 @@ class Owner:
             for digest in record.content["files"].get(record.name_of(path), [])
         ]
 
-    def _keep(self, names: set[str]) -> None:
-        """Keep the newest hashes of these names of the path's, and nothing else of it."""
+    def _keep_newest(self, content: dict[str, Any]) -> None:
+        """Keep the newest hashes of the path's files that exist, and nothing else of it."""
+        paths = [self.path] if not self.path.is_dir() else self.path.rglob("*")
+        names = {self._own.name_of(file) for file in paths if file.is_file()}
+        for name in _covered(content, self._own.name_of(self.path)):
+            if name in names:
+                content["files"][name] = content["files"][name][:1]
+            else:
+                del content["files"][name]
+
+    def _forget_elsewhere(self) -> None:
+        """Remove the path from all other records."""
         for record in records_above(self.path, self._cache, {}):
             name = record.name_of(self.path)
-            covered = [
-                other
-                for other in record.content["files"]
-                if other == name or other.startswith(f"{name}/")
-            ]
-            if not covered:
-                continue
-            with record.changed() as content:
-                for other in covered:
-                    if record.path == self._own.path and other in names:
-                        content["files"][other] = content["files"][other][:1]
-                    else:
-                        content["files"].pop(other, None)
+            if record.path != self._own.path and _covered(record.content, name):
+                with record.changed() as content:
+                    for other in _covered(content, name):
+                        del content["files"][other]
+
+
+def _covered(content: dict[str, Any], name: str) -> list[str]:
+    """List the recorded names of a file, or of the files in a folder."""
+    return [other for other in content["files"] if other == name or other.startswith(f"{name}/")]
 
 
 def _reasons(path: Path, known: list[str]) -> list[str]:

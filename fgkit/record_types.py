@@ -1,25 +1,69 @@
-"""The JSON files that fgkit writes and reads again, one type for each, with the names that their fields have in the file.
+"""Types of the JSON files that fgkit writes and reads back.
 
-    Score         what `evaluate --json` writes, and the scores in the other files
-    Summary       summary.json of a run's folder
+    Score         what `evaluate --json` writes, and the scores in the other files (score_types.py)
+    Summary       summary.json of a run folder
     Manifest      manifest.json beside it
     ModelRecord   fgkit.json of a model folder
     TfliteRecord  <name>.tflite.json
     BundleRecord  <name>.task.json, <name>.litertlm.json
 
-They are checked once, when a file is read (`fgkit.schema`). Fields that are not required are missing where an earlier
-fgkit, or another tool, wrote the file. A model's rates run from 0 to 1 and are null where there was nothing to measure.
+A field has the name that it has in the file. `fgkit.schema` checks a file against its type once,
+when it is read. Fields that are not required may be missing from files that an earlier fgkit or
+another tool wrote.
 """
 
-# Without `from __future__ import annotations`: TypedDict would not see NotRequired in a text.
+# Without `from __future__ import annotations`: `TypedDict` does not recognise NotRequired in a
+# string.
 from typing import Any, NotRequired, TypedDict
 
-Interval = tuple[float, float] | None
+from .score_types import (
+    ArgumentCounts,
+    CallRecord,
+    ChangedRow,
+    GateRecord,
+    Interval,
+    Provenance,
+    Rates,
+    Score,
+    ScoredRow,
+    ScoredRows,
+)
+
+__all__ = [
+    "ArgumentCounts",
+    "BundleRecord",
+    "CallRecord",
+    "ChangedRow",
+    "FileRecord",
+    "GateRecord",
+    "Interval",
+    "Manifest",
+    "ModelRecord",
+    "Provenance",
+    "Rates",
+    "Score",
+    "ScoredRow",
+    "ScoredRows",
+    "Settings",
+    "Speed",
+    "StageRecord",
+    "StepRecord",
+    "Summary",
+    "TfliteParameters",
+    "TfliteRecord",
+    "Tool",
+    "ToolFunction",
+    "Variant",
+    "Versions",
+    "VocabularyRecord",
+]
+
+# Version numbers by package name; "python" and "fgkit" are among the names.
 Versions = dict[str, str]
 
 
 class Settings(TypedDict, total=False):
-    """Settings of a notebook, as far as they are read again; null where the base's recipe decides."""
+    """Those settings of a notebook that are read back; null leaves a value to the base's recipe."""
 
     output: str
     model: str
@@ -38,107 +82,6 @@ class Settings(TypedDict, total=False):
     precision: str | None
 
 
-class CallRecord(TypedDict):
-    """A call, in JSON."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-class ScoredRow(TypedDict):
-    """One row, the answer to it, and whether that is right; see `evaluation.scores.score`."""
-
-    line: int
-    user_content: str
-    expected: list[CallRecord]
-    text: str
-    calls: list[CallRecord] | None
-    tool_ok: bool
-    exact: bool
-    group: NotRequired[int]
-    error: NotRequired[str | None]
-
-
-class ScoredRows(TypedDict):
-    """The part of a score from which all its figures follow."""
-
-    rows: list[ScoredRow]
-
-
-class Rates(TypedDict):
-    """The metrics of some rows."""
-
-    n: int
-    tool_accuracy: float | None
-    exact_match: float | None
-    groups: NotRequired[int]
-    parse_rate: NotRequired[float | None]
-    argument_precision: NotRequired[float | None]
-    argument_recall: NotRequired[float | None]
-    intervals: NotRequired[dict[str, Interval]]
-
-
-class ArgumentCounts(TypedDict):
-    """How often an argument was expected, given and right; see `evaluation.matching.argument_table`."""
-
-    expected: int
-    given: int
-    right: int
-    wrong: int
-    precision: float | None
-    recall: float | None
-
-
-class Provenance(TypedDict):
-    """What a score belongs to: the scored file, the rows, the tools."""
-
-    path: str
-    sha256: str
-    rows_sha256: str
-    tools_hash: str | None
-
-
-class Score(Rates):
-    """A model's answers to the held-out rows, compared with what the rows expect."""
-
-    per_tool: NotRequired[dict[str, Rates]]
-    per_kind: NotRequired[dict[str, Rates]]
-    per_style: NotRequired[dict[str, Rates]]
-    per_argument: NotRequired[dict[str, dict[str, ArgumentCounts]]]
-    confusion: NotRequired[dict[str, dict[str, int]]]
-    rows: NotRequired[list[ScoredRow]]
-    style: NotRequired[str]
-    path: NotRequired[str]
-    sha256: NotRequired[str]
-    rows_sha256: NotRequired[str]
-    tools_hash: NotRequired[str | None]
-    sent: NotRequired[str]
-    prompts_as_trained: NotRequired[int]
-    ways: NotRequired[dict[str, Rates]]
-    constrained: NotRequired[bool]
-    against: NotRequired[dict[str, Any]]
-
-
-class ChangedRow(TypedDict):
-    """A row that one of two models gets right and the other does not; see `evaluation.paired.changed_rows`."""
-
-    line: int
-    user_content: str
-    expected: list[CallRecord]
-    before: str
-    after: str
-    change: str
-
-
-class GateRecord(TypedDict):
-    """The gate's verdict; see `evaluation.gate.Verdict`."""
-
-    # An empty verdict is none: such a bundle was not compared.
-    passed: NotRequired[bool]
-    lines: NotRequired[list[str]]
-    differences: NotRequired[dict[str, Any]]
-
-
 class FileRecord(TypedDict):
     """Size and hash of an output."""
 
@@ -147,7 +90,7 @@ class FileRecord(TypedDict):
 
 
 class Speed(TypedDict):
-    """What `runtime.speed.measure` returns: tokens a second, seconds, bytes."""
+    """What `runtime.speed.measure` returns: tokens per second, seconds and bytes."""
 
     prefill_tokens_per_second: float
     decode_tokens_per_second: float
@@ -160,7 +103,7 @@ class Speed(TypedDict):
 
 
 class Variant(TypedDict):
-    """One quantization that `quantize` made and measured."""
+    """The bundle of one quantization, as `quantize` built and measured it."""
 
     file: str
     bytes: int
@@ -172,7 +115,7 @@ class Variant(TypedDict):
 
 
 class Summary(TypedDict):
-    """`summary.json`; `workflow.summary.read` fills in what is missing."""
+    """`summary.json`; `workflow.summary.read` adds missing fields, empty."""
 
     base: Score | None
     tuned: Score | None
@@ -189,7 +132,7 @@ class Summary(TypedDict):
 
 
 class StepRecord(TypedDict, total=False):
-    """How one step of a stage went."""
+    """The state of one step of a stage, in `manifest.json`."""
 
     state: str
     started: str
@@ -199,7 +142,7 @@ class StepRecord(TypedDict, total=False):
 
 
 class StageRecord(TypedDict, total=False):
-    """One stage in `manifest.json`: what it was made from, how far it came, and what it left."""
+    """One stage in `manifest.json`: its inputs, its progress and its outputs."""
 
     state: str
     fingerprint: str
@@ -216,7 +159,7 @@ Manifest = dict[str, StageRecord]
 
 
 class VocabularyRecord(TypedDict):
-    """How many of the base's pieces a model keeps."""
+    """How many of the base's vocabulary pieces a model keeps."""
 
     pieces: int
     of: int
@@ -257,7 +200,7 @@ class ModelRecord(TypedDict, total=False):
 
 
 class TfliteParameters(TypedDict):
-    """How a model was converted."""
+    """The parameters of a conversion; lengths are in tokens."""
 
     prefill_seq_len: int
     kv_cache_max_len: int
@@ -266,7 +209,7 @@ class TfliteParameters(TypedDict):
 
 
 class TfliteRecord(TypedDict):
-    """`<name>.tflite.json`: what a network was converted from, and how."""
+    """`<name>.tflite.json`: the model that a network was converted from, and the parameters."""
 
     parameters: TfliteParameters
     model_sha256: str
@@ -276,7 +219,7 @@ class TfliteRecord(TypedDict):
 
 
 class BundleRecord(TypedDict, total=False):
-    """The JSON beside a bundle: what it was made from, its tokens, its scores."""
+    """The JSON file beside a bundle: what the bundle was made from, its tokens and its scores."""
 
     style: str | None
     base: str | None

@@ -1,12 +1,13 @@
-"""Values read from JSON files, checked once against the types that the code declares for them.
+"""Check values read from JSON files against the types that the code declares for them.
 
-Example:
+For example:
 
     score = schema.check(read_json(path), Score, path, remedy="Score the model again.")
 
-A record type is a `TypedDict` (fgkit/record_types.py holds those of the files that fgkit writes). Keys that it does not
-declare are kept and only checked for what no JSON file of ours holds: numbers that are not finite or too large for a
-float, text that is not Unicode, nesting without end.
+A record type is a `TypedDict`; record_types.py holds those of the files that fgkit writes. Keys
+that the type does not declare are kept. The whole value, declared or not, is checked for what no
+file of fgkit contains: numbers that are infinite, NaN or above 1e18, text with lone surrogates, and
+more than MAX_DEPTH levels of nesting.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from .errors import FgkitError
 from .files import read_json
 
 MAX_DEPTH = 100
-# Larger whole numbers cannot be divided by 1e6 or formatted as the floats that tables show.
+# Tables format numbers as floats; a much larger integer raises OverflowError there.
 MAX_NUMBER = 10**18
 SHOWN_PROBLEMS = 10
+# How messages name the types of JSON.
 _NAMES = {
     bool: "true or false",
     int: "a whole number",
@@ -58,17 +60,17 @@ def check(
     remedy: str,
     error: type[FgkitError] = FgkitError,
 ) -> T:
-    """Return the value, which has the types of the record from here on.
+    """Check a value against a record type and return it with that type.
 
     Args:
         value: what `json.loads` returned.
-        record: a TypedDict, or a generic such as `dict[str, Entry]`.
-        where: the file, for the message.
-        remedy: a sentence that says what to do, for the message.
-        error: the class of the error.
+        record: a TypedDict, or a generic type such as `dict[str, Entry]`.
+        where: the file, which the message names.
+        remedy: a sentence that tells the user what to do; it ends the message.
+        error: the class of the exception.
     Raises:
-        FgkitError: something has another type; the message names the file, every field (the first SHOWN_PROBLEMS of
-            them), what was found and what was expected.
+        FgkitError: a value has the wrong type; the message names the file, the first SHOWN_PROBLEMS
+            such fields, what was found and what was expected.
     """
     problems = list(_unusable(value)) or list(_mismatches(value, record, ""))
     if problems:
@@ -82,19 +84,19 @@ def check(
 def read(
     path: str | Path, record: type[T], *, remedy: str, error: type[FgkitError] = FgkitError
 ) -> T:
-    """Read a JSON file and check it.
+    """Read a JSON file and check it against a record type.
 
     Args:
-        path: the file.
+        path: the JSON file.
         record, remedy, error: as for `check`.
     Raises:
-        FgkitError: the file is missing, unreadable or not JSON; or as `check` raises.
+        FgkitError: the file is missing, unreadable or not JSON, or a value has the wrong type.
     """
     return check(read_json(path), record, path, remedy=remedy, error=error)
 
 
 def _mismatches(value: object, expected: Any, field: str) -> Iterator[str]:
-    """Describe each place at which a value has another type than expected."""
+    """Describe each field whose value does not have the expected type."""
     if expected is Any or expected is object:
         return
     origin, arguments = get_origin(expected), get_args(expected)
@@ -143,12 +145,13 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def _union_mismatches(value: object, members: Iterable[Any], field: str) -> Iterator[str]:
-    """Nothing where one member fits; of a nullable record, what is wrong inside it."""
-    found = [list(_mismatches(value, member, field)) for member in members]
-    if all(found):
+    """Describe why a value fits no member of a union."""
+    by_member = [list(_mismatches(value, member, field)) for member in members]
+    if all(by_member):
+        # For an object where a record or null is allowed, name the wrong fields inside the object.
         objects = [
             problems
-            for member, problems in zip(members, found, strict=True)
+            for member, problems in zip(members, by_member, strict=True)
             if isinstance(value, dict) and (is_typeddict(member) or get_origin(member) is dict)
         ]
         names = " or ".join(_name(member) for member in members)
@@ -156,19 +159,19 @@ def _union_mismatches(value: object, members: Iterable[Any], field: str) -> Iter
 
 
 def _unusable(value: object) -> Iterator[str]:
-    """Describe the first value that could be of no file of ours, however deep it lies."""
-    # A stack of its own: a recursive function would end in RecursionError on exactly what it looks for.
-    left: list[tuple[object, str, int]] = [(value, "", 0)]
-    while left:
-        item, field, depth = left.pop()
+    """Describe the first value, at any depth, that no file of fgkit contains."""
+    # An explicit stack, because deep nesting would end a recursive function in RecursionError.
+    stack: list[tuple[object, str, int]] = [(value, "", 0)]
+    while stack:
+        item, field, depth = stack.pop()
         if depth > MAX_DEPTH:
             yield f"{field.partition('.')[0][:80]} is nested more than {MAX_DEPTH} levels deep"
             return
         if isinstance(item, dict):
-            left += [(key, field, depth) for key in item]
-            left += [(each, _inside(field, str(key)), depth + 1) for key, each in item.items()]
+            stack += [(key, field, depth) for key in item]
+            stack += [(inner, _inside(field, str(key)), depth + 1) for key, inner in item.items()]
         elif isinstance(item, (list, tuple)):
-            left += [(each, f"{field}[{index}]", depth + 1) for index, each in enumerate(item)]
+            stack += [(member, f"{field}[{index}]", depth + 1) for index, member in enumerate(item)]
         elif isinstance(item, float) and not math.isfinite(item):
             yield _mismatch(item, "a finite number", field)
             return
@@ -181,7 +184,7 @@ def _unusable(value: object) -> Iterator[str]:
 
 
 def _has_type(value: object, expected: Any) -> bool:
-    # In Python True is an int, in JSON it is not; and 3 is a fine float.
+    # True is an int in Python but not in JSON, and an integer is allowed where a float is expected.
     if isinstance(value, bool):
         return expected is bool
     return isinstance(value, (int, float) if expected is float else expected)
@@ -196,11 +199,11 @@ def _is_unicode(text: str) -> bool:
 
 
 def _mismatch(value: object, expected: str, field: str) -> str:
-    kind = _NAMES.get(type(value), type(value).__name__)
+    shown = _NAMES.get(type(value), type(value).__name__)
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         text = repr(value)
-        kind += f", {text[:60]}{'...' if len(text) > 60 else ''}"
-    return f"{_shown(field)} is {kind}, expected {expected}"
+        shown += f", {text[:60]}{'...' if len(text) > 60 else ''}"
+    return f"{_shown(field)} is {shown}, expected {expected}"
 
 
 def _name(expected: Any) -> str:

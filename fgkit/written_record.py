@@ -62,15 +62,19 @@ class WrittenRecord:
             _write(self.path, _empty())
 
     @contextmanager
-    def changed(self) -> Iterator[dict[str, Any]]:
-        """Give the record for a change and write it, while no other process changes it."""
+    def changed(self, *, sync: bool = True) -> Iterator[dict[str, Any]]:
+        """Give the record for a change and write it, while no other process changes it.
+
+        Args:
+            sync: whether the disk must hold the change before anything else is done.
+        """
         from filelock import FileLock
 
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock):
             content = _read(self.path) if os.path.lexists(self.path) else _empty()
             yield content
-            _write(self.path, content)
+            _write(self.path, content, sync=sync)
 
     def drop_unfinished(self) -> None:
         """Remove what a process left that was killed while it wrote the record."""
@@ -138,15 +142,16 @@ def _is_name(name: Any) -> bool:
     return not {"", ".", ".."} & set(parts) and ":" not in parts[0]
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def _write(path: Path, record: dict[str, Any], *, sync: bool = True) -> None:
     """Write a record completely or not at all."""
     part = path.with_name(f"{path.name}.part")  # one name: whoever writes holds the lock
     text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     try:
         with open(part, "w", encoding="utf-8", newline="\n") as handle:
             handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
+            if sync:
+                handle.flush()
+                os.fsync(handle.fileno())
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

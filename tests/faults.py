@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from faults_job import PATIENCE, STAGES, Job, Result, Started
-from faults_other import FAULTS
+from faults_job import PATIENCE, STAGES, Job, Result, Started  # noqa: E402
+from faults_other import FAULTS  # noqa: E402
 
 NOTEBOOK = 20.0  # seconds of CPU that `run`, its kernel and their imports take besides a stage
 

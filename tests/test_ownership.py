@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit import atomic_files, files, ownership
+from fgkit import atomic_files, files, locations, ownership
 from fgkit.errors import FgkitError
 
 
@@ -207,3 +207,17 @@ def test_putting_a_folder_in_order_leaves_the_folders_around_it_alone(tmp_path) 
         atomic_files.tidy(tmp_path / "run")
         assert part.read_text() == "half"
     assert (tmp_path / "bundle").read_text() == "half"
+
+
+def test_a_writer_that_is_killed_again_and_again_leaves_a_file_that_is_ours(folder) -> None:
+    path = files.write_text(folder / "a", "first")
+    for number in range(3):  # killed after the record was written and before the rename
+        part = folder / "part"
+        part.write_text(str(number))
+        ownership.Owner(path, locations.cache_dir()).record(part)
+        part.unlink()
+    files.write_text(path, "last")
+    assert path.read_text() == "last"
+    path.write_text("first")
+    with pytest.raises(FgkitError, match="a: was changed since"):
+        files.write_text(path, "new")

@@ -1,7 +1,7 @@
-"""The smart home's nine functions: the second example, with every type of argument that a call can hold.
+"""The nine functions of a smart home: the second example, with all types of arguments.
 
-Comes in: nothing. Goes out: one tool declaration for each entry of `TOOLS`, in this order. The bodies are never run by
-fgkit. The texts are short on purpose: the model reads all of them before every request.
+fgkit makes a tool declaration from each entry of `TOOLS`, in this order, and never runs the bodies.
+The texts are short on purpose, because the model reads all of them before every request.
 
 >>> set_heating(21.5, room="office")
 'Heating at 21.5 (office)'

@@ -155,5 +155,9 @@ def _held_out_rows(
     if not Path(train).is_file() or (held_out and not Path(held_out).is_file()):
         return ()
     return load_data(
-        train, held_out, tools, seed=settings.get("seed", 42), format=settings.get("data_format", "auto")
+        train,
+        held_out,
+        tools,
+        seed=settings.get("seed", 42),
+        format=settings.get("data_format", "auto"),
     ).held_out

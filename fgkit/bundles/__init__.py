@@ -1,4 +1,4 @@
-"""Bundles, the files that an app loads: `.task` and `.litertlm`, written, read again and checked.
+"""Bundles, the files that an app loads: create, read and check a `.task` or `.litertlm`.
 
 The public names are listed in `__init__.pyi`; their modules are imported at first use.
 """

@@ -1,12 +1,12 @@
-"""Numbered checks of a finished bundle of any origin: what would fail on a phone is found before.
+"""Numbered checks of a finished bundle of any origin, which find what would fail on a phone.
 
-Nothing is run here: `python -m fgkit evaluate` does that. A check whose question cannot be asked is
+The bundle is not run; `python -m fgkit evaluate` does that. A check that cannot be made is
 "skipped", never "pass".
 
-Example:
+For example:
 
     print(checks.table(check_bundle("run/functiongemma-flutter.task", model="run/model")))
-     1. pass     format    a .task, as its name says.
+     1. pass     format    a .task, as its name indicates.
      2. pass     whole     3 parts, 290.2 MB.
      ...
 """
@@ -29,11 +29,11 @@ from .inspection import Failed, Inspection, Skipped
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """One question that is asked of a bundle.
+    """A check of a bundle.
 
     Args:
         name: the check's name in the table.
-        ask: the question; see `inspection`.
+        ask: the method that makes the check; see `inspection`.
         remedy: what to do when it fails.
     """
 
@@ -47,7 +47,7 @@ BUNDLE_CHECKS = (
     BundleCheck(
         "format",
         Inspection.format,
-        "Give it the ending of what it is. Make or download it again.",
+        "Rename it to the ending of its format, or make or download it again.",
     ),
     BundleCheck("whole", Inspection.complete, "Make or download it again."),
     BundleCheck(
@@ -100,14 +100,14 @@ def check_bundle(
 
     Args:
         path: the bundle.
-        model: the model folder that it was made from; its tokenizer must be the one inside, id by
-            id. Without it that check is skipped.
-        texts: prompts with their answers; the longest must fit the KV cache. Without them that
+        model: the model folder that it was made from, whose tokenizer must have the same pieces
+            and ids. Without it that check is skipped.
+        texts: prompts with their answers; the longest must fit in the KV cache. Without them that
             check is skipped.
-        skip_reason: why there are no `texts`.
+        skip_reason: the reason to report where there are no `texts`.
     Returns:
-        one check for each of BUNDLE_CHECKS, in that order; those that a damaged file leaves
-        unanswered are "skipped".
+        the result of each of BUNDLE_CHECKS, in that order; checks that a damaged file makes
+        impossible are "skipped".
     """
     inspection = Inspection(Path(path), None if model is None else Path(model), texts, skip_reason)
     return [_asked(number, check, inspection) for number, check in enumerate(BUNDLE_CHECKS, 1)]
@@ -121,16 +121,16 @@ def check_file(
     tools: str = "",
     format: str = "auto",
 ) -> list[Check]:
-    """Check a bundle with the model folder beside it, and with rows and tools if they are its own.
+    """Check a bundle with the model folder beside it, and with its own rows and tools if available.
 
     Args:
         path: the bundle.
-        model: the model folder; None for `model/` beside the bundle, where there is one.
-        data: rows whose prompts must fit; empty: the example's.
-        tools: tools file; empty: the example's.
-        format: one of `formats.FORMATS`.
+        model: the model folder; None for `model/` beside the bundle, if that exists.
+        data: the file with the rows whose prompts must fit; empty for the example's rows.
+        tools: the tools file; empty for the example's tools.
+        format: the format of `data`, one of `formats.FORMATS`.
     Raises:
-        ToolError, DataError: rows or tools cannot be read, with one line for each problem.
+        ToolError, DataError: rows or tools cannot be read; the message has a line for each problem.
     """
     path = Path(path)
     if model is None and (path.parent / "model").is_dir():
@@ -160,5 +160,5 @@ def _asked(number: int, check: BundleCheck, inspection: Inspection) -> Check:
     except Failed as finding:
         return Check(number, check.name, "fail", str(finding), check.remedy)
     except FgkitError as error:
-        # Its message says what to do.
+        # The error's message holds its own remedy.
         return Check(number, check.name, "fail", str(error))

@@ -1,12 +1,13 @@
-"""A `.tflite` and its tokenizer go in, a `.task` or `.litertlm` for the phone comes out, re-opened and compared first.
+"""Create a `.task` or `.litertlm` from a `.tflite` and its tokenizer, and compare it with them.
 
-Example:
+For example:
 
     create_task("run/functiongemma-flutter_q8_ekv1024.tflite", "run/model/tokenizer.model",
                 "run/functiongemma-flutter.task", sidecar={"style": "template"})
 
-Beside it go `functiongemma-flutter.task.json` (what it was made from) and the Gemma notice. A `.task` is for mediapipe and
-flutter_gemma; a `.litertlm`, of the same network, for LiteRT-LM, whose conversations it tells how to write prompts.
+The licence notice of Gemma and `functiongemma-flutter.task.json`, the record of what the bundle was
+made from, are written beside it. A `.task` is for mediapipe and flutter_gemma. A `.litertlm` holds
+the same network for LiteRT-LM, together with the chat template for its conversations.
 """
 
 from __future__ import annotations
@@ -48,19 +49,24 @@ def create_task(
     developer_turn: str = "",
     sidecar: Mapping[str, Any],
 ) -> Path:
-    """Bundle a `.task`, re-open it, compare, and only then rename to `output`; write JSON and licence notice beside it.
+    """Create a `.task`, with its JSON record and the licence notice beside it.
+
+    The file is read again and compared with its sources before it gets the name `output`.
 
     Args:
         tflite: the converted network.
         tokenizer: the SentencePiece model of the model folder.
         output: the `.task` to write; an existing one is replaced.
         profile: a name in PROFILES.
-        developer_turn: what the bundle puts before every question; for a profile that embeds it.
-        sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile, stop tokens, sizes and
-            hashes are added.
+        developer_turn: the rendered developer turn; only for a profile that embeds it.
+        sidecar: what to record beside the bundle (prompt style, tools hash, base, ...); profile,
+            stop tokens, sizes and hashes are added.
+    Returns:
+        `output`.
     Raises:
-        ConfigError: no such profile, or `output` does not end in `.task`.
-        BundleError: an input is damaged, a token is not one piece of the tokenizer, or the archive differs from them.
+        ConfigError: there is no such profile, or `output` does not end in `.task`.
+        BundleError: an input is damaged, a start or stop token is not a single piece of the
+            tokenizer, or the finished bundle differs from its sources.
     """
     if profile not in PROFILES:
         raise ConfigError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}.")
@@ -92,12 +98,15 @@ def create_litertlm(
     style: str,
     sidecar: Mapping[str, Any],
 ) -> Path:
-    """Bundle a `.litertlm` as `create_task` bundles a `.task`.
+    """Create a `.litertlm`, as `create_task` creates a `.task`.
 
     Args:
         tflite, tokenizer, sidecar: as for `create_task`.
         output: the `.litertlm` to write; an existing one is replaced.
-        style: the prompt style that the model was trained in, whose text LiteRT-LM's conversations are to write.
+        style: the prompt style that the model was trained in, in which LiteRT-LM's conversations
+            have to write their prompts.
+    Returns:
+        `output`.
     Raises:
         ConfigError: `output` does not end in `.litertlm`.
         BundleError: as for `create_task`.
@@ -147,7 +156,15 @@ def _create(
     write: Callable[[Path], None],
     sidecar: Mapping[str, Any],
 ) -> Path:
-    """Check what goes in, write beside the final name, compare what came out, rename, and write what belongs beside it."""
+    """Create a bundle of either format: check the inputs, write, compare, rename, add the record.
+
+    Args:
+        tflite, tokenizer, output: as for `create_task`.
+        suffix: the ending that `output` must have.
+        wanted: the profile that the finished bundle must have.
+        write: a function that writes the bundle to the path it is given.
+        sidecar: as for `create_task`.
+    """
     if output.suffix != suffix:
         raise ConfigError(f"{output}: the bundle's name must end in {suffix}.")
     network, tokenizer_bytes = _network(tflite), _file_bytes(tokenizer)
@@ -163,7 +180,8 @@ def _create(
     )
     atomic_files.require_ours([output, sidecar_path(output)])
     with atomic_files.replacing(output) as part:
-        bundled = Path(f"{part}{suffix}")  # mediapipe's bundler insists on its ending
+        # Mediapipe's bundler accepts no other ending.
+        bundled = Path(f"{part}{suffix}")
         try:
             write(bundled)
             info = read_archive(bundled)
@@ -171,7 +189,8 @@ def _create(
             os.replace(bundled, part)
         finally:
             bundled.unlink(missing_ok=True)
-        atomic_files.remove(sidecar_path(output))  # never a new bundle beside an old record
+        # If the process stops here, no new bundle is left beside an old record.
+        atomic_files.remove(sidecar_path(output))
     files.write_json(
         sidecar_path(output),
         {
@@ -214,7 +233,11 @@ def _bundle(tflite: Path, tokenizer_model: Path, output: Path, profile: Profile)
 
 
 def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) -> None:
-    """Compare a fresh archive with what went into it, field by field, byte by byte, piece by piece."""
+    """Compare a new bundle with its sources: profile, network and tokenizer.
+
+    Raises:
+        BundleError: they differ; all differences are listed.
+    """
     problems = [
         f"{field} is {getattr(info.profile, field)!r}, expected {getattr(wanted, field)!r}"
         for field in ("start_token", "stop_tokens", "prompt_prefix", "prompt_suffix")
@@ -240,7 +263,8 @@ def _compare(info: BundleInfo, wanted: Profile, tflite: Path, tokenizer: bytes) 
 def _refuse(problems: list[str]) -> None:
     if problems:
         raise BundleError(
-            f"the finished bundle is not what was asked for: {'; '.join(problems)}. Nothing was written."
+            f"the finished bundle is not what was asked for: {'; '.join(problems)}. Nothing was "
+            "written."
         )
 
 

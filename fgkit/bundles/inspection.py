@@ -1,7 +1,7 @@
-"""What is inside a finished bundle: one method for each question that `checks` asks.
+"""Inspect the contents of a finished bundle: a method for each check in `checks`.
 
-A method returns what it found, in words. It raises `Failed` when something is wrong, and `Skipped`
-when the question cannot be asked, for instance because the file cannot be read.
+A method returns its finding as a sentence. It raises `Failed` when something is wrong, and
+`Skipped` when the check cannot be made, for instance because the file cannot be read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STARTS = {
 
 
 class Skipped(Exception):
-    """A check's question cannot be asked."""
+    """A check cannot be made."""
 
 
 class Failed(Exception):
@@ -45,15 +45,15 @@ class Failed(Exception):
 
 
 class Inspection:
-    """A bundle that is being looked into.
+    """The inspection of one bundle.
 
-    Later questions use what earlier ones have read, so they are asked in the order of the methods.
+    Later checks use what earlier checks have read, so the methods are called in their order here.
 
     Args:
         path: the bundle.
         model: the model folder that it was made from, if known.
-        texts: prompts with their answers that must fit, if any are known.
-        skip_reason: why there are no `texts`.
+        texts: prompts with their answers that must fit in the KV cache, if any are known.
+        skip_reason: the reason to report where there are no `texts`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Inspection:
         self._processor: Any = None
 
     def format(self) -> str:
-        """Whether the file's bytes are what its ending says."""
+        """Check that the file's first bytes match its ending."""
         try:
             with open(self.path, "rb") as file:
                 start = file.read(32)
@@ -84,17 +84,17 @@ class Inspection:
         if self.path.suffix not in bundle_files.SUFFIXES or content != self.path.suffix:
             expected = " or ".join(bundle_files.SUFFIXES)
             raise Failed(f"{self.path.name} is a {content}; expected a {expected}, named so.")
-        return f"a {content}, as its name says."
+        return f"a {content}, as its name indicates."
 
     def complete(self) -> str:
-        """Whether the archive can be read to its end."""
+        """Check that the archive can be read to its end."""
         if self.path.suffix not in bundle_files.SUFFIXES or not self.path.is_file():
             raise Skipped("there is no bundle to look into.")
         self.info = bundle_files.read_archive(self.path)
         return f"{len(self.info.members)} parts, {self.path.stat().st_size / 1e6:.1f} MB."
 
     def record(self) -> str:
-        """Whether the JSON beside the bundle describes these bytes."""
+        """Check that the JSON beside the bundle describes these bytes."""
         self.sidecar = bundle_files.read_record(self._info().path)
         if self.sidecar is None:
             raise Skipped("there is no .json beside it.")
@@ -102,12 +102,12 @@ class Inspection:
         return f"the .json beside it describes these bytes; prompt style {style!r}."
 
     def network(self) -> str:
-        """Whether the network is a language model of the tokenizer's size."""
+        """Check that the network is a language model with as many pieces as the tokenizer."""
         info, tokenizer = self._info(), self._tokenizer()
         signatures = bundle_files.read_network(bundle_files.network_of(info), info.path)
         self.context = bundle_files.context_of(signatures)
         bundle_files.require_pieces(info.path, signatures, tokenizer.GetPieceSize())
-        # 0 where the metadata name no length.
+        # 0 means that the metadata do not record a length.
         stated = info.litertlm.context if info.litertlm else 0
         if stated not in (0, self.context):
             raise Failed(f"its metadata say {stated} tokens, its network takes {self.context}.")
@@ -117,13 +117,13 @@ class Inspection:
         )
 
     def tokenizer(self) -> str:
-        """Whether the control tokens have their ids."""
+        """Check that the control tokens have their ids."""
         if problems := sentencepiece_model.control_token_problems(self._tokenizer()):
             raise Failed(f"{'; '.join(problems[:6])}{'; ...' if problems[6:] else ''}.")
         return f"{len(CONTROL_TOKENS)} control tokens have their ids."
 
     def same_tokenizer(self) -> str:
-        """Whether the tokenizer is the model folder's, id by id."""
+        """Check that the tokenizer has the pieces and ids of the model folder's tokenizer."""
         tokenizer = self._tokenizer()
         if self.model is None:
             raise Skipped("no model folder was given.")
@@ -136,7 +136,10 @@ class Inspection:
         return f"the same as {path}, id by id."
 
     def tokens(self) -> str:
-        """Whether start and stop tokens are those of the profile, or of every one."""
+        """Check the start and stop tokens against the profile.
+
+        Where the profile is not known, the stop tokens that all profiles share are required.
+        """
         actual, wanted = self._info().profile, self._recorded_profile()
         problems = []
         if actual.start_token != "<bos>":
@@ -151,7 +154,7 @@ class Inspection:
         return f"starts with {actual.start_token}, stops at {', '.join(actual.stop_tokens)}."
 
     def prompt_texts(self) -> str:
-        """Whether the texts around a user's turn are those of the profile."""
+        """Check that the texts around a user's turn are those of the profile."""
         info = self._info()
         around = info.profile.around
         fixed = {
@@ -171,9 +174,8 @@ class Inspection:
             or not (around in fixed.values() or may_embed and embeds)
         ):
             problems.append(
-                f"a user's turn stands between {around[0][-40:]!r} and {around[1][:60]!r}, which "
-                f"is "
-                "no profile's"
+                f"the texts around a user's turn are {around[0][-40:]!r} and {around[1][:60]!r}, "
+                "which is no profile's"
             )
         if info.litertlm:
             problems += self._conversation_problems(info.litertlm)
@@ -183,13 +185,13 @@ class Inspection:
         return f"those of {recorded or next(iter([*names, *embedding_profiles()]))}."
 
     def prompts_fit(self) -> str:
-        """Whether the longest prompt with its answer fits the KV cache."""
+        """Check that the longest prompt with its answer fits in the KV cache."""
         tokenizer = self._tokenizer()
         if not self.texts:
             raise Skipped(self.skip_reason)
         if not self.context:
-            raise Skipped("the network does not tell its KV cache.")
-        # One more for `<bos>`, which the tokenizer does not add.
+            raise Skipped("the network does not record the length of its KV cache.")
+        # Plus 1 for `<bos>`, which the tokenizer does not add.
         longest = max(len(tokenizer.Encode(text.removeprefix("<bos>"))) + 1 for text in self.texts)
         finding = (
             f"the longest of {len(self.texts)} prompts with its answer has {longest} tokens, "
@@ -200,16 +202,16 @@ class Inspection:
         return f"{finding}."
 
     def notice(self) -> str:
-        """Whether the licence notice is beside the bundle."""
+        """Check that the licence notice is beside the bundle."""
         beside = self.path.with_name(licence.NOTICE)
         if not beside.is_file():
             raise Failed(f"{beside}: is not there.")
         if licence.GEMMA.name not in beside.read_text(encoding="utf-8", errors="replace"):
             raise Failed(f"{beside}: does not name the {licence.GEMMA.name}.")
-        return f"{licence.NOTICE} lies beside it."
+        return f"{licence.NOTICE} is beside it."
 
     def _conversation_problems(self, contents: litertlm.Litertlm) -> list[str]:
-        """How the prompts of LiteRT-LM's conversations would differ from the trained ones."""
+        """List how the prompts of LiteRT-LM's conversations would differ from the training's."""
         problems = []
         if contents.model_type != litertlm.MODEL_TYPE:
             problems.append(
@@ -235,7 +237,7 @@ class Inspection:
         return self.info
 
     def _tokenizer(self) -> Any:
-        """The SentencePieceProcessor of the tokenizer inside."""
+        """Return the SentencePieceProcessor of the tokenizer inside the bundle."""
         if self._processor is None:
             info = self._info()
             self._processor = sentencepiece_model.parse(
@@ -244,7 +246,7 @@ class Inspection:
         return self._processor
 
     def _recorded_profile(self) -> Profile | None:
-        """The profile whose stop tokens the bundle must have; None where it is not known."""
+        """Return the profile whose stop tokens the bundle must have; None where it is unknown."""
         if self._info().litertlm:
             return LITERTLM if self.sidecar else None
         return PROFILES.get((self.sidecar or {}).get("profile", ""))

@@ -1,14 +1,14 @@
-"""Writing and reading a `.litertlm`, the file format of LiteRT-LM.
+"""Write and read a `.litertlm`, the file format of LiteRT-LM.
 
-It is a header, followed by sections that begin at multiples of 16 KiB. Ours has three: what the
-runtime must know (`LlmMetadata`: model type, start and stop ids, sampling, the chat template), the
-SentencePiece model and the network.
+The file is a header, followed by sections that begin at multiples of 16 KiB. Those of fgkit have
+three: the settings of the runtime (`LlmMetadata`: model type, start and stop ids, sampling, the
+chat template), the SentencePiece model and the network.
 
-Model type `function_gemma` makes LiteRT-LM's conversation interface parse calls. It also makes the
-runtime render tools its own way, unless the metadata say that the template renders them: then a
-conversation's prompt is the text of the model's own template, which is what is trained by default.
+The model type `function_gemma` makes LiteRT-LM's conversation interface parse calls. It also makes
+the runtime render tools in a way of its own, unless the metadata leave that to the template: then a
+conversation's prompt is written by the model's own template, the default style of the training.
 
-Example:
+For example:
 
     read("run/functiongemma-flutter.litertlm").model_type    # 'function_gemma'
 """
@@ -34,14 +34,14 @@ from .profiles import LITERTLM, Profile
 LLM_METADATA, TOKENIZER, NETWORK = "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel"
 MODEL_TYPE, PREFILL_DECODE = "function_gemma", "tf_lite_prefill_decode"
 SECTIONS = frozenset({LLM_METADATA, TOKENIZER, NETWORK})
-# What the builder writes into the header at random, and the time.
+# The random id and the time that the builder writes into the header.
 _UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00"
-# The first section begins there at the earliest.
+# The header's strings end before this byte, where the first section begins at the earliest.
 _HEADER_TEXTS = 16 * 1024
 # The file's first bytes, and where its header begins.
 MAGIC, HEADER_START = b"LITERTLM", 32
-# Larger numbers in a header are damage.
+# A header with larger values than these is damaged.
 _MAX_HEADER, _MAX_SECTIONS = 1 << 20, 64
 
 
@@ -52,10 +52,10 @@ class Litertlm:
     Args:
         sections: (first byte, end) of each section in the file, by its name.
         profile: start token, stop tokens and the texts around a user's turn.
-        model_type: LiteRT-LM's name for how tools are rendered and calls are parsed.
+        model_type: the name by which LiteRT-LM chooses how tools are rendered and calls parsed.
         template: the chat template, in Jinja.
-        template_writes_tools: whether the template renders the tools; else LiteRT-LM does.
-        context: longest prompt and answer together, in tokens; 0 where none is recorded.
+        template_writes_tools: whether the template renders the tools, rather than LiteRT-LM.
+        context: length limit of prompt and answer together, in tokens; 0 where none is recorded.
     """
 
     sections: dict[str, tuple[int, int]]
@@ -113,8 +113,8 @@ def read(path: str | Path) -> Litertlm:
     Args:
         path: the file.
     Raises:
-        BundleError: missing, truncated, damaged, with other sections, or a tokenizer that cannot
-            be parsed.
+        BundleError: the file is missing, truncated or damaged, has other sections, or its tokenizer
+            cannot be parsed.
     """
     path = Path(path)
     try:
@@ -151,7 +151,7 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
     metadata.prompt_templates.user.suffix = LITERTLM.prompt_suffix
     writes_tools = styles.get(style).template_writes_tools
     metadata.llm_model_type.function_gemma.use_template_for_fc_format = writes_tools
-    # Greedy, so that the answers that are scored are those that an app gets.
+    # Greedy decoding, so that an app gets the same answers that were scored.
     sampler = metadata.sampler_params
     sampler.type, sampler.k = sampler_params_pb2.SamplerParameters.TOP_P, 1
     sampler.p, sampler.temperature, sampler.seed = 1.0, 1.0, 0
@@ -159,11 +159,11 @@ def _metadata(style: str, context: int, tokenizer: Path) -> Any:
 
 
 def _make_reproducible(path: Path, *sources: Path) -> None:
-    """Give equal bundles equal bytes: the builder's random id and its time are replaced.
+    """Replace the builder's random id and its time, so that equal bundles have equal bytes.
 
     Args:
         path: the bundle, changed in place.
-        sources: what it was made from; their hashes decide the id.
+        sources: the files that it was made from; the new id is derived from their hashes.
     """
     digest = hashlib.sha256("".join(sha256(source) for source in sources).encode()).digest()
     with open(path, "r+b") as file:
@@ -177,10 +177,10 @@ def _make_reproducible(path: Path, *sources: Path) -> None:
 
 
 def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
-    """First byte and end of each section, by its name.
+    """Return the first byte and the end of each section, by its name.
 
     Raises:
-        BundleError: they are not exactly those of one language model, one after the other.
+        BundleError: the sections are not exactly those of one language model, or they overlap.
     """
     size = path.stat().st_size
     start = file.read(HEADER_START)
@@ -192,36 +192,33 @@ def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
     if not HEADER_START < end <= min(size, _MAX_HEADER):
         raise BundleError(
             f"{path}: its header ends at byte {end} of {size}. It is incomplete or damaged: make "
-            f"or "
-            "download it again."
+            "or download it again."
         )
     listed = _listed_sections(path, file.read(end - HEADER_START))
     names = [name for name, _, _ in listed]
     if sorted(names) != sorted(SECTIONS):
         raise BundleError(
             f"{path}: holds the sections {names[:9]}, expected {sorted(SECTIONS)}. It is no "
-            f"language "
-            "model of one network, or an incomplete one: make or download it again."
+            "language model of one network, or an incomplete one: make or download it again."
         )
     position = end
     for name, begin, stop in sorted(listed, key=lambda section: section[1]):
         if not position <= begin < stop <= size:
             raise BundleError(
                 f"{path}: its section {name} lies at bytes {begin} to {stop} of {size}. The file "
-                f"is "
-                "incomplete or damaged: make or download it again."
+                "is incomplete or damaged: make or download it again."
             )
         position = stop
     if position != size:
         raise BundleError(
             f"{path}: has {size - position} bytes after its last section. Make or download it "
-            f"again."
+            "again."
         )
     return {name: (begin, stop) for name, begin, stop in listed}
 
 
 def _listed_sections(path: Path, header: bytes) -> list[tuple[str, int, int]]:
-    """Name, first byte and end of each section that a header lists; one too many at most."""
+    """Return name, first byte and end of the sections in a header, at most _MAX_SECTIONS."""
     from litert_lm_builder import litertlm_core, litertlm_header_schema_py_generated as schema
 
     names = litertlm_core.SECTION_DATA_TYPE_TO_STRING_MAP
@@ -236,7 +233,7 @@ def _listed_sections(path: Path, header: bytes) -> list[tuple[str, int, int]]:
             )
             for section in sections
         ]
-    # Flatbuffers follow whatever offsets the bytes hold, and fail in every way.
+    # Flatbuffers follows the offsets in damaged bytes without checks, so many errors can occur.
     except (
         struct.error,
         IndexError,
@@ -251,7 +248,7 @@ def _listed_sections(path: Path, header: bytes) -> list[tuple[str, int, int]]:
 
 
 def _section(file: Any, bounds: tuple[int, int], limit: int | None = None) -> bytes:
-    """A section's bytes, or its first ones where a limit is given."""
+    """Read a section's bytes, or only the first `limit` of them."""
     begin, end = bounds
     file.seek(begin)
     return file.read(end - begin if limit is None else min(limit, end - begin))

@@ -1,6 +1,6 @@
 """Bundle profiles: start token, stop tokens and the texts a runtime puts around a user's message.
 
-Example:
+For example:
 
     PROFILES["google"].stop_tokens    # ('<end_of_turn>', '<start_function_response>')
 """
@@ -14,7 +14,7 @@ from fgkit.prompts.format import STOP_TOKENS
 
 @dataclass(frozen=True)
 class Profile:
-    """What a bundle tells its runtime, and what follows from it for apps and for scoring.
+    """The runtime settings of a bundle, and what follows from them for apps and for scoring.
 
     The first four fields are in the file and decide whether two profiles are equal. The others
     belong to a profile's name and are not recovered from a file.
@@ -64,12 +64,12 @@ DEFAULT = "guide"
 # For rows whose answers have several calls.
 DEFAULT_PARALLEL = "google"
 
-# LiteRT-LM parses whole calls itself, so it stops only where the model was taught to stop.
+# LiteRT-LM parses complete calls itself, so the only stop tokens are those of the training.
 LITERTLM = Profile("<bos>", STOP_TOKENS, _PREFIX, _SUFFIX)
 
 
 def profile(name: str, developer_turn: str = "") -> Profile:
-    """The profile of a name, with the developer turn that it embeds, if it embeds one.
+    """Return the profile of this name, with the developer turn if it embeds one.
 
     Args:
         name: a name in PROFILES.
@@ -83,7 +83,7 @@ def profile(name: str, developer_turn: str = "") -> Profile:
 
 
 def embeds_declarations(name: str | None) -> bool:
-    """Whether the bundle of a recorded profile holds the tools' declarations itself.
+    """Return whether bundles of a profile hold the tools' declarations themselves.
 
     Args:
         name: the profile in a bundle's record; None, or a name not in PROFILES, counts as no.
@@ -92,5 +92,5 @@ def embeds_declarations(name: str | None) -> bool:
 
 
 def embedding_profiles() -> list[str]:
-    """Names of the profiles that embed the tools' declarations."""
+    """Return the names of the profiles that embed the tools' declarations."""
     return [name for name, candidate in PROFILES.items() if candidate.embeds_declarations]

@@ -1,7 +1,6 @@
-"""How a finished bundle is prompted, read from the JSON beside it.
+"""Read from the JSON beside a finished bundle how it has to be prompted.
 
-In: a `.task` or `.litertlm` and the tools of the user. Out: a `PromptSetup`, or a refusal where the
-model was trained with something else.
+The result is a `PromptSetup`; tools or a style that the model was not trained with are an error.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from . import read as bundle_files
 
 
 def bundle_setup(path: Path, tools: list[ToolDeclaration], style: str | None = None) -> PromptSetup:
-    """Give how a bundle is prompted, in one style, after checks that it was trained so.
+    """Return the prompt setup of a bundle, in one style, if it was trained with these tools.
 
     Args:
         path: a `.task` or `.litertlm`, with or without the JSON beside it.
-        tools: what the prompts declare.
-        style: one of the styles that it was trained in; None for the first. Where nothing is
-            recorded, None means the default style, which is printed.
+        tools: the tools that the prompts declare.
+        style: one of the styles that it was trained in; None for the first. Without the JSON, None
+            means the default style, and a note about that is printed.
     Raises:
         ModelError: it was trained with other tools or in another style.
     """

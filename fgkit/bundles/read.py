@@ -1,6 +1,6 @@
-"""A `.task` or `.litertlm` of any origin is read: its tokens, its parts, and the JSON record beside it.
+"""Read a `.task` or `.litertlm` of any origin: its tokens, its parts, the JSON record beside it.
 
-Example:
+For example:
 
     info = read_bundle("run/functiongemma-flutter.task")
     info.profile.stop_tokens, info.sidecar["style"]
@@ -23,19 +23,19 @@ from .profiles import Profile
 
 SUFFIXES = (".task", ".litertlm")
 
-# By signature: the shapes of its "inputs" and "outputs", by the tensor's name.
+# For each signature of a network, the shapes of its "inputs" and "outputs" by tensor name.
 Signatures = dict[str, Signature]
 
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """What a bundle says about itself.
+    """The metadata of a bundle.
 
     Args:
         path: the file.
         profile: start token, stop tokens, texts around a user's turn.
-        members: its parts' sizes in bytes.
-        litertlm: the rest of what a `.litertlm` says; None for a `.task`.
+        members: the sizes of its parts in bytes, by name.
+        litertlm: the metadata that only a `.litertlm` has; None for a `.task`.
         sidecar: the JSON beside it; None where there is none.
     """
 
@@ -47,15 +47,21 @@ class BundleInfo:
 
     @property
     def end_tag_cut(self) -> bool:
-        """Whether the runtime stops at, and removes, the call's end tag: `calls.parse(..., end_tag_cut=True)` then."""
+        """Whether the runtime stops at a call's end tag and removes it from the answer.
+
+        Then `calls.parse` needs `end_tag_cut=True`.
+        """
         return self.profile.single_call_only
 
 
 def read_bundle(path: str | Path) -> BundleInfo:
     """Read a `.task` or `.litertlm` of any origin, and the JSON beside it.
 
+    Args:
+        path: the bundle.
     Raises:
-        BundleError: neither, missing, truncated, damaged, or a JSON beside it that describes another file.
+        BundleError: the file is missing, truncated, damaged or of another format, or the JSON
+            beside it describes another file.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -65,7 +71,7 @@ def read_bundle(path: str | Path) -> BundleInfo:
 
 
 def read_archive(path: Path) -> BundleInfo:
-    """Read a bundle alone, whatever lies beside it; raises as `read_bundle` does."""
+    """Read a bundle without the JSON beside it; raises as `read_bundle` does."""
     if path.suffix == ".litertlm":
         archive = litertlm_archive.read(path)
         sizes = {name: end - begin for name, (begin, end) in archive.sections.items()}
@@ -75,10 +81,12 @@ def read_archive(path: Path) -> BundleInfo:
 
 
 def read_record(path: Path) -> BundleRecord | None:
-    """Read the JSON beside a bundle; None where there is none.
+    """Read the JSON beside a bundle.
 
     Args:
         path: the bundle.
+    Returns:
+        the record; None where there is no JSON.
     Raises:
         BundleError: the JSON has fields of wrong types, or describes another file.
     """
@@ -88,14 +96,15 @@ def read_record(path: Path) -> BundleRecord | None:
     sidecar = _checked(beside)
     if sidecar.get("sha256") != files.sha256(path):
         raise BundleError(
-            f"{beside}: describes another file than {path.name} (sha256 differs). One of the two is "
-            "damaged, or they do not belong together: put the right pair side by side, or delete the .json."
+            f"{beside}: describes another file than {path.name} (sha256 differs). One of the two "
+            "is damaged, or they do not belong together: put the right pair side by side, or "
+            "delete the .json."
         )
     return sidecar
 
 
 def read_own_record(path: Path) -> BundleRecord:
-    """Read the JSON beside a bundle that fgkit made, whose bytes are compared elsewhere.
+    """Read the JSON beside a bundle that fgkit made, without comparing the bundle's hash.
 
     Args:
         path: the bundle.
@@ -110,14 +119,14 @@ def update_sidecar(path: str | Path, **fields: Any) -> Path:
 
     Args:
         path: the bundle.
-        fields: names of `BundleRecord` and their values; those of the same name are replaced.
+        fields: fields of `BundleRecord` and their values; existing values are replaced.
     """
     beside = sidecar_path(Path(path))
     return files.write_json(beside, {**_checked(beside), **fields})
 
 
 def tokenizer_of(info: BundleInfo) -> bytes:
-    """The SentencePiece model inside a bundle that was read."""
+    """Return the bytes of the SentencePiece model inside a bundle."""
     if info.litertlm is None:
         with zipfile.ZipFile(info.path) as archive:
             return archive.read(task.TOKENIZER)
@@ -125,7 +134,7 @@ def tokenizer_of(info: BundleInfo) -> bytes:
 
 
 def network_of(info: BundleInfo) -> bytes:
-    """The `.tflite` inside a bundle that was read: some hundred megabytes."""
+    """Return the bytes of the `.tflite` inside a bundle, some hundred megabytes."""
     if info.litertlm is None:
         with zipfile.ZipFile(info.path) as archive:
             return archive.read(task.TFLITE)
@@ -133,7 +142,9 @@ def network_of(info: BundleInfo) -> bytes:
 
 
 def read_network(source: Path | bytes, where: Path) -> Signatures:
-    """Read the signatures of a network, because the bundlers would wrap any bytes at all.
+    """Read the signatures of a network and check that it is a language model.
+
+    The bundlers accept any bytes as a network, so they have to be checked here.
 
     Args:
         source: a `.tflite`, or its bytes.
@@ -151,25 +162,27 @@ def read_network(source: Path | bytes, where: Path) -> Signatures:
 
 
 def context_of(network: Signatures) -> int:
-    """The length of a network's KV cache in tokens, as the mask says; 0 where it has none."""
+    """Return the length of a network's KV cache in tokens; 0 where the network has no mask."""
+    # The mask of the decoding step has an entry for each position of the cache.
     return network["decode"].get("inputs", {}).get("mask", [0])[-1]
 
 
 def require_pieces(path: Path, network: Signatures, pieces: int) -> None:
-    """Refuse a network with the tokenizer of another vocabulary.
+    """Refuse a network and a tokenizer whose vocabularies differ in size.
 
     Args:
         path: the network's file, for the message.
         network: its signatures.
-        pieces: how many the tokenizer has.
+        pieces: the number of pieces of the tokenizer.
     Raises:
-        BundleError: the network scores another number of pieces.
+        BundleError: the network has logits for another number of pieces.
     """
     scored = network["decode"].get("outputs", {}).get("logits", [pieces])[-1]
     if scored != pieces:
         raise BundleError(
-            f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: one of them is of another "
-            "base, whole or with a cut vocabulary. Use the tokenizer.model of the folder that was converted."
+            f"{path}: scores {scored} pieces, but the tokenizer has {pieces}: they belong to "
+            "different bases, or only one of them has a reduced vocabulary. Use the "
+            "tokenizer.model of the folder that was converted."
         )
 
 
@@ -181,7 +194,7 @@ def _section(info: BundleInfo, archive: litertlm_archive.Litertlm, name: str) ->
 
 
 def sidecar_path(path: Path) -> Path:
-    """The path of the JSON beside a bundle."""
+    """Return the path of the JSON beside a bundle."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -189,6 +202,7 @@ def _checked(beside: Path) -> BundleRecord:
     return schema.read(
         beside,
         BundleRecord,
-        remedy="Restore the file or make the bundle again; a bundle without the .json can be read, too.",
+        remedy="Restore the file or make the bundle again; a bundle without the .json can be "
+        "read, too.",
         error=BundleError,
     )

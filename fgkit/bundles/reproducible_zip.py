@@ -1,10 +1,10 @@
-"""A zip archive with the same bytes whenever it is made: its members' timestamps are cleared.
+"""Make a zip archive reproducible by clearing the timestamps of its members.
 
-Mediapipe's bundler writes the local time into each member's headers. With it two bundles of the
-same network would have different hashes, and no hash would tell whether a bundle was made from what
-its record says.
+Mediapipe's bundler writes the local time into each member's headers. Without this step two bundles
+of the same network would have different hashes, so a hash could not prove what a bundle was made
+from.
 
-Example:
+For example:
 
     clear_timestamps(Path("functiongemma-flutter.task"))
 """
@@ -20,7 +20,8 @@ from typing import BinaryIO
 _EPOCH = struct.pack("<HH", 0, 1 << 5 | 1)
 # Signatures of a member's two headers: before its bytes, and in the directory at the end.
 _LOCAL, _CENTRAL = b"PK\3\4", b"PK\1\2"
-# Where the time stands in each of them, and the size of the fixed part of the second. Source:
+# Offsets of the time in both headers; of the lengths in the second, and that header's fixed size.
+# Source:
 # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7 and 4.3.12.
 _LOCAL_TIME, _CENTRAL_TIME, _CENTRAL_LENGTHS, _CENTRAL_SIZE = 10, 12, 28, 46
 
@@ -31,7 +32,7 @@ def clear_timestamps(path: Path) -> None:
     Args:
         path: the archive.
     Raises:
-        zipfile.BadZipFile: it is no archive, or its headers are not where its directory says.
+        zipfile.BadZipFile: it is no archive, or its headers are not at the recorded offsets.
     """
     with zipfile.ZipFile(path) as archive:
         position, entries = archive.start_dir, archive.infolist()

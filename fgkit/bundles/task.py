@@ -1,9 +1,9 @@
-"""Reading a `.task` of any origin: its profile and the sizes of its members, or what is wrong.
+"""Read a `.task` of any origin: its profile and the sizes of its members.
 
-It is a zip archive of uncompressed members: the network, the SentencePiece model and a protobuf
-with start token, stop tokens and prompt texts.
+A `.task` is a zip archive of uncompressed members: the network, the SentencePiece model and a
+protobuf message with start token, stop tokens and prompt texts.
 
-Example:
+For example:
 
     profile, members = read(Path("run/functiongemma-flutter.task"))
     profile.stop_tokens
@@ -23,7 +23,7 @@ from fgkit.models import sentencepiece_model
 from .profiles import Profile
 
 TFLITE, TOKENIZER, METADATA = "TF_LITE_PREFILL_DECODE", "TOKENIZER_MODEL", "METADATA"
-# What mediapipe's bundler may add: bundles from elsewhere can hold them, ours never do.
+# Members that mediapipe's bundler can add: other people's bundles may hold them, fgkit's never do.
 OPTIONAL = {
     "TF_LITE_EMBEDDER",
     "TF_LITE_PER_LAYER_EMBEDDER",
@@ -43,8 +43,8 @@ def read(path: Path) -> tuple[Profile, dict[str, int]]:
     Returns:
         its profile, and its members' sizes in bytes.
     Raises:
-        BundleError: missing, truncated, damaged, compressed, unexpected members, or a tokenizer
-            that cannot be parsed.
+        BundleError: the file is missing, truncated, damaged or compressed, has unexpected members,
+            or its tokenizer cannot be parsed.
     """
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file. Make it with to_task.")
@@ -142,7 +142,7 @@ def _bytes(value: int | bytes) -> bytes:
     """A field's value where its type must be bytes.
 
     Raises:
-        TypeError: it is a number, so the message is of another kind.
+        TypeError: it is a number, so the message has another type.
     """
     if isinstance(value, int):
         raise TypeError("a number where a text is expected")
@@ -159,7 +159,7 @@ def _protobuf(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     position = 0
 
     def varint() -> int:
-        # Seven bits a byte, lowest first; the top bit says that another byte follows.
+        # Seven bits per byte, lowest first; a set top bit means that another byte follows.
         nonlocal position
         value = shift = 0
         while True:

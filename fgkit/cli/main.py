@@ -1,6 +1,6 @@
-"""The command line: it runs the command's module and turns errors into messages.
+"""The command line: run the module of a command and turn errors into messages.
 
-Exit codes: 0 fine; 1 a check found problems; 2 could not run.
+Exit codes: 0 success; 1 a check found problems; 2 the command could not run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fgkit.errors import CheckFailed, FgkitError
 
 EXIT_CODES = "exit codes: 0 fine; 1 a check found problems; 2 could not run"
 
-# Each is a module of this package with HELP, EXAMPLE, add_arguments and execute; help lists them
-# in this order.
+# Modules of this package, each with HELP, EXAMPLE, add_arguments and execute, in the order of
+# `--help`.
 COMMANDS = (
     "run",
     "finetune",
@@ -40,24 +40,25 @@ COMMANDS = (
 _TOUR = """Teach FunctionGemma 270M to call your functions and ship it to a phone.
 
 First see that it works here (no account, about 13 minutes on two cores):
-  python -m fgkit doctor                             does this machine have what it takes?
-  python -m fgkit run                                the example: rows in, tuned, converted, scored .task out
+  python -m fgkit doctor                             check that this machine can do it
+  python -m fgkit run                                tune, convert and score the example
   python -m fgkit chat run/functiongemma-flutter.task "make it red"
 
 Then your own functions:
-  python -m fgkit init my_app                        tools.py with sample functions, rows to start from
+  python -m fgkit init my_app                        sample functions and rows to start from
   python -m fgkit tools my_app/tools.py              what the model sees of them, and what is wrong
   python -m fgkit lint my_app/training_data.jsonl --tools my_app/tools.py
   python -m fgkit run --data my_app/training_data.jsonl --tools my_app/tools.py --output my_run
 
 Then better: change one thing, run into another folder, compare.
-  python -m fgkit run --data my_app/training_data.jsonl --tools my_app/tools.py --output my_run_2 -p learning_rate 2e-5
+  python -m fgkit run --data my_app/training_data.jsonl --tools my_app/tools.py \
+--output my_run_2 -p learning_rate 2e-5
   python -m fgkit compare my_run my_run_2
   python -m fgkit glue my_run --output app           the app's side in Dart and Kotlin"""
 
 
 class _Command(Protocol):
-    """What a command's module has."""
+    """The module of a command."""
 
     HELP: str
     EXAMPLE: str
@@ -68,11 +69,11 @@ class _Command(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    A user's mistake prints one message and no traceback; so does a defect of fgkit, whose traceback
-    `--debug` shows.
+    Every error, including a defect of fgkit, is printed as one message without a traceback;
+    `--debug` prints the traceback, too.
 
     Args:
-        arguments: the words behind `python -m fgkit`; None for those of the process.
+        arguments: the words after `python -m fgkit`; None for those of this process.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     _accept_every_character()
@@ -94,26 +95,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "`python -m fgkit doctor` says what is missing.",
         )
         return 2
-    except BrokenPipeError:  # the reader, such as `| head`, has read enough
+    except BrokenPipeError:
+        # The reader, such as `| head`, has read enough. Python flushes stdout again at exit, which
+        # must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
         print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
         return 130
-    except Exception as error:  # a mistake that nobody foresaw still gets one message
+    # The last resort: a defect of fgkit, too, ends in one message.
+    except Exception as error:  # noqa: BLE001
         _fail(options, _unexpected(error))
         return 2
 
 
 def _accept_every_character() -> None:
-    """Escape what the terminal's encoding cannot show instead of failing on it."""
+    """Escape characters that the terminal's encoding does not have, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the arguments; words of a free text may also stand behind options."""
+    """Parse the arguments; the words of a free text may also follow options."""
     parser = build_parser()
     options, remaining = parser.parse_known_args(arguments)
     free_text = getattr(options, "free_text", None)
@@ -129,7 +133,7 @@ def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
 
 
 def _fail(options: argparse.Namespace, message: str) -> None:
-    """Print a message for the exception that is being handled; `--debug` adds its traceback."""
+    """Print the message of the exception being handled; `--debug` adds its traceback."""
     if options.debug:
         print(credentials.hidden(traceback.format_exc()), file=sys.stderr)
     print(f"fgkit: {credentials.hidden(message)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Answers are compared with the expected ones: scores, intervals, the gate.
+"""Compare a model's answers with the expected ones: scores, confidence intervals, the gate.
 
 The public names are listed in `__init__.pyi`; their modules are imported at first use.
 """

@@ -1,6 +1,8 @@
-"""Two scores of the same rows go in, of a model and its bundle; a verdict comes out: is the bundle as good?
+"""The gate: decide from their scores on the same rows whether a bundle is as good as its model.
 
->>> gate(tuned, task).require()
+The verdict prints its reasons, and can raise an error for a bundle that did not pass. For example:
+
+    gate(tuned, task).require()
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class Verdict:
 
     Args:
         passed: whether the bundle may be shipped.
-        lines: the reasons, ready to print: a line a metric, whether the model itself is any good, what few rows prove,
-            then the rows that changed.
+        lines: the reasons, ready to print: one line for each metric, a warning where the model
+            itself is poor or the rows are too few, then the rows that changed.
         differences: bundle minus model, see `paired.differences`.
     """
 
@@ -38,19 +40,20 @@ class Verdict:
         return "\n".join(self.lines)
 
     def to_dict(self) -> GateRecord:
-        """Convert the verdict to what JSON takes."""
+        """Convert the verdict to a dictionary that can be written as JSON."""
         return {"passed": self.passed, "lines": list(self.lines), "differences": self.differences}
 
     def require(self) -> None:
         """Raise an error unless the gate passed.
 
         Raises:
-            CheckFailed: it did not pass; with all lines and what to do.
+            CheckFailed: it did not pass; the message holds all lines and what to do.
         """
         if not self.passed:
             raise CheckFailed(
-                f"{self}\nThe bundle answers worse than the model it was made from. Look at the rows "
-                "above; convert with another quantize setting, or train on more rows or epochs."
+                f"{self}\nThe bundle answers worse than the model it was made from. Look at the "
+                "rows above; convert with another quantize setting, or train on more rows or "
+                "epochs."
             )
 
 
@@ -63,7 +66,8 @@ def gate(
 ) -> Verdict:
     """Compare a bundle with the model it was made from.
 
-    A metric fails when more than one row net is lost and the loss exceeds its limit.
+    A metric fails when the loss exceeds its limit and amounts to more than one row, after rows
+    that were gained are subtracted from rows that were lost.
 
     Args:
         model_score: what `evaluation.score` returned for the PyTorch model.
@@ -71,7 +75,7 @@ def gate(
         max_exact_match_loss: percentage points of exact match that may be lost.
         max_tool_accuracy_loss: percentage points of tool accuracy that may be lost.
     Raises:
-        FgkitError: the two scores are of different rows.
+        FgkitError: the two models were scored on different rows.
     """
     changes, compared = (
         changed_rows(model_score, bundle_score),
@@ -101,28 +105,36 @@ def gate(
     tool_accuracy = sum(row["tool_ok"] for row in model_rows) / n
     if tool_accuracy < 0.5:
         lines.append(
-            "A bundle that matches its model is not good enough here: the model calls the right tool for "
-            f"{tool_accuracy:.0%} of the rows. Look at the data report, train on more rows or epochs."
+            "A bundle that matches its model is not good enough here: the model calls the right "
+            f"tool for {tool_accuracy:.0%} of the rows. Look at the data report, train on more "
+            "rows or epochs."
         )
     if n < ENOUGH_ROWS:
-        own = completed(bundle_score).get("intervals", {}).get("exact_match")
-        low, high = own or (0.0, 1.0)
-        lines.append(
-            f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match may lie "
-            f"anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
-            f"Give an eval file of at least {ENOUGH_ROWS} rows."
-        )
+        lines.append(_few_rows(bundle_score, n))
     lines += change_lines(changes, "model", "bundle")
     return Verdict(
         passed, (f"gate {'passed' if passed else 'FAILED'} on {n} rows", *lines), compared
     )
 
 
+def _few_rows(bundle_score: Score, n: int) -> str:
+    """Say how little a score of few rows proves."""
+    own = completed(bundle_score).get("intervals", {}).get("exact_match")
+    low, high = own or (0.0, 1.0)
+    return (
+        f"{n} rows prove little: one row is {100 / n:.1f} points, and the bundle's exact match "
+        f"may lie anywhere from {100 * low:.0f}% to {100 * high:.0f}% (95% interval). "
+        f"Give an eval file of at least {ENOUGH_ROWS} rows."
+    )
+
+
 def together(verdicts: dict[str, Verdict]) -> Verdict:
-    """Combine the verdicts on several bundles of a model: passed if all passed; differences are the first one's.
+    """Combine the verdicts on several bundles of a model into one, which passes if all of them do.
 
     Args:
-        verdicts: by file name, at least one.
+        verdicts: at least one verdict, by the bundle's file name.
+    Returns:
+        a verdict with the lines of all bundles and the differences of the first.
     """
     if len(verdicts) == 1:
         return next(iter(verdicts.values()))
@@ -140,5 +152,5 @@ def together(verdicts: dict[str, Verdict]) -> Verdict:
 
 
 def _change(loss: float) -> str:
-    """Put percentage points into words."""
+    """Format a loss in percentage points, as in `1.3 points lost`."""
     return f"{abs(loss):.1f} points {'lost' if loss > 0 else 'gained'}" if loss else "no change"

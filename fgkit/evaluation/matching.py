@@ -1,12 +1,16 @@
-"""Match the calls of an answer with the expected ones: which arguments are right, which tools were confused.
+"""Match an answer's calls with the expected ones: which arguments are right, which tools confused.
 
-The first expected call of a tool is compared with the first call of that tool in the answer, the second with the
-second. A call is {"name", "arguments"}, as in the rows of a score; a row's `calls` is None where its answer did not
-parse.
+The first expected call of a tool is compared with the first call of that tool in the answer, the
+second with the second. A call is {"name", "arguments"}, as in the rows of a score; a row's `calls`
+is None where its answer did not parse.
 
->>> argument_table([{"expected": [{"name": "alarm", "arguments": {"hour": 7}}],
-...                  "calls": [{"name": "alarm", "arguments": {"hour": "7"}}]}])
-{'alarm': {'hour': {'expected': 1, 'given': 1, 'right': 0, 'wrong': 1, 'precision': 0.0, 'recall': 0.0}}}
+>>> row = {
+...     "expected": [{"name": "alarm", "arguments": {"hour": 7}}],
+...     "calls": [{"name": "alarm", "arguments": {"hour": "7"}}],
+... }
+>>> counts = argument_table([row])["alarm"]["hour"]
+>>> counts["given"], counts["right"], counts["wrong"]
+(1, 0, 1)
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ NOT_PARSED = "(does not parse)"
 
 
 class ComparedArgument(NamedTuple):
-    """One argument that is expected or given, and whether it is right."""
+    """An argument that is expected, given or both, and whether its value is right."""
 
     tool: str
     name: str
@@ -38,7 +42,8 @@ def arguments(
 ) -> Iterator[ComparedArgument]:
     """Compare every argument that is expected or given.
 
-    An argument is right if its call is matched and it has the expected value, types included: 7, 7.0 and "7" all differ.
+    An argument is right if its call is matched and it has the expected value and type: 7, 7.0 and
+    "7" are three different values.
 
     Args:
         expected: the calls of the row.
@@ -62,8 +67,8 @@ def argument_table(rows: Iterable[ScoredRow]) -> dict[str, dict[str, ArgumentCou
     Args:
         rows: each with `expected` and `calls`.
     Returns:
-        {tool: {argument: counts}}; `wrong` counts the expected ones that were given another value; `precision` is
-        right / given, `recall` right / expected, and None where that is a division by 0.
+        {tool: {argument: counts}}; `wrong` counts expected arguments that were given another value;
+        `precision` is right / given, `recall` right / expected, and None for a division by 0.
     """
     compared: dict[tuple[str, str], list[ComparedArgument]] = {}
     for row in rows:
@@ -71,17 +76,18 @@ def argument_table(rows: Iterable[ScoredRow]) -> dict[str, dict[str, ArgumentCou
             compared.setdefault((argument.tool, argument.name), []).append(argument)
     table: dict[str, dict[str, ArgumentCounts]] = {}
     for tool, name in sorted(compared):
-        each = compared[tool, name]
-        expected, given, right = (
-            sum(argument.expected for argument in each),
-            sum(argument.given for argument in each),
-            sum(argument.right for argument in each),
-        )
+        comparisons = compared[tool, name]
+        expected = sum(argument.expected for argument in comparisons)
+        given = sum(argument.given for argument in comparisons)
+        right = sum(argument.right for argument in comparisons)
         table.setdefault(tool, {})[name] = {
             "expected": expected,
             "given": given,
             "right": right,
-            "wrong": sum(one.expected and one.given and not one.right for one in each),
+            "wrong": sum(
+                argument.expected and argument.given and not argument.right
+                for argument in comparisons
+            ),
             "precision": right / given if given else None,
             "recall": right / expected if expected else None,
         }
@@ -89,14 +95,17 @@ def argument_table(rows: Iterable[ScoredRow]) -> dict[str, dict[str, ArgumentCou
 
 
 def confusion(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
-    """Count how often each tool was called for each expected one: {expected: {called: calls}}.
+    """Count how often each tool was called where each tool was expected.
 
-    Matched calls are of the same tool; the others are paired in their order. A call that is missing counts under
-    `NO_CALL` among the called, one too many under `NO_CALL` among the expected, and so do, for both, rows that neither
-    expect nor make a call. Of an answer that does not parse every expected call counts under `NOT_PARSED`.
+    Calls that could not be matched are paired in their order. A missing call counts as `NO_CALL`
+    among the called tools, a superfluous call as `NO_CALL` among the expected tools. A row that
+    neither expects nor makes a call counts as `NO_CALL` in both. Where an answer does not parse,
+    every expected call of the row counts as answered by `NOT_PARSED`.
 
     Args:
         rows: each with `expected` and `calls`.
+    Returns:
+        {expected tool: {called tool: number of calls}}.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
@@ -122,7 +131,11 @@ def confusion(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
 def _matched(
     expected: Sequence[CallRecord], called: Sequence[CallRecord]
 ) -> tuple[list[tuple[CallRecord, CallRecord | None]], list[CallRecord]]:
-    """Pair each expected call with the answer's next call of the same tool, if any; return the calls left over, too."""
+    """Pair each expected call with the answer's next call of the same tool.
+
+    Returns:
+        (expected call, its match or None) for each expected call, and the calls without a match.
+    """
     left = list(called)
     pairs: list[tuple[CallRecord, CallRecord | None]] = []
     for call in expected:
@@ -132,5 +145,6 @@ def _matched(
     return pairs, left
 
 
-def _same(one: Any, other: Any) -> bool:
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+def _same(expected: Any, given: Any) -> bool:
+    # Python's == would take 1, 1.0 and True for equal; their JSON texts differ.
+    return json.dumps(expected, sort_keys=True) == json.dumps(given, sort_keys=True)

@@ -1,13 +1,13 @@
-"""The model index of a score: the block with evaluation results in a model card on the Hugging Face Hub.
+"""The model index of a score: the evaluation results in a model card on the Hugging Face Hub.
 
-Example:
+For example:
 
     card = card_data(score, "my-app-functions", data="eval_data.jsonl").to_dict()
     card["model-index"][0]["results"][0]["metrics"][1]
     # {'type': 'accuracy', 'value': 0.9936, 'name': 'tool accuracy',
     #  'args': {'interval_95': [0.9679, 1.0], 'groups': 156}}
 
-A metric has the Hub's name where the Hub has one; ours, and the interval, are given beside it.
+A metric has the Hub's name where the Hub has one; fgkit's name and the interval are added to it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ HUB_METRICS = {
 
 
 def card_data(score: Score, model_name: str, *, data: str) -> ModelCardData:
-    """Make the front matter of a card with the score as its model index; `to_dict()` and `to_yaml()` write it.
+    """Make the front matter of a model card, with the score as its model index.
 
     Args:
         score: what `evaluation.score` or `evaluate --json` gave; metrics it lacks are left out.
         model_name: the model's name on the Hub.
-        data: a name for the rows it was scored on, such as their file's or a data set's id.
+        data: a name for the rows it was scored on, such as a file name or the id of a data set.
+    Returns:
+        the front matter, which its methods `to_dict()` and `to_yaml()` convert.
     """
     from huggingface_hub import EvalResult, ModelCardData
 

@@ -1,9 +1,11 @@
-"""Two scores of the same rows go in; what one model gains or loses against the other comes out, and in which rows.
+"""Compare two models that were scored on the same rows: differences of their rates, changed rows.
 
->>> differences(tuned, task)["exact_match"]
-{'difference': -0.0128, 'interval': [-0.0449, 0.0256]}
->>> changed_rows(tuned, task)[0]["change"]
-'tool lost'
+Both functions take the later score second. For example:
+
+    differences(tuned, task)["exact_match"]
+    # {'difference': -0.0128, 'interval': [-0.0449, 0.0256]}
+    changed_rows(tuned, task)[0]["change"]
+    # 'tool lost'
 """
 
 from __future__ import annotations
@@ -23,17 +25,19 @@ from .scores import METRICS, count, groups_of, plain
 
 CHANGES = ("tool lost", "match lost", "tool gained", "match gained")
 SHOWN_CHANGES = 20
-KEPT_ALIKE = 40  # characters shown of what two answers begin with
+# How many characters of the beginning that two answers share are shown.
+KEPT_ALIKE = 40
 
 
 def differences(before: Score, after: Score) -> dict[str, Any]:
-    """Subtract each rate of `before` from that of `after`, with a 95% interval of the paired bootstrap.
+    """Subtract each rate of `before` from that of `after`, with 95% intervals (paired bootstrap).
 
     Args:
-        before, after: what `score` returned for the same records in the same order; scores of fgkit 0.1 will do.
+        before, after: what `score` returned for the same records in the same order; scores of
+            fgkit 0.1 are accepted.
     Returns:
-        {"n", "groups", each of METRICS: {"difference", "interval": [low, high]}}, as shares: 0.02 is two points. Both
-        are None where one of the two rates is of nothing.
+        {"n", "groups", each of METRICS: {"difference", "interval": [low, high]}}, as fractions:
+        0.02 is two percentage points. Both are None where one of the two rates is None.
     Raises:
         FgkitError: the rows are missing or not the same.
     """
@@ -55,13 +59,13 @@ def differences(before: Score, after: Score) -> dict[str, Any]:
 
 
 def changed_rows(before: Score, after: Score) -> list[ChangedRow]:
-    """List the rows that two models do not get equally right, newly wrong ones first.
+    """List the rows that two models do not get equally right, those that were lost first.
 
     Args:
         before, after: what `score` returned for the same records in the same order.
     Returns:
-        {"line", "user_content", "expected", "before", "after", "change"} each; `before` and `after` are the raw
-        answers, `change` is one of CHANGES, the worst first.
+        a list of {"line", "user_content", "expected", "before", "after", "change"}; `before` and
+        `after` are the raw answers, `change` is one of CHANGES, which are sorted worst first.
     Raises:
         FgkitError: the rows are missing or not the same.
     """
@@ -98,15 +102,15 @@ def change_lines(changes: Sequence[ChangedRow], before: str, after: str) -> Iter
             short("..." * bool(alike) + text[alike:], 120) for text in (row["before"], row["after"])
         )
         yield (
-            f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: {before} {old!r}, "
-            f"{after} {new!r}"
+            f"  {row['change']}: line {row['line']} {short(row['user_content'])!r}: "
+            f"{before} {old!r}, {after} {new!r}"
         )
     if len(changes) > SHOWN_CHANGES:
         yield f"  ... and {len(changes) - SHOWN_CHANGES} more rows changed ({len(changes)} in all)."
 
 
 def same_rows(before: Score, after: Score) -> tuple[list[ScoredRow], list[ScoredRow]]:
-    """Give the rows of two scores.
+    """Return the rows of two scores after checking that they are the same rows.
 
     Raises:
         FgkitError: rows are missing, or they are not the same in the same order.
@@ -117,14 +121,17 @@ def same_rows(before: Score, after: Score) -> tuple[list[ScoredRow], list[Scored
 
 
 def comparable(before: Score, after: Score) -> bool:
-    """Tell whether two scores have their rows, and the same ones in the same order."""
+    """Return whether two scores have their rows, and the same rows in the same order."""
     old, new = before.get("rows"), after.get("rows")
     return bool(old and new and _asked(old) == _asked(new))
 
 
 def require_rows(score: Score, records: Sequence[Record]) -> None:
-    """Refuse a score of other rows than these, before an hour is spent on the other score.
+    """Refuse a score on other rows than these, before an hour is spent on the other score.
 
+    Args:
+        score: the score to compare with.
+        records: the rows that the other model is about to be scored on.
     Raises:
         FgkitError: the rows are missing or not the same.
     """
@@ -139,8 +146,8 @@ def _require_same(rows: Sequence[ScoredRow], asked: Sequence[str]) -> None:
         )
     if _asked(rows) != asked:
         raise FgkitError(
-            f"the two scores are of different rows ({len(rows)} and {len(asked)}), expected the same "
-            "rows in the same order. Score both models on one data file."
+            f"the two scores are of different rows ({len(rows)} and {len(asked)}), expected the "
+            "same rows in the same order. Score both models on one data file."
         )
 
 

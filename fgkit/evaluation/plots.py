@@ -1,11 +1,12 @@
-"""Pictures of scores: rates as bars with 95% intervals, and the confusion matrix of the tools.
+"""Charts of scores: rates as bars with 95% intervals, and the confusion matrix of the tools.
 
-Example:
+For example:
 
     plot({"base": base, "tuned": tuned}, "scores.png")
     plot_confusion(tuned, "confusion.png", name="tuned")
 
-The matrix is filled in blue and orange, which colour-blind readers can tell apart, and shows every number as well.
+The matrix uses blue and orange, which colour-blind readers can tell apart, and also shows every
+number.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def plot(named_scores: NamedScores, path: str | Path) -> Path:
     """Draw the scores as grouped bars with error bars into a PNG file and return its path.
 
     Args:
-        named_scores: as for `score_table.compare`, up to eight; a score without intervals gets bars alone.
+        named_scores: as for `tables.compare`, up to eight; bars of a score without intervals have
+            no error bars.
         path: the file; an existing one is replaced when the new one is complete.
     """
     shown = [(part, name) for part, name, _ in parts(named_scores)]
@@ -73,7 +75,7 @@ def plot_confusion(score: Score, path: str | Path, *, name: str = "") -> Path:
     Args:
         score: what `evaluation.score` returned.
         path: the file; an existing one is replaced when the new one is complete.
-        name: whose it is, for the title.
+        name: the model's name, for the title.
     """
     return save(confusion(score, name), path)
 
@@ -162,7 +164,10 @@ def _draw_bar(
 
 
 def _merged(confusion: dict[str, dict[str, int]]) -> Counter[tuple[str, str]]:
-    """Sum the counts by (expected, called); all but the MOST_TOOLS most called tools are taken together."""
+    """Flatten the counts to (expected, called) pairs; rare tools are merged.
+
+    The MOST_TOOLS tools with most calls keep their own row; all others are counted as `_OTHERS`.
+    """
     sizes: Counter[str] = Counter()
     for expected, row in confusion.items():
         for called, count in row.items():

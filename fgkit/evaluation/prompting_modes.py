@@ -1,12 +1,12 @@
-"""Prompting modes: the texts that apps send to a `.task` for one question, and which of them a bundle answers well.
+"""Prompting modes: what an app sends to a `.task` for a question, and which modes answer well.
 
-Example:
+For example:
 
-    probe_modes(runtime, rows, trained, max_new_tokens=48)["question alone, wrapped"]["tool_accuracy"]
+    probe_modes(runtime, rows, trained, max_new_tokens=48)[QUESTION]["tool_accuracy"]
 
-A runtime may put the bundle's prefix and suffix around the text that it is given ("wrapped"), or not. The mode decides
-whether the model sees the text that it was trained on. A model of the toy example answers well in most modes, models of
-harder data do not.
+A runtime may put the bundle's prefix and suffix around the text that it is given ("wrapped"), or
+not. The mode decides whether the model sees the text that it was trained on. A model trained on the
+small example answers well in most modes; models trained on harder data do not.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ if TYPE_CHECKING:
 # Enough to see whether a mode works, not to rank modes.
 PROBED_ROWS = 24
 QUESTION = "question alone, wrapped"
-# The text to send, made of the whole prompt, its developer turn and the question; and whether the runtime wraps it.
+# For each mode: a function that makes the text to send from the full prompt, its developer turn and
+# the question, and whether the runtime wraps that text.
 MODES: dict[str, tuple[Callable[[str, str, str], str], bool]] = {
-    "whole prompt": (lambda whole, developer, question: whole, False),
-    "whole prompt, wrapped": (lambda whole, developer, question: whole, True),
+    "whole prompt": (lambda prompt, developer, question: prompt, False),
+    "whole prompt, wrapped": (lambda prompt, developer, question: prompt, True),
     "developer turn and question, wrapped": (
-        lambda whole, developer, question: developer + question,
+        lambda prompt, developer, question: developer + question,
         True,
     ),
-    QUESTION: (lambda whole, developer, question: question, True),
+    QUESTION: (lambda prompt, developer, question: question, True),
 }
 _USER = "<start_of_turn>user\n"
 
 
 def developer_turn(prompt_text: str) -> str:
-    """Cut a rendered prompt before the user's first turn, and `<bos>` off.
+    """Return the part of a rendered prompt before the user's first turn, without `<bos>`.
 
     Args:
-        prompt_text: as `prompts.render` gives it.
+        prompt_text: what `prompts.render` returned.
     """
     return prompt_text.removeprefix("<bos>").partition(_USER)[0]
 
 
 def is_single(row: Record) -> bool:
-    """Tell whether a row is a single question, which an app could send alone."""
+    """Return whether a row is a single question, which an app could send without the prompt."""
     return [
         message["role"]
         for message in row.messages
@@ -63,14 +64,14 @@ def is_single(row: Record) -> bool:
 def answer(
     runtime: Runtime, mode: str, row: Record, prompt_text: str, *, max_new_tokens: int
 ) -> str:
-    """Ask for one row in one mode.
+    """Generate the answer to a row in one prompting mode.
 
     Args:
         runtime: an open bundle.
         mode: a name in MODES.
         row: the row.
-        prompt_text: its trained prompt.
-        max_new_tokens: longest answer.
+        prompt_text: its prompt as in training.
+        max_new_tokens: length of the longest answer, in tokens.
     """
     text, wrapped = MODES[mode]
     sent = text(
@@ -94,10 +95,11 @@ def probe_modes(
     Args:
         runtime, max_new_tokens: as for `answer`.
         rows: held-out rows.
-        trained: their prompts.
-        progress: show a bar.
+        trained: their prompts as in training.
+        progress: whether to show a progress bar.
     Returns:
-        by mode: `n`, `tool_accuracy`, `exact_match`; empty where no row is a single question.
+        `n`, `tool_accuracy` and `exact_match` of each mode; empty where no row is a single
+        question.
     """
     asked = [(row, text) for row, text in zip(rows, trained) if is_single(row)][:PROBED_ROWS]
     texts: dict[str, list[str]] = {mode: [] for mode in MODES}
@@ -122,18 +124,18 @@ def probe_modes(
 def lines(rates: Mapping[str, Rates]) -> list[str]:
     """Describe each mode in one line, ready to print."""
     return [
-        f"sent as {mode}: {one['tool_accuracy'] or 0:.0%} right tools, {one['exact_match'] or 0:.0%} "
-        f"exact, of {one['n']} rows"
-        for mode, one in rates.items()
+        f"sent as {mode}: {mode_rates['tool_accuracy'] or 0:.0%} right tools, "
+        f"{mode_rates['exact_match'] or 0:.0%} exact, of {mode_rates['n']} rows"
+        for mode, mode_rates in rates.items()
     ]
 
 
 def profile_for(name: str, rows: RunData) -> str:
-    """The bundle profile: the one asked for, else the one that the rows need.
+    """Choose the bundle profile: the requested one, or else the one that the rows need.
 
     Args:
         name: a name in PROFILES; empty to choose by the rows.
-        rows: the run's.
+        rows: the rows of the run.
     Raises:
         ConfigError: the rows cannot be answered with this profile.
     """
@@ -142,7 +144,8 @@ def profile_for(name: str, rows: RunData) -> str:
         note(
             f"Profile {name!r}: "
             + (
-                "rows have answers with several calls, which a stop at <end_function_call> would cut off."
+                "rows have answers with several calls, which a stop at <end_function_call> would "
+                "cut off."
                 if rows.parallel
                 else "every answer is one call or plain text."
             )
@@ -151,8 +154,9 @@ def profile_for(name: str, rows: RunData) -> str:
         rows.tools and all(map(is_single, rows.held_out))
     ):
         raise ConfigError(
-            f"profile is {name!r}, which puts one developer turn before one question, but rows have "
-            "tools of their own or several turns. Choose 'guide' or 'google', or leave profile empty."
+            f"profile is {name!r}, which puts one developer turn before one question, but rows "
+            "have tools of their own or several turns. Choose 'guide' or 'google', or leave "
+            "profile empty."
         )
     elif rows.parallel and profiles.PROFILES[name].single_call_only:
         raise ConfigError(

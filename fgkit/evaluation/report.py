@@ -1,6 +1,6 @@
-"""Reports of scores by name, to print and to publish: tables, pictures, changed rows, model index.
+"""Reports of named scores, to print and to publish: tables, charts, changed rows, model index.
 
-Example:
+For example:
 
     write("report", {"tuned": tuned, "task": task}, data="eval_data.jsonl")
 """
@@ -26,8 +26,9 @@ def sections(named_scores: NamedScores) -> Iterator[tuple[str, str]]:
     """Yield (heading, text) of each table that is not empty.
 
     Args:
-        named_scores: as for `tables.compare`; of two or more, the last is compared with the one before it and its
-            mistakes are listed.
+        named_scores: as for `tables.compare`, in the order base, tuned, bundles. The mistakes are
+            those of the last score; where there are two or more, the changed rows are those
+            between the last two.
     """
     names = list(named_scores)
     last = named_scores[names[-1]]
@@ -45,16 +46,20 @@ def sections(named_scores: NamedScores) -> Iterator[tuple[str, str]]:
 
 
 def against(before: Score, after: Score) -> dict[str, Any]:
-    """Compare a score with another of the same rows, as JSON takes it."""
+    """Compare two scores on the same rows; the result can be written as JSON.
+
+    Args:
+        before, after: as for `paired.differences`.
+    """
     return {"differences": differences(before, after), "changed_rows": changed_rows(before, after)}
 
 
 def write(folder: str | Path, named_scores: NamedScores, *, data: str) -> list[Path]:
-    """Write tables, pictures and model index into a folder and return the files.
+    """Write tables, charts and model index into a folder and return the paths of the files.
 
     Args:
-        folder: made where it is missing; files of these names are replaced.
-        named_scores: as for `sections`; confusion matrix and model index are the last one's.
+        folder: created if missing; existing files of the same names are replaced.
+        named_scores: as for `sections`; confusion matrix and model index describe the last score.
         data: a name for the rows, for the model index.
     """
     folder, name = Path(folder).expanduser(), list(named_scores)[-1]

@@ -1,6 +1,7 @@
-"""Any model folder or finished bundle, scored on held-out rows with the prompts of its training.
+"""Score a model folder or a finished bundle on held-out rows, with the prompts of its training.
 
-Example:
+For example:
+
     rows = stages.load_rows(settings)
     score_folder(Path("run/model"), rows)["exact_match"]
 """
@@ -41,9 +42,9 @@ def score_model(
     Args:
         folder: a model folder.
         rows: the held-out rows.
-        setup: how it is prompted. The score is that of the first style; where there are several,
-            the scores in all of them are under `per_style`.
-        description: what the progress bar says.
+        setup: how it is prompted. The returned score is for the first style; where there are
+            several, `per_style` holds the rates in all of them.
+        description: label of the progress bar.
     """
     from fgkit.training import generation
 
@@ -74,21 +75,22 @@ def score_bundle(
 ) -> Score:
     """Score a bundle in LiteRT-LM as an app uses it.
 
-    A `.task` is sent whole prompts; a `.litertlm` holds conversations, unless its style is one that
-    conversations cannot write. The score's `sent` names the mode, and `prompts_as_trained` counts
-    the prompts of LiteRT-LM that are the trained ones.
+    A `.task` is sent complete prompts. A `.litertlm` is asked through LiteRT-LM's conversation
+    interface, unless that cannot write its prompt style. The score's `sent` names the mode, and
+    `prompts_as_trained` counts the conversation prompts that equal those of the training.
 
     Args:
         path: the bundle.
         rows: the held-out rows.
         setup: how it is prompted, as for `score_model`.
-        tokenizer_folder: a model folder whose tokenizer measures the longest answer; left out,
-            characters are counted.
-        probe_modes: also try the prompting modes of a `.task`; the score's `ways` holds the results.
-        constrained: have conversations allow only text or calls of the declared tools (see
+        tokenizer_folder: a model folder whose tokenizer measures the longest answer; without it,
+            the length in characters is the limit.
+        probe_modes: also try the prompting modes of a `.task`; the score's `ways` holds their
+            rates.
+        constrained: allow only plain text or calls of the declared tools in conversations (see
             `fgkit.runtime.grammar`).
     Raises:
-        ConfigError: `constrained` where no conversation is held.
+        ConfigError: `constrained` is given, but the bundle is not asked in conversations.
     """
     from fgkit.runtime.session import Runtime
 
@@ -113,7 +115,7 @@ def score_bundle(
 
 
 def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
-    """Tokens of the longest right answer, or its characters where no tokenizer is at hand."""
+    """Return the longest expected answer's length in tokens, or in characters without tokenizer."""
     if tokenizer_folder is None:
         return max(len(prompts.answer(row.calls, row.text)) for row in rows.held_out)
     from fgkit.models.base import load_tokenizer
@@ -125,7 +127,7 @@ def _longest_answer(rows: RunData, tokenizer_folder: Path | None) -> int:
 def _converse(
     runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, constrained: bool
 ) -> Score:
-    """Score a bundle in conversations, which write the prompts; also what was sent to it."""
+    """Score a bundle in conversations, which write the prompts themselves."""
     as_trained = 0
 
     def answers(texts: list[str], style: str) -> list[str]:
@@ -140,7 +142,7 @@ def _converse(
         )
         return written
 
-    # A conversation writes one text whatever the styles of the training are: the first one's.
+    # A conversation always writes the same prompt, so only the first style is scored.
     score = _score(rows.rendered(setup).held_out, setup.styles[:1], answers)
     return {**score, "sent": "conversation", "prompts_as_trained": as_trained}
 
@@ -148,16 +150,17 @@ def _converse(
 def _send(
     runtime: Runtime, rows: RunData, setup: PromptSetup, longest: int, probe_modes: bool
 ) -> Score:
-    """Score a bundle that is sent texts; also what was sent to it."""
+    """Score a bundle by sending it prompt texts."""
     modes: dict[str, Rates] = {}
-    baked = embeds_declarations(runtime.profile)
+    # Such a bundle holds the developer turn itself, so only the question is sent.
+    embedded = embeds_declarations(runtime.profile)
 
     def answers(texts: list[str], style: str) -> list[str]:
         if probe_modes and runtime.path.suffix == ".task" and not modes:
             modes.update(
                 prompting_modes.probe_modes(runtime, rows.held_out, texts, max_new_tokens=longest)
             )
-        if not baked:
+        if not embedded:
             return runtime.generate_all(texts, longest)
         return [
             prompting_modes.answer(
@@ -171,7 +174,7 @@ def _send(
     score = _score(
         rows.rendered(setup).held_out, setup.styles, answers, end_tag_cut=runtime.end_tag_cut
     )
-    return {**score, "sent": prompting_modes.QUESTION if baked else "prompt", "ways": modes}
+    return {**score, "sent": prompting_modes.QUESTION if embedded else "prompt", "ways": modes}
 
 
 def _score(
@@ -186,14 +189,14 @@ def _score(
     Args:
         rendered: the rows.
         names: the styles.
-        answers: gives the answers to prompts in a style.
+        answers: a function that generates the answers to prompts, given the style's name.
         end_tag_cut: as for `calls.parse`.
     Returns:
-        the score in the first style, with its name; where there are several styles, `per_style`
-        holds the rates in each.
+        the score in the first style, with that style's name; where there are several styles,
+        `per_style` holds the rates in each.
     """
-    # All styles are written before the first answer is generated: a style that cannot express a
-    # row is refused before the minutes of generation, not after them.
+    # The prompts of all styles are rendered before the first answer is generated, so that a style
+    # that cannot express a row is refused before minutes of generation, not after them.
     texts = {name: rendered.prompts(name) for name in names}
     scores = {
         name: evaluation.score(
@@ -203,15 +206,17 @@ def _score(
     }
     score: Score = {**scores[names[0]], "style": names[0]}
     if len(names) > 1:
-        score["per_style"] = {name: evaluation.without_rows(each) for name, each in scores.items()}
+        score["per_style"] = {
+            name: evaluation.without_rows(style_score) for name, style_score in scores.items()
+        }
     return score
 
 
 def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> Score:
-    """Score any whole model folder, with the developer text and the prompt style stored in it.
+    """Score a complete model folder, with the developer text and the prompt style stored in it.
 
     Args:
-        folder: the model.
+        folder: the model folder.
         rows: tools and held-out rows.
         style: one of the styles it was trained in; None for the first.
     """
@@ -226,18 +231,20 @@ def score_folder(folder: Path, rows: RunData, *, style: str | None = None) -> Sc
 def score_file(
     path: Path, rows: RunData, *, style: str | None = None, constrained: bool = False
 ) -> Score:
-    """Score any finished bundle, with what the JSON beside it says about its prompts.
+    """Score a finished bundle, with the prompt style that the JSON beside it records.
 
     Args:
-        path, rows: the bundle; tools and held-out rows.
-        style, constrained: as for `score_folder` and `score_bundle`.
+        path: the bundle.
+        rows: tools and held-out rows.
+        style: as for `score_folder`.
+        constrained: as for `score_bundle`.
     """
     setup = prompting.bundle_setup(path, rows.tools, style)
     return score_bundle(path, rows, setup, constrained=constrained)
 
 
 def provenance(path: Path, rows: RunData) -> Provenance:
-    """Give what a score belongs to: the scored file and its hash, the rows, the tools."""
+    """Identify what was scored: the file and its hash, the rows, the tools."""
     return {
         "path": str(path),
         "sha256": sha256(path),

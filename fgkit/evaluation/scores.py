@@ -1,13 +1,22 @@
-"""Records and any model's answers go in; rates with 95% intervals come out, overall, per tool, argument and kind.
+"""Score a model's answers: rates with 95% intervals, overall and by tool, argument and row type.
 
-parse_rate: share of answers that `calls.parse` accepts (a plain text without calls is accepted, but has the wrong
-tool); tool_accuracy: share whose called names are the expected ones, in order; exact_match: names and typed arguments,
-where key order does not count and 1, 1.0 and true all differ. Where plain text is expected both say whether no call was
-made, whatever the text. argument_precision and argument_recall: share of the given and of the expected arguments that
-are right. Rates run from 0 to 1; docs/scores.md works each one out.
+The metrics are fractions from 0 to 1; docs/scores.md explains each of them with an example:
 
->>> score(records, answers)["per_tool"]["show_alert"]
-{'n': 50, 'parse_rate': 1.0, 'tool_accuracy': 1.0, 'exact_match': 0.86, 'argument_precision': 0.93, ...}
+- parse_rate: answers that `calls.parse` accepts and that hold calls exactly where calls are
+  expected;
+- tool_accuracy: answers that call the expected tools in the expected order;
+- exact_match: answers whose tools and arguments are all as expected. Types count (1, 1.0 and true
+  all differ), the order of an object's keys does not;
+- argument_precision, argument_recall: arguments that are right, out of the given and out of the
+  expected arguments.
+
+Where plain text is expected, tool_accuracy and exact_match only measure that no call was made; the
+text itself is not compared.
+
+A score also holds the same rates by tool. For example:
+
+    score(records, answers)["per_tool"]["show_alert"]
+    # {'n': 50, 'parse_rate': 1.0, 'tool_accuracy': 1.0, 'exact_match': 0.86, ...}
 """
 
 from __future__ import annotations
@@ -41,21 +50,22 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
     """Compare answers with what the records expect.
 
     Args:
-        records: the rows asked.
-        texts: the raw answer to each row, same order, control tokens kept.
+        records: the rows that the model was asked.
+        texts: the raw answer to each row, in the same order, with control tokens.
         end_tag_cut: accept one missing final `<end_function_call>`, for runtimes that stop at it.
     Returns:
-        what `measure` gives and "rows": [{"line", "group", "user_content", "expected", "text", "calls", "error",
-        "tool_ok", "exact"}]; `group` numbers the paraphrase groups; `calls` is None, and `error` says why, where the
-        answer does not parse. An answer without a call is parsed only where none is expected: plain text says nothing
-        about the format.
+        what `measure` returns, and "rows": a list of {"line", "group", "user_content", "expected",
+        "text", "calls", "error", "tool_ok", "exact"}. `group` is the number of the row's paraphrase
+        group. Where the answer does not parse, `calls` is None and `error` is the reason. Plain
+        text where a call is expected does not count in `parse_rate`, because it does not show
+        whether the model knows the format.
     Raises:
-        FgkitError: there is nothing to score, or not one answer for each row.
+        FgkitError: there are no rows, or the number of answers differs from the number of rows.
     """
     if not records or len(records) != len(texts):
         raise FgkitError(
-            f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one answer "
-            "for each row and at least one row. Check the data file and the generator."
+            f"nothing to score: found {len(records)} rows and {len(texts)} answers, expected one "
+            "answer for each row and at least one row. Check the data file and the generator."
         )
     groups: dict[str, int] = {}
     rows = [
@@ -66,15 +76,16 @@ def score(records: Sequence[Record], texts: Sequence[str], *, end_tag_cut: bool 
 
 
 def measure(rows: Sequence[ScoredRow]) -> Score:
-    """All figures of scored rows.
+    """Compute all metrics of scored rows.
 
     Args:
-        rows: as in a score; those of fgkit 0.1 will do, each is a group of its own then.
+        rows: the rows of a score; rows of fgkit 0.1 have no group, so each is a group of its own.
     Returns:
-        {"n", "groups", each of METRICS, "intervals": {metric: [low, high]}, "per_tool": {tool: {"n", "groups", METRICS,
-        "intervals"}}, "per_kind": {"call" | "parallel" | "no_call": the same}, "per_argument": see
-        `matching.argument_table`, "confusion": see `matching.confusion`}; a row counts for the first tool it expects. A
-        rate of nothing, such as the precision of arguments where none was given, and its interval are None.
+        {"n", "groups", each of METRICS, "intervals": {metric: [low, high]}, "per_tool": {tool: the
+        same keys}, "per_kind": {"call" | "parallel" | "no_call": the same keys}, "per_argument",
+        "confusion"}; for the last two see `matching`. A row counts for the first tool that it
+        expects. A rate with a denominator of 0, such as the precision of arguments where none was
+        given, is None, and so is its interval.
     """
     tools: defaultdict[str, list[ScoredRow]] = defaultdict(list)
     kinds: defaultdict[str, list[ScoredRow]] = defaultdict(list)
@@ -91,7 +102,7 @@ def measure(rows: Sequence[ScoredRow]) -> Score:
 
 
 def count(row: ScoredRow) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Count one row: numerators and denominators of the METRICS, in their order."""
+    """Return numerator and denominator of each of METRICS for one row, in their order."""
     compared = list(arguments(row["expected"], row["calls"] or ()))
     parsed = row["calls"] is not None and bool(row["calls"]) == bool(row["expected"])
     wanted = sum(argument.expected for argument in compared)
@@ -101,28 +112,29 @@ def count(row: ScoredRow) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def groups_of(rows: Sequence[ScoredRow]) -> list[int]:
-    """Give the paraphrase group of each row; a row without one, from fgkit 0.1, is a group of its own."""
+    """Return the paraphrase group of each row; a row of fgkit 0.1 is a group of its own."""
     return [row.get("group", -1 - index) for index, row in enumerate(rows)]
 
 
 def completed(score: Score) -> Score:
-    """Add the figures of `measure` that a score of fgkit 0.1 lacks, if it has its rows."""
+    """Add the metrics that a score of fgkit 0.1 lacks, if the score has its rows."""
     rows = score.get("rows")
     return score if "intervals" in score or not rows else {**score, **measure(rows)}
 
 
 def without_rows(score: Score) -> Score:
-    """Copy a score without its rows, which are large and hold what users said."""
+    """Copy a score without its rows, which are large and contain what users said."""
     return cast(Score, {key: value for key, value in score.items() if key != "rows"})
 
 
 def read_score(path: str | Path) -> Score:
-    """Read the score that `evaluate --json` wrote, of this fgkit or an older one.
+    """Read a score that `evaluate --json` of this or an older fgkit wrote.
 
     Args:
-        path: the file.
+        path: the JSON file.
     Raises:
-        FgkitError: it is no such file, holds no scored rows, or has fields of wrong types; every one is named.
+        FgkitError: the file is not readable, has no scored rows, or has fields of wrong types,
+            which are all listed.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not content.get("rows"):
@@ -130,12 +142,12 @@ def read_score(path: str | Path) -> Score:
         if isinstance(content, dict) and "tuned" in content:
             remedy = "It is a run's summary: score the model by itself."
         raise FgkitError(
-            f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` wrote. "
-            f"{remedy}"
+            f"{path}: found no scored rows, expected what `python -m fgkit evaluate ... --json` "
+            f"wrote. {remedy}"
         )
     remedy = "Expected what `python -m fgkit evaluate ... --json` wrote. Score the model again."
     if "intervals" not in content:
-        # fgkit 0.1 wrote fewer figures; all of them follow from the rows.
+        # fgkit 0.1 wrote fewer metrics; all of them can be computed from the rows.
         scored = schema.check(content, ScoredRows, path, remedy=remedy)
         content = content | measure(scored["rows"])
     return schema.check(content, Score, path, remedy=remedy)
@@ -185,5 +197,5 @@ def _rates(rows: Sequence[ScoredRow]) -> Rates:
 
 
 def plain(calls: Iterable[Call]) -> list[CallRecord]:
-    """Convert calls to what JSON takes."""
+    """Convert calls to dictionaries that can be written as JSON."""
     return [{"name": call.name, "arguments": call.arguments} for call in calls]

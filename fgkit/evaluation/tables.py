@@ -1,14 +1,14 @@
-"""Markdown tables of scores by name: rates with their intervals, differences, arguments, mistakes.
+"""Markdown tables of named scores: rates with their intervals, differences, arguments, mistakes.
 
-Example:
+For example:
 
     print(compare({"tuned": tuned, "task": task}))
     # |               |          tuned |           task |
     # | ------------- | -------------: | -------------: |
     # | exact match   | 86.5% (80–92)  | 85.3% (79–91)  |
 
-A rate is followed by its 95% interval, whose ends are rounded outwards to whole per cent; `–` marks what was not
-measured.
+A rate is followed by its 95% interval, whose ends are rounded outwards to full percentages; `–`
+marks what was not measured.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ SHOWN_MISTAKES = 20
 
 
 def compare(named_scores: NamedScores) -> str:
-    """Put scores side by side: a line for each metric, two for each kind of row and each tool.
+    """Tabulate scores side by side, with the rates of each row type and each tool.
 
     Args:
-        named_scores: what `score` returned by the name to show, such as base, tuned and task.
+        named_scores: the results of `score`, by the name to show, such as base, tuned and task.
     """
     table = [["", *named_scores], ["rows", *(str(score["n"]) for score in named_scores.values())]]
     for metric, label in METRICS.items():
@@ -49,7 +49,7 @@ def compare(named_scores: NamedScores) -> str:
         )
         columns = [part_of(score, part, name) for score in named_scores.values()]
         if (part, name) == ("per_kind", "no_call"):
-            # Without calls, both metrics tell the same: whether none was made.
+            # Where no call is expected, both metrics are equal: the rate of rows without a call.
             table.append(
                 [
                     f"{label} ({n} rows): accuracy",
@@ -68,13 +68,13 @@ def compare(named_scores: NamedScores) -> str:
 
 
 def compare_pairs(named_scores: NamedScores) -> str:
-    """Tabulate what each score gains over the one before it, in points with the interval of the paired difference.
+    """Tabulate the gain of each score over the previous one, with intervals of the differences.
 
     Args:
-        named_scores: as for `compare`, from the first model to the last; pairs of different rows are left out, and so
-            are scores that were stored without their rows.
+        named_scores: as for `compare`, from the first model to the last. Two neighbours that were
+            scored on different rows are left out, as are scores that were stored without rows.
     Returns:
-        the table; "" where no two neighbours can be compared.
+        the table, in percentage points; "" where no two neighbours can be compared.
     """
     columns = {
         f"{later} - {name}": (differences(before, after), changed_rows(before, after))
@@ -103,9 +103,10 @@ def compare_arguments(named_scores: NamedScores) -> str:
     """Tabulate recall and precision of each argument of each tool under each score.
 
     Args:
-        named_scores: as for `compare`; of many arguments those expected most often are shown.
+        named_scores: as for `compare`; only the SHOWN_ARGUMENTS arguments that are expected most
+            often are shown.
     Returns:
-        the table; "" where no score has counted its arguments.
+        the table; "" where no score has counts of its arguments.
     """
     sizes: dict[tuple[str, str], int] = {}
     for score in named_scores.values():
@@ -136,10 +137,12 @@ def compare_arguments(named_scores: NamedScores) -> str:
 
 
 def mistakes(score: Score) -> str:
-    """Tabulate which tools were called for which, most frequent first; "" where every call went to its tool.
+    """Tabulate which wrong tools were called for which expected tools, most frequent first.
 
     Args:
         score: what `score` returned.
+    Returns:
+        the table; "" where every call was of the expected tool.
     """
     wrong = [
         (count, expected, called)
@@ -160,10 +163,12 @@ def mistakes(score: Score) -> str:
 
 
 def parts(named_scores: NamedScores) -> list[tuple[Part, str, int]]:
-    """List what is shown on its own: kinds and styles, where there are several, and the tools with most rows.
+    """List the row types, styles and tools whose rates are shown in lines of their own.
+
+    Row types are listed where there are several; of the tools, the SHOWN_TOOLS with most rows.
 
     Returns:
-        (part of a score, name in it, most rows) each.
+        (part of a score, name in that part, number of rows) for each line.
     """
     sizes: dict[tuple[Part, str], int] = {}
     for part in PARTS:
@@ -180,12 +185,17 @@ def parts(named_scores: NamedScores) -> list[tuple[Part, str, int]]:
 
 
 def part_of(score: Score, part: Part, name: str) -> Rates | None:
-    """Give the rates of one tool, kind or style; None where the score has none."""
+    """Return the rates of one tool, row type or style; None where the score has none."""
     return score.get(part, {}).get(name)
 
 
 def rate(rates: Rates | None, metric: str) -> str:
-    """Format a rate of a score, or of a part of one, with its interval: `86.5% (80–92)`; None gives `–`."""
+    """Format the rate of a metric with its interval, as in `86.5% (80–92)`.
+
+    Args:
+        rates: a score, or a part of one; None gives `–`.
+        metric: a name in METRICS.
+    """
     share = share_of(rates, metric)
     interval = rates.get("intervals", {}).get(metric) if rates else None
     if share is None or interval is None:
@@ -195,13 +205,13 @@ def rate(rates: Rates | None, metric: str) -> str:
 
 
 def share_of(rates: Rates | None, metric: str) -> float | None:
-    """Give the rate of a metric, a name in METRICS; None where it was not measured."""
+    """Return the rate of a metric, a name in METRICS; None where it was not measured."""
     share = rates.get(metric) if rates else None
     return share if isinstance(share, (int, float)) else None
 
 
 def points(share: float) -> str:
-    """Format a difference of two rates in points: `+1.3`."""
+    """Format a difference of two rates in percentage points, as in `+1.3`."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 

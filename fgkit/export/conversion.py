@@ -215,7 +215,7 @@ def _run(request: Request, folder: Path, progress: bool, memory_gb: int) -> Outc
     }
 
 
-def _show_stages(child: subprocess.Popen, log: Path, progress: bool) -> None:
+def _show_stages(child: subprocess.Popen[bytes], log: Path, progress: bool) -> None:
     """Wait for the child and show the stage that litert_torch's log names."""
     with bar(total=None, bar_format="{desc} [{elapsed}]", disable=not progress) as shown:
         while child.poll() is None:

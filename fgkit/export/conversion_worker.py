@@ -115,7 +115,7 @@ def import_lora_layers() -> None:
     importlib.import_module("litert_torch.generative.layers.model_config")
     names = ["tensorflow", "tensorflow.lite", "tensorflow.lite.python"]
     modules = {name: types.ModuleType(name) for name in names}
-    setattr(modules[names[-1]], "schema_py_generated", schema_py_generated)
+    vars(modules[names[-1]])["schema_py_generated"] = schema_py_generated
     sys.modules.update(modules)
     try:
         importlib.import_module("litert_torch.generative.layers.lora")

@@ -1,14 +1,15 @@
-"""What may be published of a finished run: its files with their hashes, and the facts for the model card.
+"""Collect what may be published of a finished run: files, hashes and facts for the model card.
 
-Example:
+For example:
 
     publication = gather("run")
     [file.name for file in publication.files]
-    # ['my-functions.task', 'my-functions.task.json', 'tools.json', 'prompt.txt', 'model.safetensors', ...]
+    # ['my-functions.task', 'my-functions.task.json', 'tools.json', 'prompt.txt', ...]
 
-Only files of known names are published, so checkpoints, notebooks and pickles never are. Every large file is compared with
-the hash that was recorded when it was made and scored. Paths of this machine are cut down to names, and nothing that a
-user said is published unless the data are: the rows that the gate lists stay here.
+Only files of known names are published, so checkpoints, notebooks and pickles never are. Every
+large file is compared with the hash that was recorded when it was made and scored. Paths of this
+machine are reduced to file names. Without the data nothing that a user said is published either:
+the rows that the gate lists are removed from the records.
 """
 
 from __future__ import annotations
@@ -53,18 +54,19 @@ _AGAIN = "Make it again: python -m fgkit run --output {folder}"
 
 @dataclass(frozen=True)
 class Publication:
-    """What is published of a run.
+    """The files and facts of a run that are published.
 
     Args:
-        folder: the run's.
-        files: all but the card.
+        folder: the run's output folder.
+        files: all files except the model card.
         bundles: the record beside each bundle, by the bundle's file name.
-        scores: by name: `base` and `tuned`, where there are such, then each bundle.
+        scores: by name: `base` and `tuned`, if they were scored, then each bundle.
         facts: the model's `fgkit.json`.
-        doubts: why it should not be published, a sentence each; empty when every bundle passed the gate.
-        data_name: of the rows it was scored on.
-        settings: the run's, by notebook.
-        prompt: the whole prompt with `SAID` where the user's words go; "" where the model's tools are not known.
+        doubts: reasons not to publish, as sentences; empty when every bundle passed the gate.
+        data_name: file name of the rows that the model was scored on.
+        settings: the settings of the run, by notebook.
+        prompt: the complete prompt with `SAID` in place of the user's words; "" where the model's
+            tools are not known.
     """
 
     folder: Path
@@ -79,14 +81,15 @@ class Publication:
 
 
 def gather(folder: str | Path, *, data: bool = False) -> Publication:
-    """Collect what may be published of a run and compare it with what was recorded when it was made.
+    """Collect what may be published of a run and compare it with the hashes recorded in the run.
 
     Args:
         folder: the run's output folder.
-        data: add the training rows, and the held-out rows where they are a file of their own.
+        data: add the training rows, and the held-out rows if they are in a file of their own.
     Raises:
-        FgkitError: this is no finished run, or one of its records has fields of wrong types; BundleError: files are not
-            those that were scored, all problems in one message; ModelError: the model folder is incomplete.
+        FgkitError: this is no finished run, or one of its records has fields of wrong types.
+        BundleError: files differ from those that were scored; the message lists all problems.
+        ModelError: the model folder is incomplete.
     """
     folder = Path(folder).expanduser().absolute()
     run = summary.of_run(folder)
@@ -145,7 +148,7 @@ def bundles(folder: str | Path) -> list[Path]:
 
 
 def gate_lines(sidecar: BundleRecord) -> list[str]:
-    """Give the gate's verdict and figures, without the rows that it lists: those are the user's."""
+    """Return the gate's verdict and rates, without its lines about rows, which quote the user."""
     gate = sidecar.get("gate")
     return [line for line in gate.get("lines", []) if not line.startswith(" ")] if gate else []
 
@@ -154,29 +157,29 @@ def _prompt(facts: ModelRecord, sidecar: BundleRecord) -> str:
     tools = facts.get("tools")
     if not tools:
         return ""
-    # Rendered with a plain word in place of SAID, whose braces a style might escape.
-    mark = "USER-SAID"
+    # Rendered with a plain word in place of SAID, because a style might escape the braces of SAID.
+    placeholder = "USER-SAID"
     text = prompts.render(
-        prompts.conversation(mark, facts.get("system_message") or DEFAULT_SYSTEM_MSG),
+        prompts.conversation(placeholder, facts.get("system_message") or DEFAULT_SYSTEM_MSG),
         tools,
         add_generation_prompt=True,
         style=styles.split(sidecar.get("style") or styles.DEFAULT)[0],
     )
-    return text.replace(mark, SAID)
+    return text.replace(placeholder, SAID)
 
 
 def _sidecar(path: Path) -> BundleRecord:
     beside = sidecar_path(path)
     if not beside.is_file():
         raise BundleError(
-            f"{beside}: is missing, so nobody can tell what {path.name} was made from and whether "
+            f"{beside}: is missing, so it is not known what {path.name} was made from and whether "
             f"it passed the gate. {_AGAIN.format(folder=path.parent)}"
         )
     return read_own_record(path)
 
 
 def _require_same(folder: Path, sidecars: Mapping[Path, BundleRecord], weights: str) -> None:
-    """Refuse bundles that changed since they were recorded, and those of another model."""
+    """Refuse bundles that changed since they were recorded, or were made from another model."""
     problems = [problem for path in sidecars for problem in checksums.problems(path)]
     problems += [
         f"{path}: was made from another model (its .json says "
@@ -195,7 +198,11 @@ def _model_score(run: Summary, name: str) -> Score | None:
 
 
 def _score_of(digest: str, run: Summary, sidecar: BundleRecord) -> Score | None:
-    """Find the score of the file with this hash: the summary's, which has its rows, or the one beside the bundle."""
+    """Find the score of the file with this hash.
+
+    The score in the summary comes first, because it has rows; the record beside the bundle does
+    not keep them.
+    """
     scores = [*summary.scores_of(run).values(), *(sidecar.get("scores") or {}).values()]
     return next((score for score in scores if score and score.get("sha256") == digest), None)
 
@@ -204,7 +211,7 @@ def _doubts(sidecars: Mapping[Path, BundleRecord], scores: Mapping[str, Score]) 
     for path, sidecar in sidecars.items():
         gate = sidecar.get("gate")
         if path.name not in scores:
-            yield f"{path.name} was not scored: nobody knows whether it answers."
+            yield f"{path.name} was not scored, so it is not known how well it answers."
         elif not gate:
             yield f"{path.name} was not compared with the model it was made from."
         elif gate.get("passed") is not True:
@@ -213,7 +220,7 @@ def _doubts(sidecars: Mapping[Path, BundleRecord], scores: Mapping[str, Score]) 
 
 
 def _data_files(settings: Settings, facts: ModelRecord, run: Summary) -> list[File]:
-    """Describe the files with the rows, refused where they are not those of the training."""
+    """Describe the files with the rows; rows that differ from those of the training are refused."""
     rows, held_out, _ = run_rows.data_files(
         settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", "")
     )
@@ -230,12 +237,12 @@ def _data_files(settings: Settings, facts: ModelRecord, run: Summary) -> list[Fi
         "held-out": (tuned.get("rows_sha256") if tuned else None, loaded.held_out),
     }
     changed = [
-        name for name, (digest, rows_) in recorded.items() if digest != run_rows.rows_hash(rows_)
+        name for name, (digest, part) in recorded.items() if digest != run_rows.rows_hash(part)
     ]
     if changed:
         raise FgkitError(
-            f"{rows}: the {' and '.join(changed)} rows are not those that the model was trained and "
-            "scored on. Restore the file, or publish without the data."
+            f"{rows}: the {' and '.join(changed)} rows are not those that the model was trained "
+            "and scored on. Restore the file, or publish without the data."
         )
     return [
         made(f"data/{Path(path).name}", Path(path).read_bytes(), purpose)

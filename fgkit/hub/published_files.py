@@ -1,6 +1,8 @@
-"""The files of a publication: each with its hash, without paths of this machine, without the user's rows, without secrets.
+"""The files of a publication, with their hashes and without private content.
 
-JSON records are rewritten for strangers; every other file is published as it is.
+JSON records are rewritten: paths of this machine are reduced to file names, and what users said is
+removed unless the rows are published too. All other files are published unchanged. Files with
+access tokens are refused.
 """
 
 from __future__ import annotations
@@ -23,20 +25,20 @@ from fgkit.models.vocabulary import record as vocabulary_record
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
 SAID = "{what the user said}"
-# Entries of our records that name places on this machine.
+# Keys of fgkit's records whose values are paths on this machine.
 _LOCAL = {"output", "data", "eval_data", "tools", "model", "path"}
 
 
 @dataclass(frozen=True)
 class File:
-    """A file as it will lie in the repository.
+    """A file of the repository that is published.
 
     Args:
-        name: its path there.
-        content: its path here, or its bytes where it is made for the repository.
+        name: its path in the repository.
+        content: its path on this machine, or its bytes if it is made for the repository.
         bytes: its size.
         sha256: its hash.
-        purpose: half a sentence for the card.
+        purpose: a phrase for the model card.
     """
 
     name: str
@@ -47,16 +49,16 @@ class File:
 
 
 def published(name: str, path: Path, sha256: str, *, rows_too: bool) -> File:
-    """Describe a file as it is, or one of our JSON records without paths of this machine.
+    """Describe a file that is published unchanged, or rewrite a JSON record of fgkit.
 
     Args:
         name: its path in the repository.
-        path: its path here.
-        sha256: its hash; a record, which is rewritten, is hashed anew.
-        rows_too: leave the user's rows in the records.
+        path: its path on this machine.
+        sha256: its hash; the hash of a rewritten record is computed anew.
+        rows_too: keep the user's rows in the records.
     """
     if name == record.NAME or name.endswith(tuple(f"{suffix}.json" for suffix in BUNDLES)):
-        return made(name, json_bytes(_for_strangers(read_json(path), rows_too)))
+        return made(name, json_bytes(_without_private_content(read_json(path), rows_too)))
     return File(name, path, path.stat().st_size, sha256, _purpose(name))
 
 
@@ -66,28 +68,29 @@ def made(name: str, content: bytes, purpose: str = "") -> File:
     Args:
         name: its path in the repository.
         content: its bytes.
-        purpose: half a sentence for the card; "" for that of the name.
+        purpose: a phrase for the model card; "" for the usual one of this name.
     """
     digest = hashlib.sha256(content).hexdigest()
     return File(name, content, len(content), digest, purpose or _purpose(name))
 
 
 def sums(files: Iterable[File]) -> File:
-    """Make the file of checksums, in the format of coreutils."""
+    """Make the file of checksums, in the format of coreutils' `sha256sum`."""
     return made(SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in files).encode())
 
 
 def json_bytes(value: object) -> bytes:
-    """Write a value as indented JSON."""
+    """Convert a value to indented JSON."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def require_no_secrets(files: Sequence[File]) -> None:
-    """Refuse text files that hold an access token; the networks hold no text.
+    """Refuse text files that contain an access token.
 
     Raises:
-        CheckFailed: every such file is named.
+        CheckFailed: there are such files; all of them are named.
     """
+    # Weights, bundles and tokenizers are skipped: they are large, and no user writes in them.
     problems = []
     for file in files:
         if file.name.endswith((".safetensors", ".model", *BUNDLES, "tokenizer.json")):
@@ -99,18 +102,20 @@ def require_no_secrets(files: Sequence[File]) -> None:
         raise CheckFailed(f"{'; '.join(problems)}: it would be published with the model. {REMEDY}")
 
 
-def _for_strangers(value: Any, rows_too: bool, key: str = "") -> Any:
-    """Copy a record with paths cut down to names and, unless the rows are published, without the gate's rows."""
+def _without_private_content(value: Any, rows_too: bool, key: str = "") -> Any:
+    """Copy a record with paths reduced to file names, and the gate's rows only if `rows_too`."""
     if isinstance(value, dict):
-        return {name: _for_strangers(item, rows_too, name) for name, item in value.items()}
+        return {
+            name: _without_private_content(item, rows_too, name) for name, item in value.items()
+        }
     if isinstance(value, list):
         # The gate's lines about single rows are indented, and quote what the user said.
         return [
-            _for_strangers(item, rows_too)
+            _without_private_content(item, rows_too)
             for item in value
             if rows_too or key != "lines" or not (isinstance(item, str) and item.startswith(" "))
         ]
-    # A base is a path, or a name on the Hub, which is published.
+    # A base may be a path, or a name on the Hub, which is not private.
     if isinstance(value, str) and (
         key in _LOCAL or key == "base" and re.match(r"[/~.\\]|[A-Za-z]:[/\\]", value)
     ):

@@ -1,4 +1,4 @@
-"""The record in a model folder, `fgkit.json`: how the model was tuned and how it is prompted."""
+"""Read `fgkit.json` in a model folder: how the model was tuned and how to prompt it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NAME = "fgkit.json"
 
 
 def model_facts(folder: Path) -> ModelRecord:
-    """Read `fgkit.json` of a model folder; an empty record where there is none.
+    """Read `fgkit.json` of a model folder; without that file, return an empty record.
 
     Args:
-        folder: a model folder, of fgkit or not.
+        folder: a model folder, which need not be made by fgkit.
     Raises:
-        ModelError: the file has fields of wrong types; every one is named.
+        ModelError: fields have wrong types; the message names them.
     """
     path = folder / NAME
     if not path.is_file():
@@ -35,22 +35,25 @@ def model_facts(folder: Path) -> ModelRecord:
 
 
 def system_message_of(folder: Path) -> str:
-    """Read the developer text that a model was tuned with; "" for the official sentence or where none is recorded."""
+    """Return the developer text that a model was tuned with.
+
+    It is "" if that was the official sentence, or if none is recorded.
+    """
     return model_facts(folder).get("system_message") or ""
 
 
 def prompt_setup(
     folder: Path, tools: list[ToolDeclaration], style: str | None = None
 ) -> PromptSetup:
-    """How a tuned model is prompted: with the developer text and in the styles of its training.
+    """Return how to prompt a tuned model: with the developer text and the styles of its training.
 
     Args:
-        folder: the model.
-        tools: what its prompts declare.
+        folder: the model folder.
+        tools: the tools that the prompts declare.
         style: the styles that the user asks for; None or "" for all that it was trained in.
     Raises:
-        ModelError: it was not trained in a style that is asked for.
-        ConfigError: an asked style is unknown.
+        ModelError: the model was not trained in one of these styles.
+        ConfigError: a style is unknown.
     """
     stored = model_facts(folder).get("style")
     return PromptSetup(
@@ -59,11 +62,17 @@ def prompt_setup(
 
 
 def require_same_tools(folder: Path, rows: RunData) -> None:
-    """Refuse to prompt a model with other tools than it was tuned with (ModelError)."""
+    """Refuse to prompt a model with other tools than it was tuned with.
+
+    Args:
+        folder: the model folder; if it records no tools, any are accepted.
+        rows: the rows to prompt it with; if each row has its own tools, they are accepted.
+    Raises:
+        ModelError: the tools differ.
+    """
     trained = model_facts(folder).get("tools_hash")
     if trained is not None and rows.tools and trained != tools_hash(rows.tools):
         raise ModelError(
             f"{folder}: was trained with other tools than these, so its prompts would not be the "
-            f"ones it "
-            "knows. Give the tools file it was trained with (--tools), or tune it again."
+            "ones it knows. Give the tools file it was trained with (--tools), or tune it again."
         )

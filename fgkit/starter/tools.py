@@ -1,8 +1,9 @@
 """The functions the model learns to call: replace these three by your own.
 
-fgkit reads each function's name, type hints and docstring; the bodies are never run. The first line of a docstring says
-what the function does, `Args:` what each argument means. An argument with a default may be left out of a call.
-Types: str, int, float, bool, Literal for a choice of texts, list, TypedDict or dataclass for an object, `X | None`.
+fgkit reads each function's name, type hints and docstring; the bodies are never run. The first
+line of a docstring describes what the function does, `Args:` what each argument means. An argument
+with a default may be left out of a call. Types: str, int, float, bool, Literal for a choice of
+texts, list, TypedDict or dataclass for an object, `X | None`.
 """
 
 from typing import Literal, TypedDict

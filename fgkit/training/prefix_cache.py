@@ -170,8 +170,7 @@ def _attend(
         query: shape (rows, heads, new tokens, head size).
         key: shape (rows, key-value heads, new tokens, head size); stored in the cache.
         value: as `key`.
-        attention_mask: the cache and the bias that `BatchCache.extend` gives for this type of
-            layer.
+        attention_mask: the cache and the bias of `BatchCache.extend` for this type of layer.
         scaling: factor of the scores.
     Returns:
         (shape (rows, new tokens, heads, head size), None: attention weights are not returned).

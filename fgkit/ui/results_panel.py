@@ -1,6 +1,6 @@
 """The results panel: scores side by side, the rows behind them, and confusion matrices.
 
-In: a run's `summary.json`. Out: a widget with three tabs. Example:
+The scores are read from a run's `summary.json`; the panel is a widget with three tabs. For example:
 
     display(Results(Path("run")).box)
 """
@@ -23,7 +23,8 @@ from fgkit.workflow import summary
 
 from . import markup
 
-SHOWN_ROWS = 200  # how many of the rows that pass the filters are shown
+# How many of the rows that pass the filters are shown at most.
+SHOWN_ROWS = 200
 _FILTERS = ("changed", "lost", "gained", "wrong after", "wrong before", "all")
 
 
@@ -101,7 +102,7 @@ class Results:
         return tabs
 
     def _table(self) -> str:
-        """Format the scores side by side, all rows first, then each kind and tool."""
+        """Format the scores side by side: all rows first, then each row type and tool."""
         if not self._scores:
             return markup.note("Nothing is scored yet: run the cells above.")
         rows = [
@@ -157,7 +158,7 @@ class Results:
         ) + (markup.table_html(header, cells) if cells else "")
 
     def _passes(self, old: ScoredRow, new: ScoredRow) -> bool:
-        """Tell whether a row, scored before and after, passes the filters for change and tool."""
+        """Return whether a row passes the filters for change and tool."""
         tools = [call["name"] for call in new["expected"]] or [NO_CALL]
         if self.tool.value not in ("all", *tools):
             return False

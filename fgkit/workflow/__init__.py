@@ -1,6 +1,6 @@
-"""A whole run: the stages of the notebooks, their records, and the folder that holds everything.
+"""A complete run: the stages of the notebooks, their records, and the run folder.
 
-The public names are listed in `__init__.pyi`; their modules are imported at first use.
+The public names are listed in `__init__.pyi`; their modules are imported on first use.
 """
 
 import lazy_loader

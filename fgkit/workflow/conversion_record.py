@@ -1,4 +1,4 @@
-"""The record beside a converted network, `<name>.tflite.json`."""
+"""Read the record beside a converted network, `<name>.tflite.json`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ def read(tflite: Path) -> TfliteRecord:
     """Read the record beside a network.
 
     Args:
-        tflite: the network's file.
+        tflite: the path of the `.tflite`.
     Raises:
-        BundleError: the record has fields of wrong types; FgkitError: it is missing or not JSON.
+        BundleError: fields of the record have wrong types.
+        FgkitError: the record is missing or not JSON.
     """
     return schema.read(
         f"{tflite}.json",

@@ -1,13 +1,14 @@
-"""The steps of `finetune.ipynb` without a notebook, on one device or several: `python -m fgkit finetune`.
+"""Run the steps of `finetune.ipynb` without a notebook, on one device or several.
 
-In: the notebooks' parameters. Out: the tuned model's folder, as the notebook writes it. A notebook is one process, so
-several devices are trained on from here:
+This is `python -m fgkit finetune`. It takes the parameters of the notebooks and writes the same
+model folder as the notebook. A notebook is one process; to train on several devices, launch this
+command in several processes. For example:
 
     accelerate launch --num_processes 2 -m fgkit finetune --output my_run
     python -m fgkit run --output my_run --model my_run/model
 
-The rows of a step are shared out among the processes, so the settings, the loss curve and the weights stay what they are
-with one, up to the order in which fp32 numbers are added.
+The rows of each training step are divided among the processes. The settings, the loss curve and
+the weights are therefore those of one process, up to the order of fp32 additions.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ from .claims import claim
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
-    """Check the data, score the base, train, and score again; every process of a launch calls this.
+    """Check the data, score the base, train, and score again; every launched process calls this.
 
     Args:
-        parameters: as for `pipeline.run`; those of the later notebooks are checked and left alone.
+        parameters: as for `run.run`; those of the later notebooks are checked, but not used.
     Returns:
-        The tuned model's folder.
+        the tuned model's folder.
     Raises:
-        FgkitError: as the notebook's cells raise it.
+        FgkitError: what the cells of the notebook raise.
     """
     settings = pipeline.plan(parameters)["finetune"]
     if devices.main_process():
         with locks.only_run(settings.folder):
             claim({"finetune": settings}, notebooks=False)
             return _finetune(settings)
-    with contextlib.redirect_stdout(io.StringIO()):  # one process speaks for all
+    # Only the main process prints, or every line would appear once per process.
+    with contextlib.redirect_stdout(io.StringIO()):
         return _finetune(settings)
 
 
@@ -52,7 +54,8 @@ def _finetune(settings: Any) -> Path:
 
     state = PartialState(cpu=not torch.cuda.is_available())
     rows = stages.load_rows(settings)
-    with state.main_process_first():  # what has to be downloaded or built is, once
+    # Downloads and builds happen once, in the main process; the others then read the results.
+    with state.main_process_first():
         base = base_model.find_base(settings.base)
         start = stages.cut_vocabulary(settings, base, rows)
     print(rows, base.announcement, sep="\n")

@@ -1,6 +1,8 @@
-"""Can this machine do it? Python, platform, packages, memory and disk as numbered checks; asks no network.
+"""Check Python, platform, packages, memory and disk of this machine, without network access.
 
->>> print(checks.table(check_environment("to_tflite")))
+For example:
+
+    print(checks.table(check_environment("to_tflite")))
 """
 
 from __future__ import annotations
@@ -19,22 +21,23 @@ from fgkit.errors import FgkitError
 from fgkit.locations import PACKAGE
 from fgkit.models.spec import ModelSpec, default_spec
 
-# The extra of setup.cfg that each step needs; its memory and disk use are the network's.
+# The extra of setup.cfg that each step needs. Its needs of memory and disk depend on the network
+# and are in its ModelSpec.
 STEPS = {"finetune": "finetune", "to_tflite": "export", "to_task": "bundle"}
 
-# Name, status, what was found, remedy: the fields of a Check after its number.
+# The fields of a Check after its number: name, status, what was found, remedy.
 _Fields = tuple[str, Literal["pass", "fail", "skipped"], str, str]
 
 
 def check_environment(
     step: str = "all", folder: str | Path = ".", *, spec: ModelSpec | None = None
 ) -> list[Check]:
-    """Check Python, platform, packages, memory and disk for one step; asks no network.
+    """Check Python, platform, packages, memory and disk for one step, without network access.
 
     Args:
         step: `finetune`, `to_tflite`, `to_task`, or `all`.
-        folder: where the output will go; its free space is looked at.
-        spec: the network that is to be tuned; None for the default one.
+        folder: the output folder, which need not exist yet; the free space there is checked.
+        spec: the network to tune; None for the default one.
     Raises:
         FgkitError: there is no such step.
     """
@@ -44,14 +47,14 @@ def check_environment(
     spec = spec or default_spec()
     # `fgkit run` executes the notebooks.
     extras = [STEPS[name] for name in steps] + (["notebooks"] if step == "all" else [])
-    found = [
+    results = [
         _check_python(),
         _check_platform(steps),
         *_check_packages(extras),
         _check_memory(max(spec.memory_gb[name] for name in steps)),
         _check_disk(folder, sum(spec.disk_gb[name] for name in steps)),
     ]
-    return [Check(i, *fields) for i, fields in enumerate(found, 1)]
+    return [Check(number, *fields) for number, fields in enumerate(results, 1)]
 
 
 def _check_python() -> _Fields:
@@ -65,9 +68,9 @@ def _check_python() -> _Fields:
 
 
 def _check_platform(steps: Sequence[str]) -> _Fields:
-    found = f"{platform.system()} {platform.machine()}"
-    if found in ("Linux x86_64", "Darwin arm64") or "to_tflite" not in steps:
-        return "platform", "pass", f"{found}.", ""
+    system = f"{platform.system()} {platform.machine()}"
+    if system in ("Linux x86_64", "Darwin arm64") or "to_tflite" not in steps:
+        return "platform", "pass", f"{system}.", ""
     remedy = (
         "Use WSL2 (Linux inside Windows)."
         if platform.system() == "Windows"
@@ -76,7 +79,7 @@ def _check_platform(steps: Sequence[str]) -> _Fields:
     return (
         "platform",
         "fail",
-        f"{found} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no "
+        f"{system} has no litert-converter (Linux x86-64 and Apple-silicon Macs do), so no "
         ".tflite can be made here; training alone works.",
         remedy,
     )
@@ -86,15 +89,15 @@ def _check_packages(extras: Sequence[str]) -> list[_Fields]:
     rows: dict[str, _Fields] = {}
     for requirement in _requirements(extras):
         try:
-            found = importlib.metadata.version(requirement.name)
+            installed = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            found = None
-        good = found is not None and requirement.specifier.contains(found, prereleases=True)
+            installed = None
+        fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
         wanted = str(requirement.specifier) or "any version"
         rows[requirement.name] = (
             requirement.name,
-            "pass" if good else "fail",
-            f"found {found or 'nothing'}, expected {wanted}.",
+            "pass" if fits else "fail",
+            f"found {installed or 'nothing'}, expected {wanted}.",
             f'pip install "{requirement.name}{requirement.specifier}"',
         )
     return [rows[name] for name in sorted(rows)] or [
@@ -108,7 +111,7 @@ def _check_packages(extras: Sequence[str]) -> list[_Fields]:
 
 
 def _requirements(extras: Sequence[str]) -> list[Any]:
-    """What fgkit declares for these extras: setup.cfg in a checkout, the installed package's metadata otherwise."""
+    """Read the requirements of extras from setup.cfg or, if installed, from fgkit's metadata."""
     import configparser
 
     from packaging.requirements import Requirement
@@ -120,9 +123,8 @@ def _requirements(extras: Sequence[str]) -> list[Any]:
         texts = [parser.get("options", "install_requires", fallback="")]
         for extra in extras:
             value = parser.get("options.extras_require", extra, fallback="")
-            if value.startswith(
-                "file:"
-            ):  # setuptools' way to keep one list for an extra and a requirements file
+            # With "file:", setuptools reads an extra from requirements files.
+            if value.startswith("file:"):
                 texts += [
                     (setup.parent / name.strip()).read_text(encoding="utf-8")
                     for name in value[5:].split(",")
@@ -153,7 +155,7 @@ def _check_memory(needed: int) -> _Fields:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):
-        return "memory", "skipped", "this system does not tell.", ""
+        return "memory", "skipped", "this system does not report it.", ""
     return (
         "memory",
         "pass" if total >= needed else "fail",

@@ -1,10 +1,12 @@
-"""One writer at a time in a run's folder: `run`, `finetune`, or a step of a notebook that is run by hand.
+"""Lock a run folder, so that only one process writes into it at a time.
 
->>> with only_run(Path("run")):      # a second one is refused while this one lives
-...     ...
+The writer is `run`, `finetune`, or a step of a notebook that a user runs. For example:
 
-The operating system frees the lock of a process that died, however it died. A kernel may outlive the `run` that started
-it by a second; the next `run` waits for it. The lock files stay, empty.
+    with only_run(Path("run")):
+        ...  # a second process is refused meanwhile
+
+The operating system releases the lock of a process that ends in any way. A kernel may outlive the
+`run` that started it by a second; the next `run` waits for it. The empty lock files are kept.
 """
 
 from __future__ import annotations
@@ -19,19 +21,23 @@ from fgkit.atomic_files import tidy
 from fgkit.errors import FgkitError
 
 LOCK = ".lock"
-STEP_LOCK = ".step.lock"  # of the kernels of a run, which holds the other one
-_RUN = "FGKIT_RUN"  # the folder of the run that this process belongs to
-_KERNEL_ENDS = 30.0  # seconds within which a kernel is gone whose run died: it looks every second, if it gets to it
+# Held by the kernels of a run, while the run itself holds LOCK.
+STEP_LOCK = ".step.lock"
+# The environment variable with the folder of the run that this process belongs to.
+_RUN = "FGKIT_RUN"
+# Seconds that a kernel may need to end after its run died. It checks every second, unless native
+# code keeps it busy.
+_KERNEL_ENDS = 30.0
 
 
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Hold a folder for a whole run, and put in order what a killed one left.
+    """Lock a folder for a complete run, and clean up after a run that was killed.
 
     Args:
-        folder: the run's; it is made where it is missing.
+        folder: the run folder; it is created if it does not exist.
     Raises:
-        FgkitError: another process is writing there, or nobody can.
+        FgkitError: another process is writing there, or the folder is not writable.
     """
     with _held(folder, LOCK):
         with _held(folder, STEP_LOCK, timeout=_KERNEL_ENDS):
@@ -49,9 +55,10 @@ def only_run(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_step(folder: Path) -> Iterator[None]:
-    """Hold a folder for one step, which may hold others; arguments and errors are those of `only_run`.
+    """Lock a folder for one step; steps may be nested.
 
-    Of several processes that train together only the main one holds it.
+    Arguments and errors are those of `only_run`. Of several processes that train together only the
+    main one takes the lock.
     """
     if not devices.main_process():
         yield
@@ -65,7 +72,10 @@ def only_step(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path, name: str, *, timeout: float = 0.0, again: bool = False) -> Iterator[bool]:
-    """Hold a lock file; gives whether this process did not hold it before, which only `again` allows."""
+    """Hold a lock file and yield whether this process did not hold it already.
+
+    Only with `again` may the process hold it already.
+    """
     from filelock import FileLock, Timeout
 
     lock = None
@@ -79,7 +89,8 @@ def _held(folder: Path, name: str, *, timeout: float = 0.0, again: bool = False)
             f"{folder}: another run or notebook is writing here. Wait for it, or choose another "
             "--output."
         ) from error
-    except NotImplementedError:  # a disk without locks, such as a mounted Drive
+    except NotImplementedError:
+        # Some file systems, such as a mounted Google Drive, have no locks.
         lock, first = None, True
     except OSError as error:
         raise FgkitError(
@@ -97,6 +108,6 @@ def _tidy(folder: Path) -> None:
         tidy(folder)
     except OSError as error:
         raise FgkitError(
-            f"{folder}: what a run left that was stopped cannot be removed: {error.strerror or error}: "
-            f"{error.filename}. Remove it, or choose another --output."
+            f"{folder}: an unfinished file of an interrupted run cannot be removed: "
+            f"{error.strerror or error}: {error.filename}. Remove it, or choose another --output."
         ) from error

@@ -1,15 +1,22 @@
-"""`manifest.json` of a run's folder: what each stage was made from, how far it came, and what it left.
+"""Read and write `manifest.json` of a run folder: the inputs, progress and outputs of each stage.
 
-A stage is a notebook, a step one of its functions. A stage is done when all its steps ended well with the same settings,
-inputs, code and versions, and the files that it wrote still have the hashes recorded then. The steps write the manifest
-themselves (recording.py), so a notebook that is run by hand counts like one that `run` executes:
+A stage is a notebook, and a step is one of its functions. A stage is done if all its steps
+succeeded with the same settings, inputs, code and versions, and its outputs still have the recorded
+hashes. The steps write the manifest themselves (recording.py), so it does not matter whether `run`
+or a user executes the notebook. For example:
 
-    {"to_tflite": {"state": "done", "fingerprint": "5f70...", "inputs": {"run/model/model.safetensors": "e3b0..."},
-                   "settings": {...}, "versions": {...}, "outputs": {"functiongemma-flutter_q8_ekv1024.tflite": "9f86..."},
-                   "steps": {"validate": {"state": "done", "started": "2026-01-31T12:00:00+00:00", "seconds": 20.1}}}}
+    {"to_tflite": {
+        "state": "done",
+        "fingerprint": "5f70...",
+        "inputs": {"run/model/model.safetensors": "e3b0..."},
+        "settings": {...},
+        "versions": {...},
+        "outputs": {"functiongemma-flutter_q8_ekv1024.tflite": "9f86..."},
+        "steps": {"validate": {
+            "state": "done", "started": "2026-01-31T12:00:00+00:00", "seconds": 20.1}}}}
 
-A stage or step is `running`, `done` or `failed`. One that is `running` while no process holds the folder's lock was
-killed.
+The state of a stage or step is `running`, `done` or `failed`; that of a stage that has to run again
+is `forgotten`. A stage that is `running` while no process holds the lock of the folder was killed.
 """
 
 from __future__ import annotations
@@ -39,7 +46,8 @@ NOTEBOOKS: dict[str, type[StageSettings]] = {
     "to_tflite": TfliteConfig,
     "to_task": TaskConfig,
 }
-# The steps that have to end well, in this order; a step that begins again undoes the later ones.
+# The steps that have to succeed, in this order. When a step starts again, the later ones have to
+# run again, too.
 STEPS = {
     "finetune": ("score_base", "finetune", "score_tuned"),
     "to_tflite": ("validate", "convert", "compare_first_token"),
@@ -50,17 +58,18 @@ _OUTPUTS = {
     "to_tflite": ("{name}_*.tflite", "{name}_*.tflite.json"),
     "to_task": ("{name}.task", "{name}.task.json", "{name}.litertlm", "{name}.litertlm.json"),
 }
-# Settings that name files: the contents count, not the names.
+# Settings that name files: the fingerprint depends on their contents, not on their names.
 _PATHS = ("output", "model", "data", "eval_data", "tools")
-# No file that a stage writes has a longer name.
+# Longer than the name of any file that a stage writes.
 _LONGEST_NAME = 200
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest in a folder; an empty one where there is none.
+    """Read the manifest in a folder; without the file, return an empty one.
 
     Raises:
-        FgkitError: it is damaged, has fields of wrong types, or lists outputs that do not lie in the folder.
+        FgkitError: the manifest is not JSON, fields have wrong types, or it lists outputs outside
+            the folder.
     """
     path = folder / NAME
     remedy = "It is no manifest of stages. Delete it; the stages then run again."
@@ -68,16 +77,18 @@ def read(folder: Path) -> Manifest:
     manifest = schema.check(content, Manifest, path, remedy=remedy)
     for stage, entry in manifest.items():
         for name in entry.get("outputs", {}):
-            # `run` removes outputs of an earlier name: a name that leads elsewhere would remove a file of the user's.
+            # `run` removes outputs with earlier names. A path out of the folder would make it
+            # remove a file of the user.
             if not _is_inside(name):
                 raise FgkitError(
-                    f"{path}: {stage}.outputs names {name[:80]!r}, expected files in this folder. {remedy}"
+                    f"{path}: {stage}.outputs names {name[:80]!r}, "
+                    f"expected files in this folder. {remedy}"
                 )
     return manifest
 
 
 def is_done(folder: Path, stage: str, settings: StageSettings) -> bool:
-    """Tell whether a stage is done, nothing that it depends on changed, and its files are as it left them."""
+    """Tell whether a stage is done and neither its inputs nor its outputs have changed since."""
     entry = read(folder).get(stage, StageRecord())
     return (
         entry.get("state") == "done"
@@ -88,7 +99,7 @@ def is_done(folder: Path, stage: str, settings: StageSettings) -> bool:
 
 
 def changed(folder: Path, stage: str) -> list[str]:
-    """List the files of a stage that are missing or have other bytes than it wrote, one sentence each."""
+    """Describe each output of a stage that is missing or was changed."""
     problems = []
     for name, digest in read(folder).get(stage, StageRecord()).get("outputs", {}).items():
         if not (folder / name).is_file():
@@ -99,7 +110,7 @@ def changed(folder: Path, stage: str) -> list[str]:
 
 
 def outputs(settings: StageSettings) -> list[Path]:
-    """List the files of a stage that exist, found by their names."""
+    """List the existing output files of a stage, which are found by their names."""
     name = getattr(settings, "name", "")
     return [
         path
@@ -110,7 +121,7 @@ def outputs(settings: StageSettings) -> list[Path]:
 
 
 def forget(folder: Path, stages: Iterable[str]) -> None:
-    """Have stages run again; the files that they wrote stay recorded, so that those can be replaced."""
+    """Mark stages so that they run again; their outputs stay recorded and can be replaced."""
     manifest = read(folder)
     for stage in stages:
         if stage in manifest:
@@ -127,7 +138,7 @@ def failed(folder: Path, stage: str, error: BaseException) -> None:
 
 
 def settle(settings: StageSettings, seconds: float) -> None:
-    """Record a stage's duration and the files that it still has after those of an earlier name were removed."""
+    """Record the duration of a stage, and only those outputs that still exist."""
     folder, manifest, stage = settings.folder, read(settings.folder), stage_of(settings)
     if entry := manifest.get(stage):
         recorded = entry.get("outputs", {})
@@ -141,7 +152,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def write_entry(folder: Path, stage: str, entry: StageRecord) -> None:
-    """Write the entry of one stage, with the state that follows from its steps."""
+    """Write the entry of one stage; its state follows from the states of its steps."""
     steps = entry.get("steps", {})
     states = [steps[name].get("state") if name in steps else None for name in STEPS[stage]]
     if "failed" in states:
@@ -152,23 +163,23 @@ def write_entry(folder: Path, stage: str, entry: StageRecord) -> None:
 
 
 def stage_of(settings: StageSettings) -> str:
-    """Give the notebook that settings belong to."""
+    """Return the name of the notebook that settings belong to."""
     return next(name for name, config in NOTEBOOKS.items() if type(settings) is config)
 
 
 def fingerprint(stage: str, settings: StageSettings, inputs: dict[str, str]) -> str:
-    """Hash everything that a stage's outputs depend on: settings, file contents, code, package versions.
+    """Hash all that the outputs of a stage depend on: settings, inputs, code, package versions.
 
     Args:
-        stage: the notebook.
+        stage: the name of the notebook.
         settings: its settings.
-        inputs: the files that it reads, with their SHA-256.
+        inputs: the files that the stage reads, with their SHA-256.
     """
     values = {key: value for key, value in vars(settings).items() if key not in _PATHS}
     if (base := values.get("base")) and Path(base).expanduser().is_dir():
         values["base"] = str(Path(base).expanduser().absolute())
     if stage == "finetune":
-        # Without a base named, a token decides which one is taken.
+        # If no base is named, it depends on the token which one is used.
         values["token"] = _has_token()
     code = [
         sha256(path)
@@ -181,7 +192,7 @@ def fingerprint(stage: str, settings: StageSettings, inputs: dict[str, str]) -> 
 
 
 def inputs_of(settings: StageSettings) -> dict[str, str]:
-    """Hash the files that a stage reads: data and tools, the model that it starts from, the network that it bundles."""
+    """Hash the input files of a stage: data, tools, and the model or network that it uses."""
     inputs = run_rows.sources(settings.data, settings.eval_data, settings.tools)
     folder: Path | None = settings.model_folder
     if isinstance(settings, FinetuneConfig):
@@ -197,7 +208,10 @@ def inputs_of(settings: StageSettings) -> dict[str, str]:
 
 
 def error_text(error: BaseException) -> str:
-    """Give the first line of an FgkitError; of another error only its class, because its text may hold anything."""
+    """Return the class of an error and, for an FgkitError, its first line.
+
+    The text of any other error may contain anything, including secrets, so it is left out.
+    """
     text = f": {str(error).splitlines()[0]}" if isinstance(error, FgkitError) and str(error) else ""
     return f"{type(error).__name__}{text}"
 

@@ -1,28 +1,30 @@
-"""Every way to store a model's weights, each made into a `.task`, run and scored: what it costs and what it saves.
+"""Compare quantizations: build a `.task` with each of them, run it, score it and measure it.
 
     python -m fgkit quantize run
 
-In: a run's folder with its tuned model. Out: `run/variants/` with a `.task` for each quantization, `quantization.json`,
-`quantization.md` and `quantization.png`, and the figures in `summary.json`. The model is converted once, in floats; each
-quantization of that file takes seconds. What exists already, of the same model and rows, is not made or scored again;
-speed is measured at every call, one file after the other, so that all files are timed under the same load.
+Input is a run folder with its tuned model. Output is `run/variants/`, with a `.task` for each
+quantization, `quantization.json`, `quantization.md` and `quantization.png`, and the figures in
+`summary.json`.
+
+The model is converted once, without quantization; to quantize that file then takes seconds. Bundles
+and scores of an earlier study of the same model and rows are reused. Speed is measured at every
+call, one file after the other, so that all files are timed under the same load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fgkit import atomic_files, progress, schema, tables
+from fgkit import atomic_files, progress, schema
 from fgkit.atomic_files import replacing
 from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.config.task import TaskConfig
 from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset.rows import RunData, rows_hash
 from fgkit.errors import ConfigError
-from fgkit.evaluation import paired, tables as score_table
 from fgkit.evaluation.gate import Verdict, gate
 from fgkit.evaluation.score_model import score_bundle
 from fgkit.evaluation.scores import without_rows
@@ -30,37 +32,51 @@ from fgkit.export import conversion, quantization
 from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.files import sha256, write_json, write_text
 from fgkit.models.record import prompt_setup
-from fgkit.plots import BLUE, INK, VERMILION, new, save
 from fgkit.record_types import Score, TfliteParameters, Variant
 from fgkit.runtime import speed as runtime_speed
 from fgkit.text import nearest
 
 from . import conversion_record, summary
+from .quantization_report import plot, recommendation, table
 from .stages.score_steps import score_tuned
 from .stages.to_task_steps import sidecar
 
+__all__ = [
+    "FOLDER",
+    "MENU",
+    "NAME",
+    "plot",
+    "recommendation",
+    "settings_of",
+    "study",
+    "table",
+]
+
 FOLDER, NAME = "variants", "quantization"
+# The quantizations that can be made from a float file; "none" is that file itself.
+MENU = ("none", *(name for name, recipe in QUANTIZATIONS.items() if recipe.rules))
 
 
 class _Origin(TypedDict):
+    """The model and the rows that a measurement belongs to."""
+
     model_sha256: str
     rows_sha256: str
 
 
-MENU = ("none", *(name for name, recipe in QUANTIZATIONS.items() if recipe.rules))
-
-
 def study(settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU) -> dict[str, Variant]:
-    """Make, run, score and measure a `.task` for each quantization.
+    """Build, run, score and measure a `.task` for each quantization.
 
     Args:
-        settings: whose folder holds the tuned model; its profile and limits count.
-        rows: tools and held-out rows.
-        names: quantizations, of MENU.
+        settings: the settings of `to_task`: the folder with the tuned model, the bundle profile and
+            the limits of the gate.
+        rows: the tools and the held-out rows.
+        names: the quantizations, each one of MENU.
     Returns:
-        by name: `file`, `bytes`, `score` (with its rows), `speed`, `gate`, `model_sha256`, `rows_sha256`.
+        the measured quantizations by name, in the order of MENU; those of earlier studies are
+        included.
     Raises:
-        ConfigError: a name that is not on the menu; all are listed.
+        ConfigError: a name is not in MENU; the message lists every such name.
     """
     if wrong := [name for name in names if name not in MENU]:
         raise ConfigError(
@@ -71,22 +87,22 @@ def study(settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU) -> d
         )
     folder, model = settings.folder / FOLDER, settings.model_folder
     tuned = score_tuned(settings, rows)
-    belongs: _Origin = {
+    origin: _Origin = {
         "model_sha256": sha256(model / "model.safetensors"),
         "rows_sha256": rows_hash(rows.held_out),
     }
     record = folder / f"{NAME}.json"
-    variants = _known(record, belongs)
+    variants = _known(record, origin)
     source = None
     for number, name in enumerate(names, 1):
         if name in variants:
             progress.note(
-                f"[{number}/{len(names)}] {name}: already measured, of the same model and rows"
+                f"[{number}/{len(names)}] {name}: already measured with this model and these rows"
             )
             continue
         progress.note(f"[{number}/{len(names)}] {name}")
-        source = source or _float_file(settings, folder, belongs["model_sha256"])
-        variants[name] = _measured(settings, rows, folder, name, source, tuned, belongs)
+        source = source or _float_file(settings, folder, origin["model_sha256"])
+        variants[name] = _measured(settings, rows, folder, name, source, tuned, origin)
         write_json(record, variants)
     kept = {name: variants[name] for name in MENU if name in variants}
     # One after the other and at every call, so that all files are timed under the same load.
@@ -107,13 +123,13 @@ def study(settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU) -> d
 
 
 def settings_of(folder: str | Path, **named: str) -> TaskConfig:
-    """The settings with which a run made its bundles.
+    """Return the settings with which a run made its bundles.
 
     Args:
         folder: the run's folder.
-        named: settings that go before its own, where they are not empty.
+        named: values that replace recorded settings; empty ones are ignored.
     Raises:
-        FgkitError: it is no run's folder.
+        FgkitError: the folder is not a run folder.
     """
     folder = Path(folder).expanduser()
     recorded = summary.of_run(folder)["settings"]
@@ -125,109 +141,20 @@ def settings_of(folder: str | Path, **named: str) -> TaskConfig:
     return TaskConfig(**values)
 
 
-def table(variants: Mapping[str, Variant], tuned: Score) -> str:
-    """Write the study as a Markdown table, a line for each quantization, the smallest file last."""
-    lines = [
-        (
-            "quantization",
-            "MB",
-            "right tool",
-            "exact match",
-            "exact match, against PyTorch",
-            "reads, tokens/s",
-            "writes, tokens/s",
-            "memory, GB",
-            "gate",
-        )
-    ]
-    for name, one in sorted(variants.items(), key=lambda item: -item[1]["bytes"]):
-        change = paired.differences(tuned, one["score"])["exact_match"]
-        low, high = map(score_table.points, change["interval"])
-        speed = one["speed"]
-        lines.append(
-            (
-                f"`{name}`",
-                f"{one['bytes'] / 1e6:.1f}",
-                score_table.rate(one["score"], "tool_accuracy"),
-                score_table.rate(one["score"], "exact_match"),
-                f"{score_table.points(change['difference'])} ({low} to {high})",
-                f"{speed['prefill_tokens_per_second']:,.0f}",
-                f"{speed['decode_tokens_per_second']:,.0f}",
-                f"{speed['peak_memory_bytes'] / 1e9:.2f}",
-                "passed" if one["gate"].get("passed") else "failed",
-            )
-        )
-    return tables.markdown(lines)
-
-
-def recommendation(variants: Mapping[str, Variant]) -> str:
-    """Recommend the smallest that passed the gate, and the one with the best answers if that is another."""
-    passed = {name: one for name, one in variants.items() if one["gate"].get("passed")}
-    if not passed:
-        return "None passed the gate: train on more rows or epochs before anything is shipped."
-    smallest = min(passed, key=lambda name: passed[name]["bytes"])
-    best = max(
-        passed,
-        key=lambda name: (passed[name]["score"]["exact_match"] or 0, -passed[name]["bytes"]),
-    )
-    text = f"The smallest that passed the gate: `{smallest}`, {_facts(passed[smallest])}."
-    return (
-        text if best == smallest else f"{text} The best answers: `{best}`, {_facts(passed[best])}."
-    )
-
-
-def plot(variants: Mapping[str, Variant], path: Path) -> Path:
-    """Draw size against exact match, with intervals, and size against writing speed."""
-    figure, (score_axes, speed_axes) = new(9.0, 4.2, 1, 2)
-    for index, (name, one) in enumerate(
-        sorted(variants.items(), key=lambda item: item[1]["bytes"])
-    ):
-        size, rate = one["bytes"] / 1e6, 100 * (one["score"]["exact_match"] or 0)
-        ends = one["score"].get("intervals", {}).get("exact_match") or (0.0, 1.0)
-        low, high = (100 * end for end in ends)
-        color = BLUE if one["gate"].get("passed") else VERMILION
-        score_axes.errorbar(
-            size,
-            rate,
-            yerr=[[rate - low], [high - rate]],
-            color=color,
-            capsize=3,
-            marker="o" if one["gate"].get("passed") else "X",
-        )
-        speed = one["speed"]["decode_tokens_per_second"]
-        speed_axes.plot(size, speed, color=color, marker="o" if one["gate"].get("passed") else "X")
-        for axes, height in ((score_axes, rate), (speed_axes, speed)):
-            axes.annotate(
-                QUANTIZATIONS[name].suffix,
-                (size, height),
-                textcoords="offset points",
-                xytext=(6, -14 if axes is score_axes and index % 2 else 4),
-                fontsize=8,
-                color=INK,
-            )
-    score_axes.set_ylabel("exact match (%), line: 95% interval")
-    speed_axes.set_ylabel("written tokens a second")
-    speed_axes.set_ylim(bottom=0)
-    for axes in (score_axes, speed_axes):
-        axes.set_xlabel("size of the .task (MB); cross: failed the gate")
-        axes.set_xscale("log")
-        axes.minorticks_off()
-        sizes = sorted({round(one["bytes"] / 1e6, -1) for one in variants.values()})
-        axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes], rotation=45, fontsize=8)
-    return save(figure, path)
-
-
 def _float_file(settings: TaskConfig, folder: Path, model_sha256: str) -> Path:
-    """The model converted without quantization, with the prefills and the KV cache of the run's own `.tflite`."""
-    made = sorted(settings.folder.glob(f"{settings.name}_*.tflite.json"))
+    """Convert the model without quantization, unless that file exists already.
+
+    The prefill lengths and the size of the KV cache are those of the run's own `.tflite`.
+    """
+    records = sorted(settings.folder.glob(f"{settings.name}_*.tflite.json"))
     default = TfliteConfig()
     parameters: TfliteParameters = {
         "prefill_seq_len": default.prefill_seq_len,
         "extra_prefill_seq_lens": default.extra_prefill_seq_lens,
         "kv_cache_max_len": default.kv_cache_max_len,
     }
-    if made:
-        parameters = conversion_record.read(made[0].with_suffix(""))["parameters"]
+    if records:
+        parameters = conversion_record.read(records[0].with_suffix(""))["parameters"]
     context = parameters["kv_cache_max_len"]
     path = folder / f"{settings.name}_{QUANTIZATIONS['none'].suffix}_ekv{context}.tflite"
     if not path.is_file() or conversion_record.read(path)["model_sha256"] != model_sha256:
@@ -243,8 +170,8 @@ def _float_file(settings: TaskConfig, folder: Path, model_sha256: str) -> Path:
     return path
 
 
-def _known(record: Path, belongs: _Origin) -> dict[str, Variant]:
-    """Read what an earlier study measured, as far as it is of the same model and rows and its files exist."""
+def _known(record: Path, origin: _Origin) -> dict[str, Variant]:
+    """Read the results of earlier studies of the same model and rows whose bundles still exist."""
     if not record.is_file():
         return {}
     variants = schema.read(
@@ -253,7 +180,7 @@ def _known(record: Path, belongs: _Origin) -> dict[str, Variant]:
     return {
         name: variant
         for name, variant in variants.items()
-        if belongs.items() <= variant.items() and _exists(record.parent, variant["file"])
+        if origin.items() <= variant.items() and _exists(record.parent, variant["file"])
     }
 
 
@@ -264,8 +191,9 @@ def _measured(
     name: str,
     source: Path,
     tuned: Score,
-    belongs: _Origin,
+    origin: _Origin,
 ) -> Variant:
+    """Build the bundle of one quantization, score it and compare it with the tuned model."""
     suffix = QUANTIZATIONS[name].suffix
     network, output = (
         folder / f"{settings.name}_{suffix}.tflite",
@@ -307,17 +235,10 @@ def _measured(
         "bytes": output.stat().st_size,
         "score": score,
         "gate": verdict.to_dict(),
-        **belongs,
+        **origin,
     }
 
 
-def _facts(one: Variant) -> str:
-    return (
-        f"{one['bytes'] / 1e6:.0f} MB, {score_table.rate(one['score'], 'exact_match')} exact match, "
-        f"{one['speed']['decode_tokens_per_second']:.0f} tokens a second"
-    )
-
-
 def _exists(folder: Path, name: str) -> bool:
-    """Tell whether a name is that of a file in the folder itself, not one that leads elsewhere."""
+    """Tell whether a name, read from JSON, is that of a file directly inside the folder."""
     return Path(name).name == name and "\0" not in name and (folder / name).is_file()

@@ -1,12 +1,13 @@
-"""Steps of the notebooks that record themselves in the run folder's `manifest.json`.
+"""Record the steps of the notebooks in `manifest.json` of the run folder.
 
-Example:
+For example:
 
     @step
     def convert(settings: TfliteConfig, rows: RunData) -> Path: ...
 
-A step holds the folder's lock while it runs, writes down that it started, and at its end how it went and which files it
-left. A step that begins again undoes the later ones.
+A step holds the lock of the folder while it runs. The manifest records that it started and, at its
+end, whether it succeeded and which files it wrote. When a step starts again, the records of the
+later steps are removed.
 """
 
 from __future__ import annotations
@@ -34,15 +35,18 @@ from .manifest import STEPS, StageSettings, stage_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Inode, size and time of a file.
+# Inode, size and modification time of a file.
 _Stamp = tuple[int, int, int]
 
 
 def step(function: Callable[P, T]) -> Callable[P, T]:
-    """Have a stage's function, whose first argument is the settings, lock the folder and record how it went.
+    """Wrap a function of a stage so that it locks the run folder and records its result.
 
-    A function that is not among the steps of the settings' stage, such as a score that is read again in a later notebook,
-    only locks the folder.
+    A function that is not a step of the stage only locks the folder, for example when a later
+    notebook reads a score again.
+
+    Args:
+        function: its first argument, or `settings`, is the settings of a notebook.
     """
 
     @functools.wraps(function)
@@ -68,16 +72,18 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
 def recorded(
     settings: StageSettings, name: str, rows: RunData | None = None
 ) -> Iterator[dict[str, bool]]:
-    """Record that a step runs and, at the end of the block, how it ended and which files it left.
+    """Record that a step started and, at the end of the block, its result and its outputs.
 
     Args:
-        settings: the stage's.
-        name: one of STEPS.
-        rows: what the step works on; where their files changed since they were read, they are refused.
+        settings: the settings of the stage.
+        name: the step, one of STEPS.
+        rows: the rows that the step uses; None if it uses none.
     Yields:
-        a dict; with `passed` False the step counts as failed although nothing was raised.
+        a dict; if the block sets `passed` to False, the step is recorded as failed although it
+        raised nothing.
     Raises:
-        DataError: the files of the rows changed; FgkitError: the manifest is damaged.
+        DataError: a file of the rows changed after it was read.
+        FgkitError: the manifest is damaged.
     """
     folder, stage = settings.folder, stage_of(settings)
     inputs = manifest.inputs_of(settings)
@@ -100,7 +106,7 @@ def recorded(
 
 
 def _require_unchanged(rows: RunData, inputs: dict[str, str]) -> None:
-    """Refuse rows whose files have other bytes than those that were read (DataError)."""
+    """Refuse rows whose files changed after they were read (DataError)."""
     changed = [path for path, digest in rows.sources.items() if inputs.get(path) != digest]
     if changed:
         lines = [f"{path}: changed after its rows were read." for path in changed]
@@ -110,9 +116,10 @@ def _require_unchanged(rows: RunData, inputs: dict[str, str]) -> None:
 def _begin(
     folder: Path, stage: str, name: str, settings: StageSettings, inputs: dict[str, str]
 ) -> StageRecord:
-    """Write and return the entry of a stage whose step begins.
+    """Write and return the entry of a stage one of whose steps starts.
 
-    Earlier steps stay in it if they ran with the same inputs. Later steps and later stages have to run again.
+    Earlier steps stay recorded if they ran with the same inputs. Later steps and later stages have
+    to run again.
     """
     entries, mark = manifest.read(folder), manifest.fingerprint(stage, settings, inputs)
     old = entries.get(stage, StageRecord())
@@ -141,7 +148,7 @@ def _begin(
 
 
 def _stamps(folder: Path, settings: StageSettings) -> dict[str, _Stamp]:
-    """Tell each output from a file that took its place, without trusting the clock alone."""
+    """Identify the present version of each output, without relying on the clock alone."""
     stamps = {}
     for path in manifest.outputs(settings):
         status = path.stat()
@@ -156,7 +163,7 @@ def _stamps(folder: Path, settings: StageSettings) -> dict[str, _Stamp]:
 def _hashed(
     folder: Path, settings: StageSettings, known: dict[str, str], before: dict[str, _Stamp]
 ) -> dict[str, str]:
-    """Hash the outputs that were written; the others, and those of earlier names, keep their recorded hashes."""
+    """Return the outputs with their hashes; only files that the step wrote are hashed again."""
     kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
     for name, stamp in _stamps(folder, settings).items():
         unchanged = name in known and before.get(name) == stamp
@@ -165,7 +172,7 @@ def _hashed(
 
 
 def _passed(result: Any) -> bool:
-    """Tell whether a step gave what was asked for: no failed verdict, and no model whose training was stopped."""
+    """Tell whether a step succeeded: no failed verdict, and no training that was stopped."""
     if isinstance(result, Path) and result.is_dir():
         return not record.model_facts(result).get("stopped_after")
     return getattr(result, "passed", True)

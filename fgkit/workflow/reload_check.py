@@ -1,10 +1,13 @@
-"""Does a saved model answer the same in a fresh kernel? A new Python process loads it and is asked some rows again.
+"""Check that a saved model, loaded by a new Python process, gives the same answers again.
 
->>> print(reload_check(settings, rows))
-loaded in a fresh process: 8 of 8 answers are the same as here
+For example:
 
-What this catches: weights, tokenizer or settings that live in the memory of the kernel that trained them and not in the
-folder. The process is this file: prompts come in as JSON on stdin, answers go out as JSON on stdout.
+    print(reload_check(settings, rows))
+    # loaded in a fresh process: 8 of 8 answers are the same as here
+
+The check finds weights, tokenizer files or settings that exist only in the memory of the kernel
+that trained the model and are missing from its folder. The new process runs this module: it reads
+prompts as JSON from stdin and writes answers as JSON to stdout.
 """
 
 from __future__ import annotations
@@ -26,53 +29,57 @@ from fgkit.subprocesses import python_path
 
 from . import summary
 
+# How many rows are compared: enough to notice a difference, answered in seconds.
 ROWS = 8
 
 
 def reload_check(settings: FinetuneConfig, rows: RunData) -> str:
-    """Ask a fresh process the first held-out rows and compare with what the tuned model answered here.
+    """Compare the answers of a fresh process to the first held-out rows with the recorded answers.
 
     Args:
-        settings: of the run whose `summary.json` holds the score of the tuned model.
-        rows: the held-out rows of that score.
+        settings: the settings of the run, whose `summary.json` holds the score of the tuned model.
+        rows: the rows of that score.
     Returns:
-        one line that says what was found.
+        one line with the result.
     Raises:
-        CheckFailed: answers differ, each is named; FgkitError: there is no score, or the process failed.
+        CheckFailed: answers differ; the message names each.
+        FgkitError: there is no score of these rows, or the process failed.
     """
     from fgkit.training import generation
 
     score = summary.read(settings.folder)["tuned"]
     if not score or score.get("rows_sha256") != run_rows.rows_hash(rows.held_out):
         raise FgkitError(
-            f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. Run the cell "
-            "that scores it first."
+            f"{settings.folder / summary.NAME}: has no score of the tuned model on these rows. "
+            "Run the cell that scores it first."
         )
-    asked = rows.held_out[:ROWS]
+    compared = rows.held_out[:ROWS]
     here = [row["text"] for row in score.get("rows", [])[:ROWS]]
     setup = record.prompt_setup(settings.model_folder, rows.tools, score.get("style"))
-    texts = tokenize.prompt_texts(asked, setup)
+    texts = tokenize.prompt_texts(compared, setup)
     longest = generation.longest_answer(load_tokenizer(settings.model_folder), rows.held_out)
     there = _ask(settings.model_folder, {"texts": texts, "max_new_tokens": longest})
     different = [
-        f"  line {record.line}: here {old!r}, there {new!r}"
-        for record, old, new in zip(asked, here, there, strict=True)
+        f"  line {row.line}: here {old!r}, there {new!r}"
+        for row, old, new in zip(compared, here, there, strict=True)
         if old != new
     ]
     if different:
         raise CheckFailed(
             "\n".join(
                 [
-                    f"{settings.model_folder}: a fresh process answers otherwise than this one did:",
+                    f"{settings.model_folder}: a fresh process gives other answers than this one:",
                     *different,
-                    "The folder is not the model that was scored. Train again.",
+                    "The folder does not hold the model that was scored. Train again.",
                 ]
             )
         )
-    return f"loaded in a fresh process: {len(asked)} of {len(asked)} answers are the same as here"
+    count = len(compared)
+    return f"loaded in a fresh process: {count} of {count} answers are the same as here"
 
 
 def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
+    """Start a fresh process, send it the arguments of `generation.generate`, return its answers."""
     done = subprocess.run(
         [sys.executable, "-m", "fgkit.workflow.reload_check", str(folder)],
         input=json.dumps(request),
@@ -84,6 +91,7 @@ def _ask(folder: Path, request: dict[str, Any]) -> list[str]:
         raise FgkitError(
             f"{folder}: a fresh process could not load the model:\n{done.stderr[-1500:]}"
         )
+    # Libraries may print on stdout while they load; the answers are the last line.
     return json.loads(done.stdout.splitlines()[-1])
 
 

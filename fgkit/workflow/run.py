@@ -1,8 +1,8 @@
-"""The three notebooks in order, headless: `python -m fgkit run`.
+"""Execute the three notebooks in order, without a browser: `python -m fgkit run`.
 
-In: parameters. Out: a folder with the executed notebooks, `model/`, the `.tflite`, the `.task` and `summary.json`. A
-stage whose inputs, settings and code are the same as last time, and whose outputs still have the hashes written down
-then, is skipped (`manifest`).
+The parameters of the notebooks come in. A folder with the executed notebooks, `model/`, the
+`.tflite`, the `.task` and `summary.json` goes out. A stage is skipped if its inputs, settings and
+code are the same as last time and its outputs still have the recorded hashes (manifest.py).
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def run(parameters: dict[str, Any]) -> Summary:
     """Execute the notebooks into `parameters["output"]` and return the summary.
 
     Args:
-        parameters: values for the notebooks' parameters; each goes to every notebook that declares it. With `model`,
-            a folder tuned elsewhere, `finetune` is left out.
+        parameters: values by name; each is passed to every notebook that declares it. With `model`,
+            the folder of a model tuned elsewhere, the notebook `finetune` is left out.
     Raises:
-        ConfigError: a parameter no notebook declares, or wrong values, all named together before anything runs.
-        CheckFailed: a check or the gate found a problem; other FgkitErrors say what could not be done.
+        ConfigError: names that no notebook declares, or wrong values; the message lists all of
+            them, and nothing was executed.
+        CheckFailed: a check or the gate found a problem.
+        FgkitError: something else could not be done.
     """
     names = list(NOTEBOOKS)[1 if parameters.get("model") else 0 :]
     plans = plan(parameters, names)
@@ -51,12 +53,12 @@ def run(parameters: dict[str, Any]) -> Summary:
 
 
 def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
-    if not (folder / summary.NAME).is_file():  # the scores are outputs, too
+    # The scores are outputs, too: without them every stage runs again.
+    if not (folder / summary.NAME).is_file():
         manifest.forget(folder, plans)
     if plans["to_task"].model_folder != folder / "model":
-        summary.update(
-            folder, base=None
-        )  # what this folder's own training started from is not this model's base
+        # A score in this folder is that of the base of its own training, not of this model's base.
+        summary.update(folder, base=None)
         manifest.forget(folder, ["finetune"])
     for number, (name, settings) in enumerate(plans.items(), 1):
         title = f"[{number}/{len(plans)}] {name}"
@@ -66,9 +68,8 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
         for change in manifest.changed(folder, name):
             print(f"{title}: {change}: it is made again")
         print(f"{title}: running, notebook {folder / name}.ipynb", flush=True)
-        manifest.forget(
-            folder, list(plans)[number - 1 :]
-        )  # the later ones, too: this one may begin a summary without their scores
+        # The later stages, too, because this one may start a new summary without their scores.
+        manifest.forget(folder, list(plans)[number - 1 :])
         recorded = manifest.read(folder).get(name, StageRecord()).get("outputs", {})
         paths = {*manifest.outputs(settings), *(folder / output for output in recorded)}
         earlier = {path: _stamp(path) for path in paths if path.is_file()}
@@ -78,10 +79,12 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
         except BaseException as error:
             manifest.failed(folder, name, error)
             raise
-        if name != "finetune":  # training replaces its folder whole
+        # Outputs with another name or quantization are removed, so that exactly one remains.
+        # Training replaces its complete folder.
+        if name != "finetune":
             for path, stamp in earlier.items():
                 if path.is_file() and _stamp(path) == stamp:
-                    remove(path)  # of another name or quantisation: exactly one is to remain
+                    remove(path)
         seconds = round(time.monotonic() - start, 1)
         manifest.settle(settings, seconds)
         summary.update(folder, seconds={name: seconds})
@@ -89,7 +92,7 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Tell a file from one that takes its place, without trusting the clock alone."""
+    """Identify the present version of a file, without relying on the clock alone."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
 
@@ -99,9 +102,11 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
 
     Args:
         parameters: values by name.
-        names: the notebooks that will run.
+        names: the notebooks that will be executed.
+    Returns:
+        the settings by notebook.
     Raises:
-        ConfigError: all problems of all notebooks.
+        ConfigError: names or values are wrong; the message lists all problems of all notebooks.
     """
     declared = {name: declared_parameters(name) for name in names}
     known = sorted({parameter for values in declared.values() for parameter in values})
@@ -122,14 +127,15 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
 
 
 def read_parameters(path: str | Path) -> dict[str, Any]:
-    """Read a papermill parameter file: a YAML mapping of parameter names to values, such as `output: run_home`.
+    """Read a papermill parameter file, a YAML mapping such as `output: run_home`.
 
     Args:
-        path: the file; paths in it are relative to the working directory, as they are for papermill.
+        path: the file; as for papermill, paths in it are relative to the working directory.
     Returns:
-        The values as YAML types them; `plan` checks names and values.
+        the values by name, with the types that YAML gives them; `plan` checks names and values.
     Raises:
-        ConfigError: the file cannot be read, is no YAML or no mapping of names, or says a name twice.
+        ConfigError: the file cannot be read, is not YAML or not a mapping of names, or contains a
+            name twice.
     """
     import yaml
 
@@ -146,11 +152,8 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`."
         ) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: bytes that are no UTF-8, a 31st of June
+    # ValueError: invalid UTF-8, or a date such as 31 June.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path}: no YAML: {error}. Write lines such as `output: my_run`."
         ) from error
@@ -158,7 +161,8 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path}: found {type(values).__name__}, expected a mapping: lines such as `output: my_run`."
+            f"{path}: found {type(values).__name__}, expected a mapping: lines such as "
+            "`output: my_run`."
         )
     problems, seen = [], set()
     for key, _ in tree.value:
@@ -176,7 +180,7 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
 
 
 def declared_parameters(name: str) -> dict[str, Any]:
-    """Parameters and defaults of one notebook, read from its parameters cell."""
+    """Read the parameters of a notebook, with their defaults, from its parameters cell."""
     cells = [
         cell
         for cell in json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
@@ -194,12 +198,15 @@ def declared_parameters(name: str) -> dict[str, Any]:
 
 
 def notebook_path(name: str) -> Path:
-    """Where a notebook of this fgkit lies."""
+    """Return the path of a notebook of this fgkit."""
     return shipped("notebooks", f"{name}.ipynb")
 
 
 def _values(settings: Any) -> dict[str, Any]:
-    """The settings as notebook parameters, with absolute paths, because kernels start in the output folder."""
+    """Return settings as notebook parameters.
+
+    Paths are made absolute, because kernels start in the output folder.
+    """
     values = {name: getattr(settings, name) for name in vars(settings)}
     for key in ("output", "model", *_USER_FILES):
         if values.get(key):
@@ -226,13 +233,14 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
     from papermill.iorw import LocalHandler, papermill_io
 
     class WholeFiles(LocalHandler):
-        """Papermill writes the notebook after every cell; whoever looks, or kills, finds a whole one."""
+        """Write the notebook, as papermill does after every cell, so that it is always complete."""
 
         def write(self, buf: str, path: str) -> None:
             files.write_text(path, buf)
 
     environment = {
-        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one of the same name in the home folder
+        # Use the kernel of this environment, not one with the same name in the home folder.
+        "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONPATH": python_path(),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
@@ -249,14 +257,15 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
                 cwd=str(folder),
                 progress_bar=False,
                 log_output=False,
+                # A kernel that is stopped logs errors.
                 extra_arguments=["--IPKernelApp.log_level=50"],
-            )  # one that is stopped complains
+            )
     except PapermillExecutionError as error:
         raise _error_of(error, folder / f"{name}.ipynb") from error
     except DeadKernelError as error:
         raise FgkitError(
-            f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close other "
-            "programs and run the same command again: it goes on where it stopped."
+            f"{folder / name}.ipynb: the system killed it, most likely for lack of memory. Close "
+            "other programs and run the same command again: it goes on where it stopped."
         ) from error
     finally:
         for key, value in before.items():
@@ -267,7 +276,7 @@ def _execute(name: str, folder: Path, values: dict[str, Any]) -> None:
 
 
 def _error_of(error: Any, notebook: Path) -> FgkitError:
-    """The user's error as it was raised in the kernel, or any other with the place to look at."""
+    """Return an FgkitError of the kernel as raised there; for any other error, name the cell."""
     from fgkit import errors
 
     kind = getattr(errors, error.ename, None)

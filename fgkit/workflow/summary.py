@@ -1,7 +1,15 @@
-"""`summary.json`: what a run measured, written stage by stage and whole at every moment.
+"""Read and write `summary.json`: the scores, files, times and settings of a run.
 
-Top level: `base`, `tuned`, `task`, `litertlm` (each the object that `evaluate` writes, or null), `gate`, `files`, `speed`
-(of bundles, in LiteRT-LM on this machine), `variants` (what `quantize` measured), `seconds`, `peak_memory_gb`, `settings`, `versions`.
+The steps add their results one by one; the file is complete JSON at every moment. Its fields:
+
+    base, tuned, task, litertlm   scores, each the object that `evaluate --json` writes, or null
+    gate                          the combined verdict on the bundles, or null
+    files                         size and SHA-256 of each output
+    speed                         of each bundle, in LiteRT-LM on this machine
+    variants                      the quantizations that `quantize` measured
+    seconds, peak_memory_gb       by stage and by part of a stage
+    settings                      by notebook
+    versions                      of Python, fgkit and the packages
 """
 
 from __future__ import annotations
@@ -25,7 +33,9 @@ from fgkit.subprocesses import peak_memory_gb
 NAME = "summary.json"
 BUNDLES = ("task", "litertlm")
 SCORES = ("base", "tuned", *BUNDLES)
+# The parts that `update` merges key by key; it replaces the others.
 _MERGED = ("files", "speed", "variants", "seconds", "peak_memory_gb", "settings", "versions")
+# The packages whose versions may change a result.
 _PACKAGES = (
     "torch",
     "transformers",
@@ -42,12 +52,12 @@ _PACKAGES = (
 
 
 def read(folder: Path) -> Summary:
-    """Read the summary in a folder; parts that are missing, or all where there is no file, are empty.
+    """Read the summary in a folder; missing parts are empty, and so are all without a file.
 
     Args:
-        folder: a run's output folder.
+        folder: the output folder of a run.
     Raises:
-        FgkitError: the file is not JSON or has fields of wrong types; every one is named.
+        FgkitError: the file is not JSON, or fields have wrong types; the message names them.
     """
     path = folder / NAME
     empty: dict[str, Any] = dict.fromkeys((*SCORES, "gate")) | {key: {} for key in _MERGED}
@@ -58,10 +68,12 @@ def read(folder: Path) -> Summary:
 
 
 def of_run(folder: Path) -> Summary:
-    """Read the summary of a folder that a user named as a run's.
+    """Read the summary of a folder that a user named as the folder of a run.
 
+    Args:
+        folder: the folder.
     Raises:
-        FgkitError: it holds none.
+        FgkitError: the folder has no summary, or `read` refuses it.
     """
     if not (folder / NAME).is_file():
         raise FgkitError(
@@ -72,11 +84,12 @@ def of_run(folder: Path) -> Summary:
 
 
 def update(folder: Path, **parts: Any) -> Summary:
-    """Put parts into the summary and write it; dicts under the names in `_MERGED` are merged.
+    """Put values into the summary, write it and return it.
 
     Args:
-        folder: the run's output folder.
-        parts: top-level keys and their values; None empties one.
+        folder: the output folder of a run.
+        parts: top-level fields and their values. The fields in `_MERGED` are updated key by key;
+            the others are replaced, None for a field without a value.
     """
     summary: dict[str, Any] = {**read(folder)}
     for key, value in parts.items():
@@ -87,9 +100,13 @@ def update(folder: Path, **parts: Any) -> Summary:
 
 @contextmanager
 def timed(folder: Path, what: str) -> Iterator[None]:
-    """Put the seconds of a block and the peak memory so far into the summary.
+    """Write the duration of a block and the peak memory of this process into the summary.
 
     Of several processes only the main one writes.
+
+    Args:
+        folder: the output folder of a run.
+        what: the name of the block in `seconds` and `peak_memory_gb`.
     """
     start = time.monotonic()
     yield
@@ -102,12 +119,12 @@ def timed(folder: Path, what: str) -> Iterator[None]:
 
 
 def describe_file(path: Path) -> FileRecord:
-    """Measure and hash an output, for the `files` part."""
+    """Return the size and the hash of an output, for the field `files`."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def versions() -> dict[str, str]:
-    """Look up the versions of Python, fgkit and the installed packages that affect a result."""
+    """Return the versions of Python, fgkit and the installed packages that may change a result."""
     from fgkit import __version__
 
     installed = {"python": platform.python_version(), "fgkit": __version__}
@@ -120,7 +137,11 @@ def versions() -> dict[str, str]:
 
 
 def table(summary: Summary) -> str:
-    """Format what is printed at the end of a run: scores side by side, the gate, files, time."""
+    """Format the text at the end of a run: scores side by side, the verdict, files and time.
+
+    Args:
+        summary: the summary of the run.
+    """
     scores = scores_of(summary)
     lines = [compare(scores)] if scores else []
     if gate := summary["gate"]:
@@ -136,7 +157,7 @@ def table(summary: Summary) -> str:
 
 
 def scores_of(summary: Summary) -> dict[str, Score]:
-    """Give the scores that a run has so far, by their names in SCORES."""
+    """Return the scores that a run has so far, by their names in SCORES."""
     scores = {
         "base": summary["base"],
         "tuned": summary["tuned"],

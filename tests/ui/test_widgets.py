@@ -41,7 +41,7 @@ def test_a_fresh_process_gives_the_same_answers(prepared):
     rows_in_summary = [dict(row, text="other") for row in score["rows"]]
     summary.update(settings.folder, tuned=score | {"rows": rows_in_summary})
     with pytest.raises(
-        CheckFailed, match="answers otherwise than this one did.*\n  line 1: here 'other', there"
+        CheckFailed, match="gives other answers than this one.*\n  line 1: here 'other', there"
     ):
         reload_check.reload_check(settings, rows)
     summary.update(settings.folder, tuned=None)

@@ -1025,6 +1025,6 @@ def test_a_tuned_model_with_a_flipped_bit_is_not_kept(tmp_path):
     whole = len(header).to_bytes(8, "little") + header + bytes(8)
     (folder / "model.safetensors").write_bytes(whole)
     checksums.write(folder)
-    assert finetune_steps._is_whole_result(folder, {"style": "template"})
+    assert finetune_steps._is_complete_result(folder, {"style": "template"})
     (folder / "model.safetensors").write_bytes(whole[:-1] + b"\1")
-    assert not finetune_steps._is_whole_result(folder, {"style": "template"})
+    assert not finetune_steps._is_complete_result(folder, {"style": "template"})

@@ -214,7 +214,11 @@ def _embedding(folder: Path, rows: int) -> Any:
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", "pt") as file:
-        tables = sorted(name for name in file.keys() if name.endswith(_TABLES))
+        tables = sorted(
+            name
+            for name in file.keys()  # noqa: SIM118 (it is no dict)
+            if name.endswith(_TABLES)
+        )
         for name in tables:
             table_rows = file.get_slice(name).get_shape()[0]
             if table_rows < rows:

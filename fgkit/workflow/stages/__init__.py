@@ -1,10 +1,13 @@
-"""The steps of the three notebooks, each one call: what comes in from the settings, what goes out into the run's folder.
+"""The steps of the three notebooks; each is one call with the notebook's settings.
 
-    finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned -> report.json, report.png, model/
-    to_tflite   load_rows, validate, convert, compare_first_token -> *.tflite
-    to_task     load_rows, bundle_task, bundle_litertlm, check_bundles, score_bundles, judge -> *.task, *.litertlm, .json
+    finetune    load_rows, cut_vocabulary, report_data, score_base, finetune, score_tuned
+                writes report.json, report.png, model/
+    to_tflite   load_rows, validate, convert, compare_first_token
+                writes <name>_<quantization>_ekv<context>.tflite and its .json
+    to_task     load_rows, bundle_task, bundle_litertlm, check_bundles, score_bundles, judge
+                writes <name>.task, <name>.litertlm and a .json beside each
 
-Every score goes into `summary.json` as soon as it is known.
+All files lie in the run folder. A score is written into `summary.json` as soon as it is known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The first step of each notebook: the rows and tools that the settings name."""
+"""The first step of each notebook: read the rows and tools that the settings name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fgkit.dataset.rows import RunData, read_run_data
 
 
 def load_rows(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> RunData:
-    """Read tools and rows, the example's if none are named; every wrong line is reported at once.
+    """Read the tools and rows of a run; without file names, those of the example.
 
     Args:
-        settings: its `data`, `eval_data`, `data_format`, `tools` and `seed` are used.
+        settings: `data`, `eval_data`, `data_format`, `tools` and `seed` are used.
     Raises:
-        ToolError, DataError: with one line a problem.
+        ToolError, DataError: files have problems; the message lists all, one per line.
     """
     return read_run_data(
         settings.data,

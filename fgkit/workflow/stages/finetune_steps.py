@@ -1,4 +1,4 @@
-"""The steps of the notebook `finetune` that have no home of their own: the report on the data, the training."""
+"""The steps of the notebook `finetune`: cut the vocabulary, report on the data, train."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fgkit.config.tflite import TfliteConfig
 from fgkit.data_report import TokenLimits
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import RunData, data_files, hash_of, rows_hash
+from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.display import show_table, show_text
 from fgkit.files import sha256
 from fgkit.models.base import Base, load_tokenizer
@@ -34,14 +35,15 @@ from fgkit.workflow.recording import step
 
 
 def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: RunData) -> Base:
-    """Return the base to train from: with `vocab_size` pieces, or unchanged where that is 0.
+    """Return the base to train from, with a vocabulary of `vocab_size` pieces.
 
     Args:
-        settings: of the run; `vocab_size`, `style`, `system_message` and the output folder count.
+        settings: `vocab_size`, `style`, `system_message` and the output folder are used; with a
+            `vocab_size` of 0 the base is returned unchanged.
         base: the base with the complete vocabulary.
-        rows: the run's.
+        rows: the rows of the run, whose pieces are kept.
     Raises:
-        ConfigError, DataError, ModelError: as `cut_base.cut_vocabulary` does.
+        ConfigError, DataError, ModelError: as for `cut_base.cut_vocabulary`.
     """
     return cut_base.cut_vocabulary(
         base,
@@ -55,10 +57,15 @@ def cut_vocabulary(settings: FinetuneConfig, base: Base, rows: RunData) -> Base:
 
 @step
 def report_data(settings: FinetuneConfig, base: Base) -> Path:
-    """Show what the data files hold and what is odd about them; `report.json` and `report.png` keep it.
+    """Show a report on the data files and write it to `report.json` and `report.png`.
 
+    Args:
+        settings: the settings of the notebook.
+        base: the model to train, whose tokenizer counts the tokens.
+    Returns:
+        the path of `report.png`.
     Raises:
-        DataError: something would spoil the training or the score; every error in one message.
+        DataError: the data would spoil the training or the score; the message lists all errors.
     """
     data, eval_data, tools_file = data_files(settings.data, settings.eval_data, settings.tools)
     tools = load_tools(tools_file)
@@ -87,93 +94,124 @@ def report_data(settings: FinetuneConfig, base: Base) -> Path:
 def finetune(
     settings: FinetuneConfig, base: Base, rows: RunData, monitor: TrainingMonitor | None = None
 ) -> Path:
-    """Tune the base on the training rows and write the model folder; the loss curve is drawn into `loss.png`.
+    """Fine-tune the base on the training rows and write the model folder and `loss.png`.
 
-    A run that was cut off goes on from its newest checkpoint, a minute or so back, and ends with the weights that it would
-    have had. Checkpoints are removed when the model is saved. Of several processes only the main one writes.
+    An interrupted training resumes from its newest checkpoint, which is about a minute old, and
+    ends with the same weights as an uninterrupted one. Checkpoints are removed when the model is
+    complete. Of several processes only the main one writes.
 
     Args:
-        settings, base, rows: what to train.
-        monitor: is told of every step and may stop the training. The model is then kept as it is, and so is the newest
-            checkpoint: the same call again goes on.
+        settings: the settings of the notebook.
+        base: the model to start from.
+        rows: the rows of the run.
+        monitor: sees every training step and may stop the training. The model is then saved as it
+            is, and the newest checkpoint stays, so that the same call resumes the training.
+    Returns:
+        the model folder.
+    Raises:
+        DataError: rows do not fit into `max_length`.
     """
-    from fgkit.training import tuning
-
     tokenizer = load_tokenizer(base.folder)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     if compared := tokenize.check_template(tokenizer, rows.train + rows.held_out, setup):
         progress.note(f"{compared} prompts equal the text of the model's own chat template.")
-    rendered = rows.rendered(setup)
     train, held_out = (
         part.tokenized(tokenizer, max_length=settings.max_length, seed=settings.seed)
-        for part in (rendered.train, rendered.held_out)
+        for part in (rows.rendered(setup).train, rows.rendered(setup).held_out)
     )
-    recipe = settings.recipe(base.recipe)
-    facts = {
+    facts = _training_facts(settings, base, rows, setup)
+    target = settings.model_folder
+    if _is_complete_result(target, facts):
+        progress.note(
+            f"{target} was tuned from the same inputs with the same settings: it is kept."
+        )
+    else:
+        _train_and_save(settings, base, rows, setup, facts, train, held_out, monitor)
+    if devices.main_process():
+        _report_training(settings, base, facts)
+    return target
+
+
+def _training_facts(
+    settings: FinetuneConfig, base: Base, rows: RunData, setup: PromptSetup
+) -> dict[str, Any]:
+    """Collect the fields of `fgkit.json` that identify a training: equal facts, equal weights."""
+    return {
         "base": base.name,
         "base_sha256": sha256(base.folder / "model.safetensors"),
         "rows": len(rows.train),
         "rows_sha256": rows_hash(rows.train),
         "style": styles.join(setup.styles),
         "tools_hash": hash_of(rows.tools),
-        "settings": asdict(settings) | asdict(recipe),
+        "settings": asdict(settings) | asdict(settings.recipe(base.recipe)),
         "versions": summary.versions(),
+        # The number of the last step if the monitor stopped the training.
         "stopped_after": None,
     }
-    target = settings.model_folder
-    if _is_whole_result(target, facts):
+
+
+def _train_and_save(
+    settings: FinetuneConfig,
+    base: Base,
+    rows: RunData,
+    setup: PromptSetup,
+    facts: dict[str, Any],
+    train: list[TokenizedExample],
+    held_out: list[TokenizedExample],
+    monitor: TrainingMonitor | None,
+) -> None:
+    from fgkit.training import tuning
+
+    # With a reduced vocabulary, the model also has to see words split into other pieces than those
+    # that were chosen for them; without these rows it copies unknown words wrongly.
+    spelt = augmentation.unseen_spellings(
+        base.folder,
+        rows.rendered(setup).train,
+        train,
+        max_length=settings.max_length,
+        seed=settings.seed,
+    )
+    if spelt:
         progress.note(
-            f"{target} was tuned from the same inputs with the same settings: it is kept."
+            f"{len(spelt)} rows are trained a second time, split like words that are not in the "
+            "vocabulary."
         )
-        if not devices.main_process():
-            return target
-    else:
-        spelt = augmentation.unseen_spellings(
+    with summary.timed(settings.folder, "training"):
+        model, log = tuning.train(
             base.folder,
-            rendered.train,
-            train,
-            max_length=settings.max_length,
-            seed=settings.seed,
+            train + spelt,
+            held_out,
+            TrainingOptions(
+                recipe=settings.recipe(base.recipe),
+                lr_scheduler_type=settings.lr_scheduler_type,
+                warmup_ratio=settings.warmup_ratio,
+                seed=settings.seed,
+            ),
+            checkpoints=checkpoints.checkpoint_folder(settings.folder, facts),
+            monitor=monitor,
         )
-        if spelt:
-            progress.note(
-                f"{len(spelt)} rows are trained once more, spelt as words that the vocabulary does not hold."
-            )
-        with summary.timed(settings.folder, "training"):
-            model, log = tuning.train(
-                base.folder,
-                train + spelt,
-                held_out,
-                TrainingOptions(
-                    recipe=recipe,
-                    lr_scheduler_type=settings.lr_scheduler_type,
-                    warmup_ratio=settings.warmup_ratio,
-                    seed=settings.seed,
-                ),
-                checkpoints=checkpoints.checkpoint_folder(settings.folder, facts),
-                monitor=monitor,
-            )
-        if not devices.main_process():
-            return target
-        tuning.save(
-            model,
-            base.folder,
-            target,
-            facts
-            | {
-                "tools": rows.tools,
-                "system_message": setup.developer_text,
-                "vocabulary": vocabulary_size(base.folder),
-                "modifications": _modifications(base, len(rows.train)),
-                "log": log,
-                "stopped_after": monitor and monitor.stopped_after,
-            },
-        )
+    if not devices.main_process():
+        return
+    details = {
+        "tools": rows.tools,
+        "system_message": setup.developer_text,
+        "vocabulary": vocabulary_size(base.folder),
+        "modifications": _modifications(base, len(rows.train)),
+        "log": log,
+        "stopped_after": monitor and monitor.stopped_after,
+    }
+    tuning.save(model, base.folder, settings.model_folder, facts | details)
+
+
+def _report_training(settings: FinetuneConfig, base: Base, facts: dict[str, Any]) -> None:
+    """Draw the loss, remove the checkpoints of a complete training and update the summary."""
+    target = settings.model_folder
     copy_vocabulary_record(base.folder, target)
     plot_loss(model_facts(target).get("log", []), settings.folder / "loss.png")
     if stopped := model_facts(target).get("stopped_after"):
         progress.note(
-            f"Stopped after step {stopped}: {target} holds the model as it was then. The same call goes on."
+            f"Stopped after step {stopped}: {target} holds the model as it was then. The same "
+            "call resumes the training."
         )
     else:
         checkpoints.remove(settings.folder)
@@ -182,10 +220,10 @@ def finetune(
         settings={"finetune": facts["settings"]},
         files={"model/model.safetensors": summary.describe_file(target / "model.safetensors")},
     )
-    return target
 
 
 def _modifications(base: Base, count: int) -> str:
+    """Describe what was changed since the original model, as its licence asks."""
     earlier = base.origin.modifications
     return (
         (f"{earlier}; " if earlier else "")
@@ -194,8 +232,8 @@ def _modifications(base: Base, count: int) -> str:
     )
 
 
-def _is_whole_result(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether a model folder is what this training would give."""
+def _is_complete_result(folder: Path, facts: dict[str, Any]) -> bool:
+    """Tell whether a model folder is complete and the result of this very training."""
     return (
         facts.items() <= model_facts(folder).items()
         and not weight_problems(folder)

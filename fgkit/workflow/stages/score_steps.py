@@ -1,4 +1,4 @@
-"""Steps that score the base and the tuned model, once a run, and show a run's scores side by side."""
+"""Steps that score the base and the tuned model and show the scores of a run side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from fgkit.workflow.recording import step
 
 @step
 def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> Score:
-    """Score the base model on the held-out rows; this also starts a new summary."""
+    """Score the base model on the held-out rows and start a new summary with this score.
+
+    Args:
+        settings: the prompt style and the developer text are used.
+        base: the base model.
+        rows: the rows of the run.
+    """
     atomic_files.remove(settings.folder / summary.NAME)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     score = score_model(base.folder, rows, setup, description="base model")
@@ -32,7 +38,16 @@ def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> Score:
 
 @step
 def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: RunData) -> Score:
-    """Score the tuned model, or return the summary's score of the same model, rows and styles."""
+    """Score the tuned model on the held-out rows, in every style that it was trained in.
+
+    If `summary.json` has a score of the same model, rows and styles, that score is returned.
+
+    Args:
+        settings: the settings of any notebook; the model folder and the style are used.
+        rows: the rows of the run.
+    Raises:
+        ModelError: the model was not trained in a style of the settings.
+    """
     folder = settings.model_folder
     setup = prompt_setup(folder, rows.tools, settings.style)
     known = summary.read(settings.folder)["tuned"]
@@ -50,8 +65,12 @@ def score_tuned(settings: FinetuneConfig | TfliteConfig | TaskConfig, rows: RunD
 
 @step
 def show_scores(settings: FinetuneConfig | TfliteConfig | TaskConfig) -> Path:
-    """Show the scores known so far side by side: tables, `scores.png`, and the last one's `confusion.png`.
+    """Show the scores known so far side by side, in tables and in `scores.png`.
 
+    The confusion matrix of the last score is drawn into `confusion.png`.
+
+    Args:
+        settings: the settings of any notebook; only the folder is used.
     Returns:
         the path of `scores.png`.
     """

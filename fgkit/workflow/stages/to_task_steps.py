@@ -1,4 +1,4 @@
-"""The steps of the notebook `to_task`: make both bundles, check them, run them as apps do, compare them with the model."""
+"""The steps of the notebook `to_task`: build both bundles, check, run and judge them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,17 @@ from .score_steps import score_tuned
 
 @step
 def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
-    """Make the `.task` from the run's only `.tflite` of that name, re-open it and compare every field."""
+    """Build the `.task` from the `.tflite` of the run, read it back and compare every field.
+
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run; a bundle with embedded declarations needs their developer turn.
+    Returns:
+        the path of the `.task`.
+    Raises:
+        ModelError: the model was tuned with other tools, or there is not exactly one `.tflite`.
+        BundleError: the `.tflite` changed after its conversion.
+    """
     folder = settings.model_folder
     require_same_tools(folder, rows)
     setup = prompt_setup(folder, rows.tools, settings.style)
@@ -42,18 +52,19 @@ def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
         print(
             f"warning: profile {profile!r} is for the plugin, which sends prompts of style "
             f"{sent!r}, but the model was trained in style {styles.join(setup.styles)!r}. "
-            f"{styles.difference(setup.style, sent, rows.tools)} Score the bundle as the app "
-            f"will prompt it, or train with style {sent!r}."
+            f"{styles.difference(setup.style, sent, rows.tools)} Score the bundle with the "
+            f"prompts that the app will send, or train with style {sent!r}."
         )
     network = _tflite_of(settings)
-    for part in (folder, network):
-        checksums.require(part)
+    for path in (folder, network):
+        checksums.require(path)
     path = bundle.create_task(
         network,
         folder / "tokenizer.model",
         settings.folder / f"{settings.name}.task",
         profile=profile,
         sidecar=sidecar(settings, rows),
+        # Only a profile that embeds the declarations needs the turn that holds them.
         developer_turn=""
         if not profiles.PROFILES[profile].embeds_declarations
         else prompting_modes.developer_turn(rows.rendered(setup).held_out.prompts()[0]),
@@ -68,7 +79,16 @@ def bundle_task(settings: TaskConfig, rows: RunData) -> Path:
 
 @step
 def bundle_litertlm(settings: TaskConfig, rows: RunData) -> Path:
-    """Make the `.litertlm` of the same network, whose conversations write the trained prompt in LiteRT-LM."""
+    """Build the `.litertlm` of the same network, with the prompt template of the training.
+
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run.
+    Returns:
+        the path of the `.litertlm`.
+    Raises:
+        ModelError: the model was tuned with other tools, or there is not exactly one `.tflite`.
+    """
     require_same_tools(settings.model_folder, rows)
     path = bundle.create_litertlm(
         _tflite_of(settings),
@@ -83,10 +103,14 @@ def bundle_litertlm(settings: TaskConfig, rows: RunData) -> Path:
 
 @step
 def check_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> None:
-    """Look into finished bundles before they are run: ten numbered checks each, printed.
+    """Run the ten checks on each bundle, without running the bundle, and print them.
 
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run; their texts test the tokenizer of the bundles.
+        paths: the bundles.
     Raises:
-        CheckFailed: with every failed check and its remedy.
+        CheckFailed: checks failed; the message lists each with its remedy.
     """
     folder = settings.model_folder
     rendered = rows.rendered(prompt_setup(folder, rows.tools, settings.style))
@@ -99,18 +123,24 @@ def check_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> None:
     checks.require(
         [
             replace(check, name=f"{name}, {check.name}")
-            for name, each in results.items()
-            for check in each
+            for name, checked in results.items()
+            for check in checked
         ]
     )
 
 
 @step
 def score_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> dict[str, Score]:
-    """Run finished bundles in LiteRT-LM on the held-out rows, each asked as its apps ask it, and measure their speed.
+    """Score bundles in LiteRT-LM on the held-out rows and measure their speed.
 
+    Each bundle gets the prompts that apps send to a bundle of its kind.
+
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run.
+        paths: the bundles.
     Returns:
-        the scores by the names they have in the summary: `task`, `litertlm`.
+        the scores by their names in the summary: `task`, `litertlm`.
     """
     setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
     scores = {}
@@ -129,8 +159,16 @@ def score_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> dict[str
 
 @step
 def judge(settings: TaskConfig, rows: RunData, *paths: Path) -> Verdict:
-    """Compare bundles with the model that they were made from, on the same rows; each verdict goes beside its bundle.
+    """Compare the scores of bundles with that of the tuned model and decide whether they pass.
 
+    Each verdict is written into the JSON file beside its bundle.
+
+    Args:
+        settings: the settings of the notebook, with the limits of the gate.
+        rows: the rows of the run.
+        paths: the bundles.
+    Returns:
+        the combined verdict.
     Raises:
         FgkitError: a bundle has no score yet.
     """
@@ -141,7 +179,8 @@ def judge(settings: TaskConfig, rows: RunData, *paths: Path) -> Verdict:
         name = path.suffix[1:]
         if name not in scores:
             raise FgkitError(
-                f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime first."
+                f"{path.name} has no score yet. Run the cell that scores it in the phone's runtime "
+                "first."
             )
         verdict = gate(
             tuned,
@@ -165,7 +204,12 @@ def judge(settings: TaskConfig, rows: RunData, *paths: Path) -> Verdict:
 
 
 def sidecar(settings: TaskConfig, rows: RunData) -> dict[str, Any]:
-    """Collect what the JSON beside a bundle records of its model: fields of `BundleRecord`."""
+    """Collect the fields of `BundleRecord` that describe the model of a bundle.
+
+    Args:
+        settings: the settings of `to_task`.
+        rows: the rows of the run.
+    """
     folder = settings.model_folder
     facts = model_facts(folder)
     setup = prompt_setup(folder, rows.tools, settings.style)
@@ -182,14 +226,16 @@ def sidecar(settings: TaskConfig, rows: RunData) -> dict[str, Any]:
 
 
 def _tflite_of(settings: TaskConfig) -> Path:
+    """Find the only `.tflite` of a run (ModelError if there is none, or several)."""
     networks = sorted(settings.folder.glob(f"{settings.name}_*.tflite"))
     if len(networks) != 1:
         raise ModelError(
-            f"{settings.folder}: found {len(networks)} files {settings.name}_*.tflite, expected one. "
+            f"{settings.folder}: found {len(networks)} files {settings.name}_*.tflite, "
+            "expected one. "
             + (
                 "Run to_tflite first."
                 if not networks
-                else "Remove the ones that are not wanted: "
+                else "Remove those that you do not want: "
                 + ", ".join(path.name for path in networks)
             )
         )

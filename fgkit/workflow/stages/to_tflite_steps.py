@@ -1,4 +1,4 @@
-"""The steps of the notebook `to_tflite`: check the model, convert it, compare the network with the model."""
+"""The steps of the notebook `to_tflite`: check the model, convert it, compare both."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ from fgkit.workflow.recording import step
 
 from .score_steps import score_tuned
 
-# Cosine of int8 and bfloat16 logits of one network; 0.997 was measured on the offline base.
+# The lowest cosine of int8 and bfloat16 logits that rounding explains; 0.997 was measured on the
+# offline base.
 SAME_LOGITS = 0.98
 
 
 @step
 def validate(settings: TfliteConfig, rows: RunData) -> list[checks.Check]:
-    """Check the model folder, the guide's four answer checks and the prompt budget; nothing broken gets converted.
+    """Check the model folder, the model's answers and the length of the rows before the conversion.
 
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run.
+    Returns:
+        the checks, numbered; those of the answers are the four of Google's guide.
     Raises:
-        CheckFailed: with every failed check and its remedy.
+        CheckFailed: checks failed; the message lists each with its remedy.
+        ModelError: the model was tuned with other tools.
     """
     folder_checks = checks.require(model_checks.check_model_folder(settings.model_folder))
     require_same_tools(settings.model_folder, rows)
@@ -37,16 +44,26 @@ def validate(settings: TfliteConfig, rows: RunData) -> list[checks.Check]:
     texts = [row["text"] for row in score.get("rows", []) if row["expected"]]
     answers = list(answer_checks.check_answers(texts)) if texts else []
     answers.append(kv_cache_fit.check(_longest(settings, rows), settings.kv_cache_max_len))
-    found = [
+    numbered = [
         replace(check, number=number) for number, check in enumerate([*folder_checks, *answers], 1)
     ]
-    print(checks.table(found))
-    return checks.require(found)
+    print(checks.table(numbered))
+    return checks.require(numbered)
 
 
 @step
 def convert(settings: TfliteConfig, rows: RunData) -> Path:
-    """Convert the tuned model with the guide's parameters, and a longer KV cache where rows need one; read it back."""
+    """Convert the tuned model into a `.tflite`, with a longer KV cache if the rows need one.
+
+    Args:
+        settings: the settings of the notebook; the defaults are those of Google's guide.
+        rows: the rows of the run, whose longest prompt with its answer has to fit the KV cache.
+    Returns:
+        the path of the `.tflite`.
+    Raises:
+        CheckFailed: a row is too long for every KV cache.
+        ModelError: a file of the model changed after the training.
+    """
     checksums.require(settings.model_folder)
     longest = _longest(settings, rows)
     context = conversion.fitting_context(longest, settings.kv_cache_max_len)
@@ -54,8 +71,8 @@ def convert(settings: TfliteConfig, rows: RunData) -> Path:
         raise CheckFailed(kv_cache_fit.too_long(longest, settings.kv_cache_max_len))
     if context != settings.kv_cache_max_len:
         progress.note(
-            f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the longest row has "
-            f"{longest}; the file's name says ekv{context}."
+            f"KV cache: {context} tokens instead of {settings.kv_cache_max_len}, because the "
+            f"longest row has {longest}; the file name has ekv{context}."
         )
     with summary.timed(settings.folder, "conversion"):
         path = conversion.convert(
@@ -72,26 +89,33 @@ def convert(settings: TfliteConfig, rows: RunData) -> Path:
         settings.folder,
         settings={"to_tflite": asdict(settings)},
         versions=summary.versions(),
-        peak_memory_gb={
-            "conversion": round(record.get("peak_memory_bytes", 0) / 1e9, 2)
-        },  # in its own process
+        # The conversion runs in a child process, so its record has the peak, not this process.
+        peak_memory_gb={"conversion": round(record.get("peak_memory_bytes", 0) / 1e9, 2)},
         files={path.name: summary.describe_file(path)},
     )
     return path
 
 
 def _longest(settings: TfliteConfig, rows: RunData) -> int:
-    """Tokens of the longest prompt with its answer, in the model's styles."""
+    """Count the tokens of the longest prompt with its answer, in the model's styles."""
     setup = prompt_setup(settings.model_folder, rows.tools, settings.style)
     return kv_cache_fit.longest(settings.model_folder, rows, setup)
 
 
 @step
 def compare_first_token(settings: TfliteConfig, rows: RunData, path: Path) -> dict[str, Any]:
-    """Compare the converted network with PyTorch on the first answer token of the first held-out row.
+    """Compare the network with the PyTorch model on the first answer token of a held-out row.
 
+    Args:
+        settings: the settings of the notebook.
+        rows: the rows of the run; the first held-out one is used.
+        path: the converted network.
+    Returns:
+        the fields of `first_token.compare`.
     Raises:
-        CheckFailed: another token comes first although the logits are not close, which rounding does not explain.
+        CheckFailed: the networks choose different tokens, and their logits differ by more than
+            rounding explains (SAME_LOGITS).
+        BundleError: the network's file changed after the conversion.
     """
     from fgkit.models import base as base_model
     from fgkit.training import generation
