@@ -71,7 +71,11 @@ class WrittenRecord:
         from filelock import FileLock
 
         self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._lock):
+        lock = FileLock(self._lock)
+        with contextlib.ExitStack() as held:
+            # Some disks, such as a mounted Drive, have no locks.
+            with contextlib.suppress(NotImplementedError):
+                held.enter_context(lock)
             content = _read(self.path) if os.path.lexists(self.path) else _empty()
             yield content
             _write(self.path, content, sync=sync)

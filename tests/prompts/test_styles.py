@@ -181,7 +181,7 @@ def network(folder, style):
 @pytest.fixture
 def bundled(monkeypatch):
     def create_task(network, tokenizer, output, **options):
-        output.write_text("bundle")
+        files.write_text(output, "bundle")
         files.write_json(f"{output}.json", options["sidecar"] | {"sha256": files.sha256(output)})
         return output
 
