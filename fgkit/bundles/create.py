@@ -173,12 +173,9 @@ def _create(
     pieces = sentencepiece_model.parse(tokenizer_bytes, tokenizer).GetPieceSize()
     require_pieces(tflite, network, pieces)
     notice = notice_text()
-    files.require_space(
-        output.parent,
-        int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes),
-        f"the bundle {output.name}",
-    )
-    atomic_files.require_ours([output, sidecar_path(output)])
+    needed = int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes)
+    files.require_space(output.parent, needed, f"the bundle {output.name}")
+    atomic_files.require_ours([output, sidecar_path(output), output.with_name(NOTICE)])
     with atomic_files.replacing(output) as part:
         # Mediapipe's bundler accepts no other ending.
         bundled = Path(f"{part}{suffix}")

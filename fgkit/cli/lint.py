@@ -49,6 +49,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
+    from fgkit.atomic_files import require_outputs
+
+    inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
+    require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
     return lint_files(
         options.path,
         eval_data=options.eval,
@@ -90,16 +94,12 @@ def lint_files(
         FgkitError: a file cannot be opened, the tools file is wrong, or the named base is not here.
     """
     from fgkit import data_report
-    from fgkit.atomic_files import require_outputs
     from fgkit.dataset.rows import data_files
     from fgkit.files import write_json
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer
 
-    require_outputs(
-        {"--json": json, "--plot": plot}, {"DATA": data, "--eval": eval_data, "--tools": tools}
-    )
     FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
     tokenizer, without_lengths = find_tokenizer(base)
     tools_file = data_files(tools=tools)[2]
@@ -121,9 +121,7 @@ def lint_files(
         format=format,
         tool_report=tool_report,
     )
-    for line in report.lines():
-        print(line)
-    print(f"\n{report.table()}")
+    print("\n".join([*report.lines(), "", report.table()]))
     if json:
         print(f"written: {write_json(json, report.as_dict())}")
     if plot:
