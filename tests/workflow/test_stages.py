@@ -980,7 +980,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(
     (folder / "tokenizer.model").write_bytes(b"pieces")
     checksums.write(folder)
     (folder / name).write_bytes(b"other" + (folder / name).read_bytes()[5:])
-    (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
+    files.write_text(tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite", "network")
     monkeypatch.setattr(conversion, "convert", work)
     monkeypatch.setattr(bundle, "create_task", work)
     for step in (
