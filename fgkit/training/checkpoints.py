@@ -52,8 +52,18 @@ def folder_of(folder: Path) -> Path:
 
 
 def is_ours(folder: Path) -> bool:
-    """Say whether checkpoints may be written to a folder: it does not exist, or fgkit made it."""
-    return not os.path.lexists(folder) or (not folder.is_symlink() and ownership.is_marked(folder))
+    """Say whether checkpoints may be written to a folder: nothing is in it, or fgkit made it."""
+    if not os.path.lexists(folder):
+        return True
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    # A process may be killed between making the folder and marking it.
+    return ownership.is_marked(folder) or not _others_in(folder)
+
+
+def _others_in(folder: Path) -> set[str]:
+    """List what is in a folder besides fgkit's mark."""
+    return {path.name for path in folder.iterdir()} - {ownership.RECORD, f"{ownership.RECORD}.part"}
 
 
 def remove(folder: Path, keep: str = "") -> None:
@@ -72,8 +82,9 @@ def remove(folder: Path, keep: str = "") -> None:
         keep_only(None, training)
         with contextlib.suppress(OSError):  # somebody's file is in it
             training.rmdir()
-    if not keep and {path.name for path in checkpoints.iterdir()} <= {ownership.RECORD}:
-        (checkpoints / ownership.RECORD).unlink(missing_ok=True)
+    if not keep and not _others_in(checkpoints):
+        for path in checkpoints.iterdir():
+            path.unlink()
         checkpoints.rmdir()
 
 
