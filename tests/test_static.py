@@ -88,6 +88,8 @@ def test_the_house_passes_and_a_fault_does_not(command, file, fault, says, check
     path = checkout / file
     content = path.read_text(encoding="utf-8")
     path.write_text(content + fault, encoding="utf-8")
+    if command == MYPY:
+        command = [*MYPY, file]  # one module is enough for a fault, and much faster
     try:
         done = run(command, checkout)
     finally:

@@ -31,7 +31,7 @@ def test_files_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     page = (folder / "README.md").read_text()
     assert not re.findall(r"\{(?:run|folder|python)\}", page)
     run = re.search(r"^  python -m fgkit (run .+)$", printed, re.MULTILINE)[1]
-    options = command_line._parser().parse_args(shlex.split(run))
+    options = command_line.build_parser().parse_args(shlex.split(run))
     assert (options.data, options.eval, options.tools) == tuple(
         str(folder / name) for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
     )
@@ -43,7 +43,7 @@ def test_files_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     }
     for command in commands:
         arguments = shlex.split(command)
-        assert callable(command_line._parser().parse_args(arguments).command)
+        assert callable(command_line.build_parser().parse_args(arguments).command)
         if arguments[0] != "run":
             assert command_line.main(arguments) == 0
 

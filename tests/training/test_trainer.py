@@ -124,8 +124,8 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_from(
     script.write_text(
         f"""
 import os, signal, sys
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(checkpoint_files.__file__).parents[2])]!r}
-import test_trainer
+sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]!r}
+from tests.training import test_trainer
 from pathlib import Path
 from fgkit.training import checkpoints
 from transformers import TrainerState
