@@ -36,7 +36,7 @@ def main() -> int:
     from fgkit import prompts, subprocesses
     from fgkit.dataset import tokenize
     from fgkit.dataset.reading import read_records
-    from fgkit.files import shipped
+    from fgkit.locations import shipped
     from fgkit.models import base as base_model
     from fgkit.prompts import PromptSetup
     from fgkit.tools import load_tools

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fgkit import data_report
 from fgkit.cli import tokenizers
-from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.data_report import TokenLimits
 from fgkit.subprocesses import peak_memory_gb
 

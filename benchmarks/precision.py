@@ -112,7 +112,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def _measure(precision: str, folder: Path) -> dict[str, Any]:
     from fgkit import subprocesses
-    from fgkit.config import FinetuneConfig
+    from fgkit.config.finetune import FinetuneConfig
     from fgkit.dataset import tokenize
     from fgkit.evaluation import score_model
     from fgkit.models import base as base_model

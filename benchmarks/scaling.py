@@ -234,7 +234,7 @@ def _by_share(tokenizer: Any, model: Any) -> Any:
 
 def _example() -> tuple[Any, Any]:
     from fgkit.dataset.reading import read_records
-    from fgkit.files import shipped
+    from fgkit.locations import shipped
     from fgkit.tools import load_tools
 
     tools = load_tools(shipped("data", "tools.py"))

@@ -57,7 +57,7 @@ def main() -> int:
         "--json", action="store_true", help="print one JSON object and nothing else on stdout"
     )
     options = parser.parse_args()
-    from fgkit.config import TaskConfig
+    from fgkit.config.task import TaskConfig
     from fgkit.dataset import tokenize
     from fgkit.workflow import stages
 

@@ -103,7 +103,7 @@ def _measure(name: str) -> dict[str, Any]:
     from fgkit import subprocesses
     from fgkit.dataset import tokenize
     from fgkit.dataset.reading import read_records
-    from fgkit.files import shipped
+    from fgkit.locations import shipped
     from fgkit.models import base as base_model
     from fgkit.models.spec import Recipe
     from fgkit.prompts import PromptSetup

@@ -308,7 +308,7 @@ def _short(score: dict[str, Any]) -> dict[str, Any]:
 
 def _base_of(options: argparse.Namespace, size: int) -> tuple[Any, Any, Any, Any]:
     """Settings, rows, the whole base and the one to train from."""
-    from fgkit.config import FinetuneConfig
+    from fgkit.config.finetune import FinetuneConfig
     from fgkit.models import base as base_model
     from fgkit.workflow import stages
 
@@ -421,7 +421,7 @@ def _step(options: argparse.Namespace, size: int) -> dict[str, Any]:
 def _served(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Tokens with the bundle's tokenizer, and its answers in other languages."""
     from fgkit.calls import Call
-    from fgkit.config import TaskConfig
+    from fgkit.config.task import TaskConfig
     from fgkit.dataset import tokenize
     from fgkit.dataset.records import request
     from fgkit.evaluation import scores as evaluation

@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fgkit.atomic_files import sync
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit.files import read_json, sha256, sync, write_text
+from fgkit.files import read_json, sha256, write_text
 from fgkit.progress import bar
 
 NAME = "SHA256SUMS"

@@ -15,8 +15,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from fgkit.atomic_files import replacing
 from fgkit.display import DPI
-from fgkit.files import replacing
 
 OKABE_ITO = ("#999999", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 BLUE, VERMILION, GREEN = OKABE_ITO[1], OKABE_ITO[6], OKABE_ITO[3]

@@ -302,7 +302,10 @@ def temporary(job: Job) -> Iterator[Result]:
 
 
 def bits(job: Job) -> Iterator[Result]:
-    """One flipped bit in each artifact: named by the next step by hand, made again by `run`."""
+    """One flipped bit in each artifact: named by the next step by hand, and never replaced.
+
+    `run` names it, too, and makes it again once it was moved away.
+    """
     for name, stage in (
         ("model/model.safetensors", "to_tflite"),
         ("model/tokenizer.model", "to_task"),
@@ -338,10 +341,16 @@ def bits(job: Job) -> Iterator[Result]:
             and Path(name).name in said
         )
         wrong = [] if code and named else [f"not named: exit code {code}: {last(said)}"]
+        code, said = job.finish(job.run())
+        if not code or f"{name}: was changed since fgkit wrote it" not in said:
+            wrong += [f"not refused by `run`: exit code {code}: {last(said)}"]
+        if (job.output / name).read_bytes() != data:
+            wrong += ["it was replaced"]
+        (job.output / name).unlink(missing_ok=True)
         wrong += run_again(job)
         yield Result(
             f"a flipped bit in {name}, then {stage or 'evaluate'}",
-            "; ".join(wrong) or "named; `run` made it again",
+            "; ".join(wrong) or "named and left alone; moved away, it was made again",
             not wrong,
         )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tiny
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import rows as run_rows
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models import base as base_model, record
 from fgkit.ui.explorer_panel import Explorer
 from fgkit.ui.playground_panel import Playground

@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 
 from fgkit import devices
-from fgkit.config import (
-    FinetuneConfig,
-    TaskConfig,
-    TfliteConfig,
-    from_notebook,
-    unknown_parameter,
-)
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.notebooks import from_notebook, unknown_parameter
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.errors import ConfigError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models.spec import FUNCTIONGEMMA, Recipe, base_named
 
 KINDS = {"finetune": FinetuneConfig, "to_tflite": TfliteConfig, "to_task": TaskConfig}

@@ -17,7 +17,9 @@ from hypothesis import given, settings, strategies as st
 
 from fgkit import credentials
 from fgkit.cli.main import main
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, ModelError
 from fgkit.hub.upload import publish
 from fgkit.models.base import find_base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fgkit import devices
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.errors import ConfigError
 from fgkit.models.spec import FUNCTIONGEMMA, base_named
 

@@ -12,7 +12,7 @@ import pytest
 from crash_points import crash_points
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files
+from fgkit import atomic_files, files, locations, ownership
 from fgkit.errors import FgkitError
 
 JSON = st.recursive(
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     target = tmp_path / "new" / "deep" / "a.txt"
-    with files.replacing(target) as part:
+    with atomic_files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         assert not target.exists() and part.parent == target.parent
         part.write_text("whole", encoding="utf-8")
@@ -51,10 +51,9 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path) -> None:
     [Stop("x"), KeyboardInterrupt(), FgkitError("mine"), OSError(errno.ENOSPC, "disk full")],
 )
 def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old", encoding="utf-8")
+    target = files.write_text(tmp_path / "a.txt", "old")
     raised = FgkitError if isinstance(error, OSError) else type(error)
-    with pytest.raises(raised) as info, files.replacing(target) as part:
+    with pytest.raises(raised) as info, atomic_files.replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         raise error
     assert target.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
@@ -66,7 +65,7 @@ def test_a_failure_keeps_what_was_there(tmp_path, error) -> None:
 
 
 def test_a_failure_leaves_no_new_file(tmp_path) -> None:
-    with pytest.raises(Stop), files.replacing(tmp_path / "a") as part:
+    with pytest.raises(Stop), atomic_files.replacing(tmp_path / "a") as part:
         part.mkdir()
         (part / "inside").touch()
         raise Stop
@@ -75,8 +74,7 @@ def test_a_failure_leaves_no_new_file(tmp_path) -> None:
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old", encoding="utf-8")
+    target = files.write_text(tmp_path / "a.txt", "old")
 
     def fail(*args: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -89,24 +87,22 @@ def test_a_disk_that_fails_at_the_end(tmp_path, monkeypatch, call) -> None:
 
 def test_every_file_is_synced_before_the_name_is_given(tmp_path, monkeypatch) -> None:
     order: list[str] = []
-    replace = os.replace
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda number: (
-            order.append(Path(f"/proc/self/fd/{number}").resolve().name)
-            if Path("/proc/self/fd").exists()
-            else order.append("?")
-        ),
-    )
-    monkeypatch.setattr(os, "replace", lambda a, b: order.append("replace") or replace(a, b))
-    with files.replacing(tmp_path / "model") as part:
+    replace, sync = os.replace, atomic_files.sync
+    monkeypatch.setattr(atomic_files, "sync", lambda path: order.append(path.name) or sync(path))
+
+    def named(source: Path, target: Path) -> None:
+        if Path(target).parent == tmp_path:
+            order.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", named)
+    with atomic_files.replacing(tmp_path / "model") as part:
         (part / "deep").mkdir(parents=True)
         for name in ("a", "deep/b"):
             (part / name).write_text(name, encoding="utf-8")
     assert len(order) == 6 and order[4] == "replace"
-    assert set(order[:4]) <= {"a", "b", "deep", f".model.{os.getpid()}.part", "?"}
-    assert order[5] in (tmp_path.name, "?")  # the new name, too
+    assert set(order[:4]) == {"a", "b", "deep", part.name}
+    assert order[5] == tmp_path.name  # the new name, too
 
 
 # ---- killed
@@ -118,75 +114,98 @@ posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked")
 def test_a_file_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path) -> None:
     target, seen = tmp_path / "a b \u00e9.json", []
     for number in crash_points(
-        lambda: files.write_json(target, "new"), lambda: target.write_text('"old"\n')
+        lambda: files.write_json(target, "new"), lambda: files.write_json(target, "old")
     ):
         seen.append(files.read_json(target))
         files.write_json(
             target, "again"
         )  # nothing but the next writing is needed to put things in order
         assert files.read_json(target) == "again" and names(tmp_path) == [target.name]
-    assert seen == ["old"] * len(seen) and len(seen) >= 2
+    assert seen == sorted(seen, reverse=True) and seen[:2] == ["old"] * 2  # "old", then "new"
     assert files.read_json(target) == "new" and names(tmp_path) == [target.name]
 
 
 def fresh_folder(target: Path) -> None:
-    files.tidy(target.parent)
-    with files.replacing(target) as part:
+    atomic_files.tidy(target.parent)
+    with atomic_files.replacing(target) as part:
         part.mkdir()
         (part / "old").touch()
 
 
 @posix
 @pytest.mark.parametrize(
-    "put_in_order", [files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")]
+    "put_in_order",
+    [atomic_files.tidy, lambda folder: files.write_text(folder / "model" / "x", "x")],
 )
 def test_a_folder_whose_writer_is_killed_anywhere_is_old_or_new(tmp_path, put_in_order) -> None:
     target, seen = tmp_path / "model", []
 
     def work() -> None:
-        with files.replacing(target) as part:
+        with atomic_files.replacing(target) as part:
             (part / "deep").mkdir(parents=True)
             for name in ("new", "deep/new"):
                 (part / name).write_text(name)
 
     for number in crash_points(work, lambda: fresh_folder(target)):
-        if put_in_order is not files.tidy:
-            with files.replacing(target) as part:
+        if put_in_order is not atomic_files.tidy:
+            with atomic_files.replacing(target) as part:
                 part.mkdir()
             assert names(tmp_path) == ["model"] and names(target) == []
             continue
-        files.tidy(tmp_path)
+        atomic_files.tidy(tmp_path)
         seen.append(names(target))
         assert names(tmp_path) == ["model"]
     assert all(found in (["old"], ["deep", "new"]) for found in seen)
-    assert put_in_order is not files.tidy or (["old"] in seen and ["deep", "new"] in seen)
+    assert put_in_order is not atomic_files.tidy or (["old"] in seen and ["deep", "new"] in seen)
 
 
 def test_tidy_leaves_what_is_the_users(tmp_path) -> None:
-    mine = [".env", ".a.part", "model.1.part", ".git", ".x.old", ".1.2.partial"]
-    for name in mine:
-        (tmp_path / name).touch()
-    gone = [
+    ownership.mark(tmp_path)
+    mine = [
         ".a.12.part",
-        ".a b.7.part.task",
-        ".a.7.part.litertlm.metadata",
-        ".old.3.old",
-        "in/.b.5.part",
+        ".movie.mkv.12.part",
+        ".notes.2024.old",
+        ".work.1-00000000.part",
+        ".x.99999-0123abcd.old",
+        "x.part",
     ]
-    (tmp_path / "in").mkdir()
-    for name in gone:
-        (tmp_path / name).touch()
-    (tmp_path / "old").touch()
-    (tmp_path / ".tflite-ab_12").mkdir()
-    (tmp_path / ".tflite-ab_12" / "log.txt").touch()
-    files.tidy(tmp_path)
-    assert names(tmp_path) == sorted([*mine, "in", "old"]) and names(tmp_path / "in") == []
+    for name in mine:
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".tflite-mine").mkdir()
+    atomic_files.tidy(tmp_path)
+    files.write_text(tmp_path / "x", "fgkit's")
+    assert names(tmp_path) == sorted([*mine, ".tflite-mine", ownership.RECORD, "x"])
+    assert all((tmp_path / name).read_text() == name for name in mine)
+
+
+@posix
+def test_tidy_removes_what_killed_processes_left(tmp_path) -> None:
+    ownership.mark(tmp_path)
+
+    def work() -> None:
+        with atomic_files.working_folder(tmp_path) as folder:
+            (folder / "big").write_text("x")
+            with atomic_files.replacing(tmp_path / "deep" / "a") as part:
+                part.with_name(part.name + ".task").write_text("a bundler's own name")
+                part.write_text("new")
+
+    left = 0
+    for _ in crash_points(work):
+        left = max(left, len(names(tmp_path)))
+        atomic_files.tidy(tmp_path)
+        assert set(names(tmp_path)) <= {ownership.RECORD, "deep"}
+        if (tmp_path / "deep").exists():
+            assert set(names(tmp_path / "deep")) <= {"a"}
+    assert left >= 2
+    assert names(tmp_path / "deep") == ["a"]
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path) -> None:
-    (tmp_path / f".a.{os.getppid()}.part").touch()
-    files.write_text(tmp_path / "a", "x")
-    assert names(tmp_path) == [f".a.{os.getppid()}.part", "a"]
+    mine = f".a.{os.getppid()}-00000000.part"
+    with ownership.Owner(tmp_path / "a", locations.cache_dir()).temporary(mine):
+        (tmp_path / mine).touch()
+        files.write_text(tmp_path / "a", "x")
+        assert names(tmp_path) == [mine, "a"]
 
 
 def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
@@ -201,26 +220,20 @@ def test_a_copy_is_whole_and_keeps_its_times(tmp_path) -> None:
 
 def test_a_folder_replaces_the_whole_old_folder(tmp_path) -> None:
     target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").touch()
-    with files.replacing(target) as part:
+    fresh_folder(target)
+    with atomic_files.replacing(target) as part:
         part.mkdir()
         (part / "new").touch()
         assert names(target) == ["old"]
     assert names(target) == ["new"] and names(tmp_path) == ["model"]
 
 
-def test_what_an_earlier_failure_left_is_overwritten(tmp_path) -> None:
-    left = tmp_path / f".a.{os.getpid()}.part"
-    left.mkdir()
-    (left / "x").touch()
-    files.write_text(tmp_path / "a", "fine")
-    assert names(tmp_path) == ["a"]
-
-
 def test_a_block_that_writes_nothing(tmp_path) -> None:
-    (tmp_path / "a").write_text("old", encoding="utf-8")
-    with pytest.raises(FgkitError, match="cannot be written"), files.replacing(tmp_path / "a"):
+    files.write_text(tmp_path / "a", "old")
+    with (
+        pytest.raises(FgkitError, match="cannot be written"),
+        atomic_files.replacing(tmp_path / "a"),
+    ):
         pass
     assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
 
@@ -298,6 +311,37 @@ def test_json_that_cannot_be_read(tmp_path, content, says) -> None:
         files.read_json(tmp_path)
 
 
+@posix
+def test_an_input_that_is_no_regular_file_is_refused_and_never_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name, says in (
+        (tmp_path / "pipe", "is a pipe, expected a tools file"),
+        (tmp_path / "link", "is a pipe"),
+        (tmp_path / "folder", "is a folder"),
+        ("/dev/zero", "is a device"),
+        (tmp_path / "absent", "cannot be read: No such file"),
+        ("nul\0", "cannot be read"),
+        ("", "is a folder"),
+    ):
+        with pytest.raises(FgkitError, match=says):
+            files.require_regular(name, "a tools file")
+    with pytest.raises(FgkitError, match="pipe: is a pipe"):
+        files.read_json(tmp_path / "pipe")
+
+
+def test_text_is_read_whole_or_refused(tmp_path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"\xef\xbb\xbf\xc3\xa9")
+    assert files.read_text(path) == "\u00e9"
+    with pytest.raises(FgkitError, match="has more than 4 bytes"):
+        files.read_text(path, limit=4)
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(FgkitError, match=r"is not UTF-8 \(byte 2 is 0xff\), expected a YAML file"):
+        files.read_text(path, "a YAML file")
+
+
 def test_sha256(tmp_path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
@@ -335,15 +379,15 @@ def test_cache_dir(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FGKIT_CACHE", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert (
-        files.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
+        locations.cache_dir("a", "b") == tmp_path / "mine" / "a" / "b"
         and (tmp_path / "mine" / "a" / "b").is_dir()
     )
     monkeypatch.setenv("FGKIT_CACHE", "~/tilde")
-    assert files.cache_dir() == tmp_path / "home" / "tilde"
+    assert locations.cache_dir() == tmp_path / "home" / "tilde"
     monkeypatch.setenv("FGKIT_CACHE", "")
-    assert files.cache_dir("a") == tmp_path / "xdg" / "fgkit" / "a"
+    assert locations.cache_dir("a") == tmp_path / "xdg" / "fgkit" / "a"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert files.cache_dir() == tmp_path / "home" / ".cache" / "fgkit"
+    assert locations.cache_dir() == tmp_path / "home" / ".cache" / "fgkit"
 
 
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
@@ -352,14 +396,14 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     with pytest.raises(
         FgkitError, match=r"file/a: the cache folder cannot be made: .*Set FGKIT_CACHE"
     ):
-        files.cache_dir("a")
+        locations.cache_dir("a")
 
 
 def test_shipped_files_exist() -> None:
     found = [
-        files.shipped("data", "tools.py"),
-        files.shipped("notebooks", "finetune.ipynb"),
-        files.shipped("errors.py"),
+        locations.shipped("data", "tools.py"),
+        locations.shipped("notebooks", "finetune.ipynb"),
+        locations.shipped("errors.py"),
     ]
     assert [path.name for path in found if path.is_file()] == [
         "tools.py",

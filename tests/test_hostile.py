@@ -19,7 +19,7 @@ from fgkit.bundles import create as bundle, read as bundle_files, task
 from fgkit.cli.main import main
 from fgkit.dataset import reading
 from fgkit.errors import BundleError, DataError, FgkitError, ToolError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models import model_checks, weights
 from tests.bundles.test_create import tiny_tokenizer
 
@@ -266,7 +266,7 @@ def test_a_line_of_a_gigabyte_takes_no_gigabyte(tmp_path: Path, start: bytes) ->
     with open(path, "ab") as file:
         file.write(b'"}\n' + ROW.encode() + b"\n")
     code = (
-        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import reading\nfrom fgkit.files import shipped\n"
+        "import re, sys\nfrom fgkit import tools\nfrom fgkit.dataset import reading\nfrom fgkit.locations import shipped\n"
         "found = reading.inspect_records(sys.argv[1], tools.load_tools(shipped('data', 'tools.py')))\n"
         "print(len(found.records), found.problems[0].line, "
         "re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\nprint(found.problems[0])"

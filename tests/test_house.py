@@ -308,8 +308,8 @@ def test_the_wheel_carries_notebooks_data_template_and_notice(tmp_path):
     assert "litert-torch" in tflite and "torch" not in tflite
 
     program = (
-        "from fgkit import files, licence; from fgkit.workflow import run as pipeline; print(licence.notice_text().splitlines()[0]); "
-        "print(files.shipped('data', 'tools.py')); print(pipeline.notebook_path('to_task'))"
+        "from fgkit import licence, locations; from fgkit.workflow import run as pipeline; print(licence.notice_text().splitlines()[0]); "
+        "print(locations.shipped('data', 'tools.py')); print(pipeline.notebook_path('to_task'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fgkit.bundles.checks import BUNDLE_CHECKS
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.models.answer_checks import ANSWER_CHECKS
 from fgkit.models.model_checks import FOLDER_CHECKS
 from fgkit.models.spec import FUNCTIONGEMMA, OFFLINE, base_named, batch_text, number_text
@@ -71,7 +71,7 @@ def test_help_texts_quote_the_recipes() -> None:
 
 def test_the_notebook_quotes_the_recipes() -> None:
     (sentence,) = re.findall(
-        r"`None` leaves a value to the base's recipe: [^\n]*", pages()["notebooks/finetune.ipynb"]
+        r"`None` takes the value of the base's recipe: [^\n]*", pages()["notebooks/finetune.ipynb"]
     )
     assert GUIDE.num_train_epochs == OFFLINE_BASE.num_train_epochs
 

@@ -13,7 +13,7 @@ import finished_run
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from fgkit import files
+from fgkit import files, ownership
 from fgkit.app import model_source
 from fgkit.bundles import read as bundle_files
 from fgkit.bundles.checks import check_file
@@ -50,8 +50,17 @@ BUNDLE = finished_run.BUNDLE
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    """A finished run with every record that fgkit writes."""
+def run(tmp_path_factory) -> Iterator[Path]:
+    """A finished run with every record that fgkit writes.
+
+    Wrong records are written here by hand; that fgkit then replaces none is tested elsewhere.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ownership.Owner, "foreign", lambda owner: [])
+        yield make_run(tmp_path_factory)
+
+
+def make_run(tmp_path_factory) -> Path:
     folder = finished_run.make(tmp_path_factory.mktemp("records") / "run")
     whole = summary.read(folder)
     files.write_json(folder / "score.json", whole["tuned"])

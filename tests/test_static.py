@@ -156,7 +156,12 @@ def test_any_is_rare_and_the_public_functions_are_annotated_and_documented() -> 
     [path for path in SOURCES if ">>>" in path.read_text(encoding="utf-8")],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_examples_in_docstrings_run(path: Path) -> None:
+def test_examples_in_docstrings_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert result.attempted and not result.failed
+    assert not list(tmp_path.iterdir()), "an example that writes files is shown, not run"

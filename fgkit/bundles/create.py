@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fgkit import files, prompts
+from fgkit import atomic_files, files, prompts
 from fgkit.errors import BundleError, ConfigError
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models import sentencepiece_model
@@ -173,12 +173,10 @@ def _create(
     pieces = sentencepiece_model.parse(tokenizer_bytes, tokenizer).GetPieceSize()
     require_pieces(tflite, network, pieces)
     notice = notice_text()
-    files.require_space(
-        output.parent,
-        int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes),
-        f"the bundle {output.name}",
-    )
-    with files.replacing(output) as part:
+    needed = int(1.05 * tflite.stat().st_size) + len(tokenizer_bytes)
+    files.require_space(output.parent, needed, f"the bundle {output.name}")
+    atomic_files.require_ours([output, sidecar_path(output), output.with_name(NOTICE)])
+    with atomic_files.replacing(output) as part:
         # Mediapipe's bundler accepts no other ending.
         bundled = Path(f"{part}{suffix}")
         try:
@@ -189,7 +187,7 @@ def _create(
         finally:
             bundled.unlink(missing_ok=True)
         # If the process stops here, no new bundle is left beside an old record.
-        sidecar_path(output).unlink(missing_ok=True)
+        atomic_files.remove(sidecar_path(output))
     files.write_json(
         sidecar_path(output),
         {

@@ -46,6 +46,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Score a model folder or a bundle, alone or against another model's answers."""
+    from fgkit.atomic_files import require_outputs
     from fgkit.dataset import rows as run_rows
     from fgkit.evaluation import paired, report as score_report, score_model, scores as evaluation
     from fgkit.files import write_json
@@ -53,6 +54,13 @@ def execute(options: argparse.Namespace) -> int:
     path = Path(options.path).expanduser()
     if not path.exists():
         raise FgkitError(f"{path}: no such model folder or bundle.")
+    inputs = {
+        "PATH": options.path,
+        "--data": options.data,
+        "--tools": options.tools,
+        "--against": options.against or "",
+    }
+    require_outputs({"--json": options.json}, inputs)
     other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
     rows = run_rows.load_held_out(options.data, options.tools, options.format)
     if other:

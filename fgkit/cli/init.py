@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from fgkit import files
+from fgkit import files, locations
 from fgkit.errors import FgkitError
 
 HELP = "write sample functions and rows into a new folder"
@@ -59,7 +59,7 @@ def init(folder: str | Path) -> str:
         )
     run = run_command(folder)
     for name in FILES:
-        text = files.shipped("starter", name).read_text(encoding="utf-8")
+        text = locations.shipped("starter", name).read_text(encoding="utf-8")
         if name == "README.md":
             text = (
                 text.replace("{run}", run)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from os.path import expanduser  # unlike Path's method, it accepts any text
 
-from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
 
 from .options import add_format, add_json, add_tokenizer, add_tools
 
@@ -48,6 +49,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
+    from fgkit.atomic_files import require_outputs
+
+    inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
+    require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
     return lint_files(
         options.path,
         eval_data=options.eval,
@@ -116,9 +121,7 @@ def lint_files(
         format=format,
         tool_report=tool_report,
     )
-    for line in report.lines():
-        print(line)
-    print(f"\n{report.table()}")
+    print("\n".join([*report.lines(), "", report.table()]))
     if json:
         print(f"written: {write_json(json, report.as_dict())}")
     if plot:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import FgkitError, ModelError
-from fgkit.files import cache_dir
+from fgkit.locations import cache_dir
 from fgkit.models import base as base_models, download, offline_base
 from fgkit.models.spec import OFFLINE
 

@@ -20,11 +20,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the model sees of each tool and what is wrong with it."""
+    from fgkit.atomic_files import require_outputs
     from fgkit.files import write_json
     from fgkit.tools import lint_tools
 
     from .tokenizers import find_tokenizer
 
+    require_outputs({"--json": options.json}, {"FILE": options.path})
     tokenizer, no_tokenizer = find_tokenizer(options.base)
     report = lint_tools(Path(options.path).expanduser(), tokenizer)
     print(report.table() + (f"\nno tokens counted: {no_tokenizer}" if no_tokenizer else ""))

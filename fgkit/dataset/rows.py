@@ -16,7 +16,8 @@ from os.path import expanduser
 from pathlib import Path
 
 from fgkit.chat_types import ToolDeclaration
-from fgkit.files import sha256, shipped
+from fgkit.files import sha256
+from fgkit.locations import shipped
 from fgkit.prompts import PromptSetup
 from fgkit.prompts.styles import DEFAULT
 from fgkit.tools import load_tools, tools_hash

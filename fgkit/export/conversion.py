@@ -17,13 +17,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fgkit import files
+from fgkit import atomic_files, files
 from fgkit.errors import BundleError, ConfigError, ModelError
 from fgkit.models import spec
 from fgkit.models.model_checks import shape_problems, spec_of_folder
@@ -88,20 +87,20 @@ def convert(
     wanted = QUANTIZATIONS[quantize]
     _require_space(output_dir, weights, wanted)
     output = output_dir / f"{name}_{wanted.suffix}_ekv{kv_cache_max_len}.tflite"
-    with files.replacing(output) as part:
+    with atomic_files.replacing(output) as part:
         # A folder beside the output, so that the finished file can be renamed instead of copied.
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tflite-") as folder:
+        with atomic_files.working_folder(output_dir) as folder:
             request: Request = {
                 "model_dir": str(model_dir.resolve()),
                 "decoder_config": network.decoder_config,
-                "output_path": folder,
+                "output_path": str(folder),
                 "output_name_prefix": name,
                 "prefill_seq_len": lengths,
                 "kv_cache_max_len": kv_cache_max_len,
                 "quantize": quantize,
             }
-            outcome = _run(request, Path(folder), progress, network.memory_gb["to_tflite"])
-            os.replace(Path(folder) / output.name, part)
+            outcome = _run(request, folder, progress, network.memory_gb["to_tflite"])
+            os.replace(folder / output.name, part)
         check_signatures(part, prefill_seq_lens=lengths, kv_cache_max_len=kv_cache_max_len)
     parameters = {
         "prefill_seq_len": prefill_seq_len,

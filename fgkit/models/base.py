@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit.errors import ModelError
-from fgkit.files import cache_dir
+from fgkit.locations import cache_dir
 
 from . import offline_base
 from .download import GET_ACCESS, USE_OFFLINE, download, local_copy

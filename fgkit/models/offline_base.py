@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit import checksums, progress, prompts
+from fgkit.atomic_files import replacing, tidy
 from fgkit.errors import FgkitError, ModelError, PackageError
-from fgkit.files import replacing, require_space, tidy, write_json
+from fgkit.files import require_space, write_json
 from fgkit.licence import NOTICE, notice_text
 
 from .spec import OFFLINE_PACKAGE as PACKAGE

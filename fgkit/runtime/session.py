@@ -16,18 +16,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fgkit import files
+from fgkit import files, locations
 from fgkit.bundles import read as bundle_files
 from fgkit.errors import BundleError
 from fgkit.progress import bar
 from fgkit.subprocesses import quiet_stderr
 
+_CACHE_NAME = re.compile("[0-9a-f]{16}")
 KEPT_CACHES = 3
 TURN_END = "<end_of_turn>"
 
@@ -230,12 +232,14 @@ def own_cache(path: Path) -> Path:
     Args:
         path: the bundle.
     """
-    root = files.cache_dir("xnnpack")
+    root = locations.cache_dir("xnnpack")
     folder = root / files.sha256(path)[:16]
     folder.mkdir(exist_ok=True)
     # The time says when it was last used.
     folder.touch()
-    others = [other for other in root.iterdir() if other != folder]
+    others = [
+        other for other in root.iterdir() if other != folder and _CACHE_NAME.fullmatch(other.name)
+    ]
     others.sort(key=lambda other: other.stat().st_mtime)
     for other in others[: -(KEPT_CACHES - 1)]:
         shutil.rmtree(other, ignore_errors=True)

@@ -8,17 +8,21 @@ before.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgkit import checksums, devices
+from fgkit import checksums, devices, ownership
 
 if TYPE_CHECKING:
     import torch
 
+_KEY = re.compile("[0-9a-f]{12}")
 # Least time between two checkpoints: what an interruption costs at most.
 SAVE_SECONDS = 60.0
 # Largest share of the time that goes into writing checkpoints. On a slow disk this makes them
@@ -36,10 +40,52 @@ def checkpoint_folder(folder: Path, facts: Mapping[str, object]) -> Path:
             resumes from these checkpoints.
     """
     key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
-    for other in (folder / "checkpoints").glob("*"):
-        if other.name != key and devices.main_process():
-            shutil.rmtree(other)
-    return folder / "checkpoints" / key
+    if devices.main_process():
+        remove(folder, keep=key)
+        ownership.mark(folder_of(folder))
+    return folder_of(folder) / key
+
+
+def folder_of(folder: Path) -> Path:
+    """The folder in a run's folder that holds its checkpoints while a training is under way."""
+    return folder / "checkpoints"
+
+
+def is_ours(folder: Path) -> bool:
+    """Say whether checkpoints may be written to a folder: nothing is in it, or fgkit made it."""
+    if not os.path.lexists(folder):
+        return True
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    # A process may be killed between making the folder and marking it.
+    return ownership.is_marked(folder) or not _others_in(folder)
+
+
+def _others_in(folder: Path) -> set[str]:
+    """List what is in a folder besides fgkit's mark."""
+    return {path.name for path in folder.iterdir()} - {ownership.RECORD, f"{ownership.RECORD}.part"}
+
+
+def remove(folder: Path, keep: str = "") -> None:
+    """Remove a run's checkpoints, and nothing else that somebody put beside them.
+
+    Args:
+        folder: the run folder.
+        keep: name of one training's checkpoints that stay.
+    """
+    checkpoints = folder_of(folder)
+    if not checkpoints.is_dir() or not is_ours(checkpoints):
+        return
+    for training in checkpoints.iterdir():
+        if not _KEY.fullmatch(training.name) or training.name == keep or training.is_symlink():
+            continue
+        keep_only(None, training)
+        with contextlib.suppress(OSError):  # somebody's file is in it
+            training.rmdir()
+    if not keep and not _others_in(checkpoints):
+        for path in checkpoints.iterdir():
+            path.unlink()
+        checkpoints.rmdir()
 
 
 def newest_complete(checkpoints: Path) -> Path | None:

@@ -20,9 +20,10 @@ import torch
 from safetensors import SafetensorError
 
 from fgkit import checksums, devices
+from fgkit.atomic_files import replacing
 from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import FgkitError
-from fgkit.files import read_json, replacing, require_space, write_json
+from fgkit.files import read_json, require_space, write_json
 from fgkit.licence import notice_text
 from fgkit.models import base as base_model
 

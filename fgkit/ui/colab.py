@@ -14,6 +14,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from fgkit import ownership
+from fgkit.atomic_files import require_ours
 from fgkit.errors import FgkitError, PackageError
 from fgkit.files import copy
 
@@ -119,7 +121,7 @@ def keep(folder: Path) -> Path | None:
         the folder on Drive, or None if nothing was copied.
 
     Raises:
-        FgkitError: Drive is full or cannot be written.
+        FgkitError: Drive is full or cannot be written, or a file of somebody else's is in the way.
     """
     if not in_colab():
         return None
@@ -132,13 +134,9 @@ def keep(folder: Path) -> Path | None:
         return None
     target = DRIVE / "MyDrive" / "fgkit" / folder.name
     try:
-        shutil.copytree(
-            folder,
-            target,
-            dirs_exist_ok=True,
-            copy_function=copy,
-            ignore=shutil.ignore_patterns("checkpoints", ".*"),
-        )
+        _copy_run(folder, target)
+    except FgkitError as error:
+        raise FgkitError(f"{error}\nThe results are still in {folder}.") from error
     except (OSError, shutil.Error) as error:
         raise FgkitError(
             f"{target}: copying to Google Drive failed: {error}. Free space on Drive; the files "
@@ -158,7 +156,8 @@ def fetch(folder: Path) -> Path | None:
         the folder on Drive that was copied, or None if nothing was copied.
 
     Raises:
-        FgkitError: the run is on Drive, but cannot be read.
+        FgkitError: the run is on Drive, but cannot be read, or a file of somebody else's is in the
+            way.
     """
     if not in_colab() or (folder / "model").is_dir() or not _mounted():
         return None
@@ -170,7 +169,7 @@ def fetch(folder: Path) -> Path | None:
         )
         return None
     try:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        _copy_run(source, folder)
     except (OSError, shutil.Error) as error:
         raise FgkitError(
             f"{source}: copying from Google Drive failed: {error}. Run this cell again."
@@ -202,6 +201,20 @@ def download(path: Path) -> bool:
         )
         return False
     return True
+
+
+def _copy_run(source: Path, target: Path) -> None:
+    """Copy a run's folder without checkpoints and hidden files; replace only what fgkit wrote."""
+    target.mkdir(parents=True, exist_ok=True)
+    left_out = shutil.ignore_patterns("checkpoints", ".*")
+    targets = []
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if name not in left_out(folder, folders)]
+        own = Path(target, os.path.relpath(folder, source))
+        targets += [own / name for name in names if name not in left_out(folder, names)]
+    require_ours(targets)
+    ownership.mark(target)
+    shutil.copytree(source, target, dirs_exist_ok=True, copy_function=copy, ignore=left_out)
 
 
 def _mounted() -> bool:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from fgkit import progress
-from fgkit.config import FinetuneConfig, TaskConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset.records import Record, request
 from fgkit.dataset.rows import RunData
 from fgkit.errors import FgkitError

@@ -10,7 +10,7 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset.rows import RunData
 from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.models.base import Base, load_tokenizer

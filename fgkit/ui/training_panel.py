@@ -20,7 +20,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from fgkit import devices, plots, progress
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.errors import FgkitError
 from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.plots import loss_figure

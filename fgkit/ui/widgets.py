@@ -15,7 +15,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fgkit.config import FinetuneConfig, TaskConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import RunData
 from fgkit.display import interactive, show_text

@@ -21,6 +21,7 @@ from typing import Any
 from fgkit import devices
 
 from . import locks, run as pipeline
+from .claims import claim
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
@@ -36,6 +37,7 @@ def finetune(parameters: dict[str, Any]) -> Path:
     settings = pipeline.plan(parameters)["finetune"]
     if devices.main_process():
         with locks.only_run(settings.folder):
+            claim({"finetune": settings}, notebooks=False)
             return _finetune(settings)
     # Only the main process prints, or every line would appear once per process.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
-from fgkit.files import PACKAGE
+from fgkit.locations import PACKAGE
 from fgkit.models.spec import ModelSpec, default_spec
 
 # The extra of setup.cfg that each step needs. Its needs of memory and disk depend on the network

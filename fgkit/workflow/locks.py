@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit import devices
+from fgkit.atomic_files import tidy
 from fgkit.errors import FgkitError
-from fgkit.files import tidy
 
 LOCK = ".lock"
 # Held by the kernels of a run, while the run itself holds LOCK.

@@ -28,10 +28,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fgkit import schema
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.errors import FgkitError
-from fgkit.files import PACKAGE, read_json, sha256, shipped, write_json
+from fgkit.files import read_json, sha256, write_json
+from fgkit.locations import PACKAGE, shipped
 from fgkit.record_types import Manifest, StageRecord
 
 from . import summary

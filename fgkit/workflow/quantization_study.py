@@ -18,9 +18,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fgkit import progress, schema
+from fgkit import atomic_files, progress, schema
+from fgkit.atomic_files import replacing
 from fgkit.bundles import create as bundle, read as bundle_files
-from fgkit.config import TaskConfig, TfliteConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset.rows import RunData, rows_hash
 from fgkit.errors import ConfigError
 from fgkit.evaluation.gate import Verdict, gate
@@ -28,7 +30,7 @@ from fgkit.evaluation.score_model import score_bundle
 from fgkit.evaluation.scores import without_rows
 from fgkit.export import conversion, quantization
 from fgkit.export.quantization import QUANTIZATIONS
-from fgkit.files import replacing, sha256, write_json, write_text
+from fgkit.files import sha256, write_json, write_text
 from fgkit.models.record import prompt_setup
 from fgkit.record_types import Score, TfliteParameters, Variant
 from fgkit.runtime import speed as runtime_speed
@@ -209,7 +211,7 @@ def _measured(
             sidecar=sidecar(settings, rows) | {"quantize": name},
         )
     finally:
-        network.unlink(missing_ok=True)
+        atomic_files.remove(network)
     score = score_bundle(
         output,
         rows,

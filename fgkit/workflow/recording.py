@@ -30,6 +30,7 @@ from fgkit.models import record
 from fgkit.record_types import Settings, StageRecord, StepRecord
 
 from . import locks, manifest, summary
+from .claims import claim
 from .manifest import STEPS, StageSettings, stage_of
 
 P = ParamSpec("P")
@@ -54,8 +55,11 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
         values = (*arguments, *options.values())
         rows = next((value for value in values if isinstance(value, RunData)), None)
         with locks.only_step(settings.folder):
-            if function.__name__ not in STEPS[stage_of(settings)] or not devices.main_process():
+            stage = stage_of(settings)
+            if function.__name__ not in STEPS[stage] or not devices.main_process():
                 return function(*arguments, **options)
+            if function.__name__ == STEPS[stage][0]:
+                claim({stage: settings}, notebooks=False)
             with recorded(settings, function.__name__, rows) as outcome:
                 result = function(*arguments, **options)
                 outcome["passed"] = _passed(result)

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import rows as run_rows, tokenize
 from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed, FgkitError

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import files, progress
-from fgkit.config import unknown_parameter
+from fgkit.atomic_files import remove
+from fgkit.config.notebooks import unknown_parameter
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.record_types import StageRecord, Summary
 from fgkit.subprocesses import python_path
 
 from . import manifest, summary
+from .claims import claim
 from .locks import only_run
 from .manifest import NOTEBOOKS
 
@@ -46,6 +48,7 @@ def run(parameters: dict[str, Any]) -> Summary:
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
     with only_run(folder):
+        claim(plans, notebooks=True)
         return _run_notebooks(folder, plans)
 
 
@@ -81,7 +84,7 @@ def _run_notebooks(folder: Path, plans: dict[str, Any]) -> Summary:
         if name != "finetune":
             for path, stamp in earlier.items():
                 if path.is_file() and _stamp(path) == stamp:
-                    path.unlink()
+                    remove(path)
         seconds = round(time.monotonic() - start, 1)
         manifest.settle(settings, seconds)
         summary.update(folder, seconds={name: seconds})

@@ -15,7 +15,7 @@ from fgkit.bundles import create as bundle, litertlm, read as bundle_files, task
 from fgkit.bundles.checks import check_bundle, check_file
 from fgkit.bundles.inspection import STOPS
 from fgkit.calls import Call
-from fgkit.config import TaskConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset.records import request
 from fgkit.dataset.rendered import RenderedRecords
 from fgkit.errors import CheckFailed

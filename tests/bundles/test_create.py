@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from fgkit import licence
+from fgkit import files, licence
 from fgkit.bundles import create as bundle, profiles, read as bundle_files, task as task_archive
 from fgkit.errors import BundleError, ConfigError, FgkitError
 from fgkit.prompts import CONTROL_TOKENS
@@ -164,8 +164,7 @@ def test_a_turn_token_that_text_cannot_reach_is_refused(inputs):
 )
 def test_a_bundler_that_writes_something_else_is_caught(inputs, monkeypatch, field, value):
     tflite, tokenizer, output = inputs
-    output.parent.mkdir()
-    output.write_text("old")
+    files.write_text(output, "old")
     real = bundle._bundle
     monkeypatch.setattr(
         bundle,

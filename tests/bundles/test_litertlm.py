@@ -9,7 +9,7 @@ import pytest
 from crash_points import crash_points
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from fgkit import files, prompts
+from fgkit import atomic_files, files, prompts
 from fgkit.bundles import create as bundle, litertlm, read as bundle_files
 from fgkit.bundles.profiles import LITERTLM, PROFILES
 from fgkit.errors import BundleError, ConfigError
@@ -213,7 +213,7 @@ def test_a_bundler_that_is_killed_anywhere_leaves_nothing_for_good(made, put_in_
     for _ in crash_points(make):
         left |= {path.name for path in made.parent.iterdir()} - complete
         if put_in_order == "tidy":
-            files.tidy(made.parent)
+            atomic_files.tidy(made.parent)
         else:
             make()
         names = {path.name for path in made.parent.iterdir()}

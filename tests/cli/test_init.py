@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import files
+from fgkit import locations
 from fgkit.cli import main as command_line
 from fgkit.cli.init import FILES, init
 from fgkit.dataset.reading import read_records
@@ -114,4 +114,4 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -
 
 
 def test_the_data_that_ships_is_what_is_written() -> None:
-    assert sorted(os.listdir(files.shipped("starter"))) == sorted(FILES)
+    assert sorted(os.listdir(locations.shipped("starter"))) == sorted(FILES)

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from fgkit.cli import main as command_line
 from fgkit.data_report.rules import RULES
 from fgkit.dataset.formats.detection import FORMATS
-from fgkit.files import cache_dir, shipped, write_json
-from fgkit.models import base as base_model, offline_base
+from fgkit.files import write_json
+from fgkit.locations import cache_dir, shipped
+from fgkit.models import base as base_model, download, offline_base
 
 GOOD = (
     json.dumps(
@@ -224,7 +225,7 @@ def test_the_built_offline_base_counts_without_being_named(lint, rows):
 
 def test_a_named_base_has_to_be_there(lint, rows, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(base_model, "local_copy", lambda name: asked.append(name))
+    monkeypatch.setattr(download, "local_copy", lambda name: asked.append(name))
     code, _, out, err = lint(rows, "--base", "google/functiongemma-270m-it")
     assert (
         (code, out) == (2, "")

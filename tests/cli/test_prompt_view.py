@@ -9,14 +9,14 @@ import pytest
 import tiny
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files, prompts
+from fgkit import locations, prompts
 from fgkit.cli import prompt_view
 from fgkit.cli.main import main
 from fgkit.dataset.records import request
 from tests.workflow.test_stages import TOOLS
 
 RED = request(1, "make it red")
-DATA = files.shipped("data", "training_data.jsonl")
+DATA = locations.shipped("data", "training_data.jsonl")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import data_report, files
+from fgkit import data_report, files, locations
 from fgkit.data_report import Report, TokenLimits, report
 from fgkit.data_report.findings import KEPT, Findings
 from fgkit.data_report.rules import RULES, rules_table
@@ -401,7 +401,7 @@ def test_a_clean_file_gives_nothing(tmp_path) -> None:
 
 def test_the_example_data_give_no_error_and_only_warnings_that_are_true() -> None:
     data, held_out, tools_file = (
-        files.shipped("data", name)
+        locations.shipped("data", name)
         for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
     )
     found = inspect(data, load_tools(tools_file), held_out, tool_report=lint_tools(tools_file))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgkit import files
+from fgkit import atomic_files, files
 from fgkit.errors import BundleError, ConfigError, FgkitError, ModelError
 from fgkit.export import conversion, conversion_worker, first_token, quantization, tflite
 from fgkit.export.quantization import QUANTIZATIONS
@@ -77,7 +77,7 @@ def tiny_tflite(quantize: str = "dynamic_int8") -> Path:
     key = hashlib.sha256("".join(made_from).encode()).hexdigest()[:16]
     kept = KEPT / f"{key}_{QUANTIZATIONS[quantize].suffix}.tflite"
     if not kept.is_file():
-        with files.replacing(kept) as part:
+        with atomic_files.replacing(kept) as part:
             shutil.copy(_converted(quantize), part)
     return kept
 
@@ -291,8 +291,7 @@ def test_a_file_that_is_not_what_was_asked_for_never_gets_its_name(tmp_path, mon
 def test_a_failed_conversion_keeps_the_old_file(tmp_path, monkeypatch, code, message):
     model = fake_folder(tmp_path / "model")
     old = tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite"
-    old.parent.mkdir()
-    old.write_text("old")
+    files.write_text(old, "old")
     child(monkeypatch, code)
     with pytest.raises(BundleError, match=f"(?s){message}"):
         conversion.convert(model, old.parent, progress=False)

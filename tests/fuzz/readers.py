@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from fgkit import locations
+
 CORPUS = Path(__file__).parent / "corpus"
 KEPT = 2000  # bytes of the longest input that is added to the corpus
 SLOW = 2.0  # seconds of this process for one input
@@ -42,12 +44,12 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 
 with instrumented():
-    from fgkit import checksums, files, tools
+    from fgkit import checksums, tools
     from fgkit.bundles import create as bundle, read as bundle_files, task as task_archive
     from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
-    from fgkit.models import model_checks, weights
+    from fgkit.models import model_checks, weights as weight_files
     from fgkit.workflow import manifest, run as pipeline
 
     FOLDER = Path(
@@ -55,7 +57,7 @@ with instrumented():
             prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
         )
     )
-    TOOLS = tools.load_tools(files.shipped("data", "tools.py"))
+    TOOLS = tools.load_tools(locations.shipped("data", "tools.py"))
 
 
 def written(name: str, data: bytes) -> Path:
@@ -133,11 +135,11 @@ def tokenizer(data: bytes) -> None:
 def weights(data: bytes) -> None:
     """A safetensors file, by its header."""
     written("model/model.safetensors", data)
-    for text in weights.weight_problems(FOLDER / "model"):
+    for text in weight_files.weight_problems(FOLDER / "model"):
         text.encode()
         assert len(text) < 3000
     model_checks.problems_in_file(
-        FOLDER / "model" / "model.safetensors", weights.data_type_problems
+        FOLDER / "model" / "model.safetensors", weight_files.data_type_problems
     )
 
 
@@ -313,7 +315,7 @@ def lines_reached(reader: str, data: bytes) -> set[tuple[str, int]]:
     found: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable | None:
-        if not Path(frame.f_code.co_filename).is_relative_to(files.PACKAGE):
+        if not Path(frame.f_code.co_filename).is_relative_to(locations.PACKAGE):
             return None
         found.add((frame.f_code.co_filename, frame.f_lineno))
         return trace

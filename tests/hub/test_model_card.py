@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 
 from fgkit import calls, licence
 from fgkit.hub import model_card
-from fgkit.hub.publication import SAID, gather
+from fgkit.hub.publication import gather
+from fgkit.hub.published_files import SAID
 
 REPO = "ada/lights"
 

@@ -16,8 +16,8 @@ from huggingface_hub import constants
 
 from fgkit.errors import ModelError
 from fgkit.models import base as base_model, offline_base
-from fgkit.models.base import check_folder, find_base, load
-from fgkit.models.folder import MODEL_FILES, OPTIONAL_FILES
+from fgkit.models.base import find_base, load
+from fgkit.models.folder import MODEL_FILES, OPTIONAL_FILES, check_folder
 from fgkit.models.spec import FUNCTIONGEMMA
 
 TOKEN = "hf_NobodyMayReadThis123"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit import files, prompts
+from fgkit import files, locations, prompts
 from fgkit.calls import Call
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.reading import read_records
 from fgkit.dataset.records import request
 from fgkit.dataset.rows import RunData
-from fgkit.errors import ConfigError, ModelError
+from fgkit.errors import ConfigError, FgkitError, ModelError
 from fgkit.models import base as base_model, model_checks, offline_base, weights
 from fgkit.models.spec import base_named
 from fgkit.models.vocabulary import cut_base, pieces as vocabulary, record as vocabulary_record
@@ -26,7 +26,7 @@ from fgkit.workflow import stages
 from tests.models.test_offline_base import CORE, PIECES, Pair
 from tests.models.test_pieces import FRAGMENTS, GERMAN, ROWS, SIZE, layout
 
-TOOLS = load_tools(files.shipped("data", "tools.py"))
+TOOLS = load_tools(locations.shipped("data", "tools.py"))
 SPECIAL = {0, 1, 2, 3, 50, 105, 106}
 TEXTS = (
     st.lists(st.text() | st.sampled_from([*PIECES, *FRAGMENTS, " " * 40]))
@@ -296,9 +296,9 @@ def test_the_cut_model_scores_the_kept_pieces_as_the_whole_one(base, cut) -> Non
 
 @pytest.mark.slow
 def test_the_real_base_is_cut(tmp_path) -> None:
-    whole = offline_base.build(files.cache_dir("offline-base"))
+    whole = offline_base.build(locations.cache_dir("offline-base"))
     trained, held_out = (
-        tuple(read_records(files.shipped("data", name), TOOLS))
+        tuple(read_records(locations.shipped("data", name), TOOLS))
         for name in ("training_data.jsonl", "eval_data.jsonl")
     )
     start = stages.cut_vocabulary(
@@ -387,12 +387,26 @@ def test_a_run_cuts_once_and_again_when_something_changes(
     )
     assert cuts == [1]
     file = start.folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
+    file.unlink()
     stages.cut_vocabulary(
         settings_of(tmp_path, size), found_base(base), run_rows("make the app red please")
     )
     assert cuts == [1, 1] and weights.weight_problems(start.folder) == []
     assert {path.name: files.sha256(path) for path in base.iterdir()} == before
+
+
+def test_a_cut_base_that_was_changed_is_named_and_never_replaced(tmp_path, base) -> None:
+    settings, rows = settings_of(tmp_path, 740), run_rows("make the background red please")
+    folder = stages.cut_vocabulary(settings, found_base(base), rows).folder
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(FgkitError, match="model.safetensors: was changed since fgkit wrote it"):
+        stages.cut_vocabulary(settings, found_base(base), rows)
+    assert file.read_bytes() == whole[:-1]
+    file.rename(tmp_path / "moved away")
+    stages.cut_vocabulary(settings, found_base(base), rows)
+    assert file.read_bytes() == whole
 
 
 def test_held_out_rows_are_not_looked_at(tmp_path, base) -> None:
@@ -491,6 +505,6 @@ def test_the_base_itself_is_never_written(base) -> None:
 
 def test_a_folder_of_another_kind_is_refused(base, tmp_path) -> None:
     folder = copy(base, tmp_path)
-    files.write_json(folder / "config.json", {"model_type": "gemma3", "text_config": {}})
+    (folder / "config.json").write_text('{"model_type": "gemma3", "text_config": {}}')
     with pytest.raises(ModelError, match="holds no vocab_size"):
         cut_base.cut(folder, tmp_path / "cut", SIZE, ROWS)

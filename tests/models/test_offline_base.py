@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from tokenizers import Tokenizer
 
 from fgkit import prompts
 from fgkit.errors import FgkitError, ModelError, PackageError
-from fgkit.files import cache_dir, shipped
+from fgkit.locations import cache_dir, shipped
 from fgkit.models import offline_base
 
 MODULE = offline_base.PACKAGE.replace("-", "_")
@@ -293,13 +295,27 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_works(tmp_path, monkeypa
     assert (offline_base.build(tmp_path) / "a").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a process is forked and killed")
 def test_what_a_killed_builder_left_is_removed(tmp_path, monkeypatch) -> None:
-    left_over = tmp_path / f".revision-{offline_base.REVISION}.999999.part"
-    left_over.mkdir()
-    (left_over / "model.safetensors").write_bytes(b"half")
+    def killed(part: Path) -> None:
+        (part / "model.safetensors").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    mine = tmp_path / ".revision-1.999999.part"
+    mine.write_text("mine")
+    monkeypatch.setattr(offline_base, "_write_model", killed)
+    process = os.fork()
+    if not process:
+        try:
+            offline_base.build(tmp_path)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    (left_over,) = (path for path in tmp_path.glob(".*.part") if path != mine)
+    assert (left_over / "model.safetensors").read_bytes() == b"half"
     monkeypatch.setattr(offline_base, "_write_model", lambda part: (part / "a").touch())
-    offline_base.build(tmp_path)
-    assert not left_over.exists()
+    assert (offline_base.build(tmp_path) / "a").exists()
+    assert not left_over.exists() and mine.read_text() == "mine"
 
 
 def test_too_little_space(tmp_path, monkeypatch) -> None:
@@ -412,7 +428,7 @@ def test_the_real_tokenizers_agree(real) -> None:
 
 @pytest.mark.slow
 def test_the_real_folder_is_whole(real) -> None:
-    from fgkit.models.base import check_folder
+    from fgkit.models.folder import check_folder
 
     check_folder(real)
     generation = json.loads((real / "generation_config.json").read_text(encoding="utf-8"))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fgkit import files
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.errors import ModelError
 from fgkit.export import conversion
-from fgkit.hub import model_card
+from fgkit.hub import model_card_origins
 from fgkit.licence import Licence
 from fgkit.models import base as base_model, model_checks, spec
 from fgkit.models.base import Base
@@ -135,11 +135,13 @@ def test_doctor_asks_for_its_memory_and_disk(made_up) -> None:
 
 
 def test_the_card_names_its_base_and_its_licence(made_up) -> None:
-    assert model_card._base_sentence(made_up.name) == (
+    assert model_card_origins.base_sentence(made_up.name) == (
         "This is the made-up base, all weights fine-tuned."
     )
-    assert model_card._published_as(made_up.name) == "somebody/made-up-1b"
-    assert model_card._base_row(made_up.name) == "Made Up from a drawer (somebody/made-up-1b)"
+    assert model_card_origins.published_as_of(made_up.name) == "somebody/made-up-1b"
+    assert (
+        model_card_origins.base_row(made_up.name) == "Made Up from a drawer (somebody/made-up-1b)"
+    )
     assert spec.spec_of_base(made_up.name).licence.hub_id == "made-up"
 
 

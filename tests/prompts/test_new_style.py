@@ -14,7 +14,7 @@ from fgkit import prompts
 from fgkit.bundles.profiles import PROFILES
 from fgkit.calls import Call
 from fgkit.cli.main import main
-from fgkit.config import FinetuneConfig
+from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.dataset.rows import RunData
@@ -87,7 +87,8 @@ def test_settings_and_refusals_know_it(shouting):
 
 
 def test_the_code_for_apps_and_the_command_know_it(shouting, capsys):
-    from fgkit.app.codegen import Source, notes
+    from fgkit.app.codegen import notes
+    from fgkit.app.model_source import Source
 
     first, *_ = notes(Source("x", PromptSetup(TOOLS, styles=("litert_lm",)), ()))[1:]
     assert first.startswith("the megaphone writes prompts of style shouting, but the model was tr")

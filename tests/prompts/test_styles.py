@@ -9,7 +9,9 @@ import pytest
 from fgkit import files, prompts
 from fgkit.bundles import create as bundle
 from fgkit.calls import Call
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.records import request
 from fgkit.errors import ConfigError, DataError, ModelError
@@ -179,7 +181,7 @@ def network(folder, style):
 @pytest.fixture
 def bundled(monkeypatch):
     def create_task(network, tokenizer, output, **options):
-        output.write_text("bundle")
+        files.write_text(output, "bundle")
         files.write_json(f"{output}.json", options["sidecar"] | {"sha256": files.sha256(output)})
         return output
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from fgkit import files
+from fgkit import locations
 from fgkit.cli import main as command_line, tokenizers
 from fgkit.prompts.declarations import declaration
 from fgkit.tools import lint_tools, load_tools
 
-EXAMPLE = files.shipped("data", "tools.py")
+EXAMPLE = locations.shipped("data", "tools.py")
 BAD = '''def go(x: int, y: str = ""):
     """Goes.
 

@@ -15,7 +15,7 @@ from fgkit.dataset import tokenize
 from fgkit.dataset.reading import read_records
 from fgkit.dataset.tokenize import TokenizedExample
 from fgkit.errors import ModelError
-from fgkit.files import shipped
+from fgkit.locations import shipped
 from fgkit.models import base as base_model
 from fgkit.prompts import PromptSetup
 from fgkit.tools import load_tools

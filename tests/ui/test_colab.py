@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fgkit import checks
+from fgkit import checks, files, ownership
 from fgkit.errors import FgkitError, PackageError
 from fgkit.ui import colab
 from fgkit.workflow import doctor
@@ -196,7 +196,7 @@ def test_results_are_copied_to_drive(google, run, capsys) -> None:
     assert colab.keep(run) == target
     copied = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert (
-        copied == ["model/model.safetensors", "summary.json"]
+        copied == [ownership.RECORD, "model/model.safetensors", "summary.json"]
         and str(target) in capsys.readouterr().out
     )
     (run / "summary.json").write_text("newer", encoding="utf-8")
@@ -284,6 +284,36 @@ def test_a_new_machine_gets_the_run_back(google, run, capsys) -> None:
     )
     assert colab.fetch(run.parent / "never-run") is None
     assert "is not on Drive. Run the notebook before this one" in capsys.readouterr().out
+
+
+def test_somebodys_file_on_drive_is_named_and_nothing_is_copied(google, run) -> None:
+    target = colab.DRIVE / "MyDrive" / "fgkit" / "my-run"
+    (target / "model").mkdir(parents=True)
+    for name in ("summary.json", "model/model.safetensors", "model/thesis.txt"):
+        (target / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(FgkitError) as info:
+        colab.keep(run)
+    named = [line for line in str(info.value).splitlines() if "was not written by fgkit" in line]
+    assert len(named) == 2 and str(run) in str(info.value).splitlines()[-1]
+    for name in ("summary.json", "model/model.safetensors", "model/thesis.txt"):
+        assert (target / name).read_text(encoding="utf-8") == "mine"
+
+
+def test_somebodys_file_is_not_replaced_by_what_is_fetched(google, run) -> None:
+    (colab.DRIVE / "MyDrive").mkdir(parents=True)
+    colab.keep(run)
+    new = run.parent / "machine" / "my-run"
+    new.mkdir(parents=True)
+    (new / "summary.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(FgkitError, match="summary.json: was not written by fgkit"):
+        colab.fetch(new)
+    assert (new / "summary.json").read_text(encoding="utf-8") == "mine"
+    assert not (new / "model").exists()
+    (new / "summary.json").unlink()
+    assert colab.fetch(new)
+    # What was fetched is fgkit's: the next stage may replace it, and Drive takes it back.
+    files.write_text(new / "summary.json", "newer")
+    assert colab.keep(new) and (new / "model/model.safetensors").is_file()
 
 
 def test_without_drive_nothing_is_fetched(google, run, capsys) -> None:

@@ -11,7 +11,8 @@ import pytest
 import tiny
 
 from fgkit.cli.main import main
-from fgkit.files import read_json, shipped
+from fgkit.files import read_json
+from fgkit.locations import shipped
 
 safetensors = pytest.importorskip("safetensors.torch")
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fgkit import ownership
 from fgkit.errors import FgkitError
+from fgkit.locations import cache_dir
 from fgkit.workflow import locks
 
 HOLD = """
@@ -53,7 +55,9 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(tmp_path: Path, ho
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    (tmp_path / f".a.{process.pid}.part").touch()
+    left_over = f".a.{process.pid}-00000000.part"
+    ownership.Owner(tmp_path / "a", cache_dir()).temporary(left_over).__enter__()
+    (tmp_path / left_over).touch()
     for second in (locks.only_run, locks.only_step):
         with second(tmp_path):
             assert [path.name for path in tmp_path.glob("*.part")] == []

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 from crash_points import crash_points
 
-from fgkit import files
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit import atomic_files, files
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.errors import DataError, FgkitError, ModelError
 from fgkit.workflow import manifest, recording
@@ -207,11 +209,25 @@ def test_rows_of_files_that_changed_are_refused(settings: TfliteConfig, tmp_path
     ],
 )
 def test_a_damaged_manifest_is_one_message(settings: TfliteConfig, content: str) -> None:
-    (settings.folder / manifest.NAME).write_text(content)
+    files.write_text(settings.folder / manifest.NAME, content)
     with pytest.raises(
         FgkitError, match=r"(?s)manifest\.json: .*(no manifest of stages. Delete it|is not JSON)"
     ):
         by_hand(settings)
+
+
+def test_a_manifest_that_was_changed_is_named_before_anything_is_written(
+    settings: TfliteConfig,
+) -> None:
+    by_hand(settings)
+    path = settings.folder / manifest.NAME
+    path.write_text("{")
+    with pytest.raises(FgkitError, match=r"manifest\.json: was changed since .*\n.*move these"):
+        by_hand(settings)
+    assert path.read_text() == "{"
+    path.unlink()
+    by_hand(settings)
+    assert done(settings)
 
 
 def test_the_manifest_of_an_older_fgkit_only_tells_whose_files_they_are(
@@ -236,7 +252,7 @@ def test_a_killed_step_is_never_done_and_running_it_again_is(settings: TfliteCon
     def prepare() -> None:
         for path in settings.folder.glob("*.*"):
             path.unlink()
-        files.tidy(settings.folder)
+        atomic_files.tidy(settings.folder)
 
     count = 0
     for count in crash_points(lambda: by_hand(settings), prepare):

@@ -7,7 +7,7 @@ import pytest
 from fgkit import files
 from fgkit.bundles import create as bundle
 from fgkit.calls import Call
-from fgkit.config import TaskConfig
+from fgkit.config.task import TaskConfig
 from fgkit.errors import ConfigError, FgkitError
 from fgkit.evaluation import scores as evaluation
 from fgkit.export import conversion, quantization

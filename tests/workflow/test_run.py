@@ -13,10 +13,12 @@ import nbformat
 import pytest
 import tiny
 
+from fgkit import atomic_files, files
 from fgkit.cli import main as command_line
 from fgkit.errors import CheckFailed, ConfigError, FgkitError, PackageError
 from fgkit.evaluation import scores as evaluation
-from fgkit.files import read_json, shipped
+from fgkit.files import read_json
+from fgkit.locations import shipped
 from fgkit.workflow import locks, manifest, recording, run as pipeline, summary
 
 ALL = ["finetune", "to_tflite", "to_task"]
@@ -149,19 +151,21 @@ class Fake:
     def write(self, name, folder, values):
         model = Path(values.get("model") or folder / "model")
         if name == "finetune":
-            (folder / summary.NAME).unlink(missing_ok=True)
-            model.mkdir(parents=True, exist_ok=True)
-            (model / "model.safetensors").write_text(f"{values['seed']} {values['learning_rate']}")
-            (model / "fgkit.json").write_text("{}")
+            atomic_files.remove(folder / summary.NAME)
+            files.write_text(
+                model / "model.safetensors", f"{values['seed']} {values['learning_rate']}"
+            )
+            files.write_text(model / "fgkit.json", "{}")
             summary.update(folder, base=SCORE, tuned=SCORE)
         elif name == "to_tflite":
             path = folder / f"{values['name']}_q8_ekv{values['kv_cache_max_len']}.tflite"
-            path.write_text((model / "model.safetensors").read_text())
-            Path(f"{path}.json").write_text("{}")
+            files.write_text(path, (model / "model.safetensors").read_text())
+            files.write_text(f"{path}.json", "{}")
         else:
             (source,) = folder.glob(f"{values['name']}_*.tflite")
-            (folder / f"{values['name']}.task").write_text(source.read_text() + values["profile"])
-            (folder / f"{values['name']}.task.json").write_text("{}")
+            bundle = folder / f"{values['name']}.task"
+            files.write_text(bundle, source.read_text() + values["profile"])
+            files.write_text(f"{bundle}.json", "{}")
             summary.update(folder, task=SCORE, gate={"passed": True, "lines": []})
 
     def again(self):
@@ -180,15 +184,15 @@ def fake(monkeypatch):
 @pytest.fixture
 def asked(tmp_path):
     """Parameters of a run with files of its own."""
-    files = {}
+    found = {}
     for key, name in (
         ("data", "training_data.jsonl"),
         ("eval_data", "eval_data.jsonl"),
         ("tools", "tools.py"),
     ):
-        files[key] = str(tmp_path / name)
+        found[key] = str(tmp_path / name)
         (tmp_path / name).write_bytes(shipped("data", name).read_bytes())
-    return {"output": str(tmp_path / "out"), "base": "offline", **files}
+    return {"output": str(tmp_path / "out"), "base": "offline", **found}
 
 
 def test_done_stages_are_skipped(fake, asked, capsys):
@@ -249,8 +253,7 @@ def test_a_changed_file_of_the_same_name_runs_everything(fake, asked, key):
     assert fake.again() == ALL
 
 
-@pytest.mark.parametrize("damage", ["cut", "removed"])
-@pytest.mark.parametrize(
+OUTPUTS = pytest.mark.parametrize(
     ("output", "reruns"),
     [
         ("functiongemma-flutter.task", ALL[2:]),
@@ -260,17 +263,63 @@ def test_a_changed_file_of_the_same_name_runs_everything(fake, asked, key):
         ("model/model.safetensors", ALL),
     ],
 )
-def test_a_damaged_output_is_made_again(fake, asked, output, reruns, damage):
+
+
+@OUTPUTS
+def test_a_missing_output_is_made_again(fake, asked, output, reruns):
     whole = pipeline.run(asked)
     fake.again()
     path = Path(asked["output"], output)
     before = path.read_text()
-    path.write_text(before[:-1]) if damage == "cut" else path.unlink()
+    path.unlink()
     result = pipeline.run(asked)
     assert fake.again() == reruns and path.read_text() == before
     assert all(result[name] == whole[name] for name in ("base", "tuned", "task", "gate"))
     pipeline.run(asked)
     assert fake.again() == []
+
+
+@OUTPUTS
+def test_a_changed_output_is_named_and_stays_until_it_is_moved_away(
+    fake, asked, tmp_path, output, reruns
+):
+    pipeline.run(asked)
+    fake.again()
+    path = Path(asked["output"], output)
+    before = path.read_text()
+    path.write_text(before[:-1])
+    everything = contents(asked["output"])
+    with pytest.raises(FgkitError) as caught:
+        pipeline.run(asked)
+    assert str(caught.value).splitlines() == [
+        f"{path}: was changed since fgkit wrote it",
+        "Nothing was changed. Choose another place, or move these files away.",
+    ]
+    assert fake.again() == [] and contents(asked["output"]) == everything
+    path.rename(tmp_path / "moved away")
+    pipeline.run(asked)
+    assert fake.again() == reruns and path.read_text() == before
+    pipeline.run(asked)
+    assert fake.again() == []
+
+
+@pytest.mark.parametrize("name", [summary.NAME, manifest.NAME])
+def test_a_changed_record_of_the_run_is_one_message(fake, asked, name):
+    pipeline.run(asked)
+    fake.again()
+    path = Path(asked["output"], name)
+    path.write_text("{")
+    with pytest.raises(FgkitError) as caught:
+        pipeline.run(asked)
+    assert str(caught.value).startswith(f"{path}: was changed since fgkit wrote it\nNothing was")
+    assert fake.again() == [] and path.read_text() == "{"
+    path.unlink()
+    pipeline.run(asked)
+    assert fake.again() == ALL
+
+
+def contents(folder: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def test_lost_scores_are_measured_again(fake, asked):

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import checks, checksums, files, prompts, subprocesses
+from fgkit import checks, checksums, files, locations, prompts, subprocesses
 from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import rows as run_rows, tokenize
 from fgkit.dataset.records import Record, request
 from fgkit.errors import (
@@ -39,7 +41,7 @@ from fgkit.training import checkpoints, generation, tuning
 from fgkit.workflow import stages, summary
 from fgkit.workflow.stages import finetune_steps, score_steps, to_task_steps
 
-TOOLS = load_tools(files.shipped("data", "tools.py"))
+TOOLS = load_tools(locations.shipped("data", "tools.py"))
 RED = Call("change_background_color", {"color": "red"})
 BLUE = Call("change_background_color", {"color": "blue"})
 
@@ -129,7 +131,7 @@ def test_report_data_shows_and_keeps_what_the_files_hold(tmp_path, capsys):
 
 def test_data_files_defaults():
     example = tuple(
-        files.shipped("data", name)
+        locations.shipped("data", name)
         for name in ("training_data.jsonl", "eval_data.jsonl", "tools.py")
     )
     assert run_rows.data_files() == tuple(example) and all(path.is_file() for path in example)
@@ -159,7 +161,7 @@ def test_load_rows_reads_the_example_and_shows_its_counts(tmp_path):
 
 def test_load_rows_splits_the_users_rows_by_the_seed_and_warns(tmp_path, capsys):
     lines = (
-        files.shipped("data", "training_data.jsonl")
+        locations.shipped("data", "training_data.jsonl")
         .read_text(encoding="utf-8")
         .splitlines(keepends=True)[:40]
     )
@@ -234,7 +236,7 @@ def test_tools_that_every_row_brings_are_the_runs_own(tmp_path):
 
     same = [own_row(text, OWN) for text in ("a", "b", "c")]
     assert [tool["function"]["name"] for tool in load(*same).tools] == ["ping"]
-    tools_file = str(files.shipped("data", "tools.py"))
+    tools_file = str(locations.shipped("data", "tools.py"))
     assert load(*same, tools=tools_file).tools == TOOLS  # named by the user, for rows without
     other = own_row("d", {"name": "pong", "description": "Pongs."}, call="pong")
     found = load(*same, other)
@@ -924,7 +926,7 @@ def test_the_score_of_a_bundle_goes_into_the_summary(tmp_path, fake_runtime, mon
 def test_chat_with_one_question(tmp_path, fake_runtime, monkeypatch, capsys, answer, code, printed):
     monkeypatch.setattr(fake_runtime, "answer", answer)
     assert (
-        chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), ["make", "it", "red"])
+        chat.chat(tmp_path / "x.task", locations.shipped("data", "tools.py"), ["make", "it", "red"])
         == code
     )
     out = capsys.readouterr().out
@@ -934,10 +936,10 @@ def test_chat_with_one_question(tmp_path, fake_runtime, monkeypatch, capsys, ans
 
 def test_chat_reads_questions_until_an_empty_line(tmp_path, fake_runtime, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("make it red\nnow blue\n\nnever asked\n"))
-    assert chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert chat.chat(tmp_path / "x.task", locations.shipped("data", "tools.py"), []) == 0
     assert len(fake_runtime.asked) == 2 and "now blue" in fake_runtime.asked[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one"))
-    assert chat.chat(tmp_path / "x.task", files.shipped("data", "tools.py"), []) == 0
+    assert chat.chat(tmp_path / "x.task", locations.shipped("data", "tools.py"), []) == 0
     assert len(fake_runtime.asked) == 3
 
 
@@ -978,7 +980,7 @@ def test_a_flipped_bit_in_the_model_is_named_before_a_conversion_or_a_bundle(
     (folder / "tokenizer.model").write_bytes(b"pieces")
     checksums.write(folder)
     (folder / name).write_bytes(b"other" + (folder / name).read_bytes()[5:])
-    (tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite").write_bytes(b"network")
+    files.write_text(tmp_path / "out" / "functiongemma-flutter_q8_ekv1024.tflite", "network")
     monkeypatch.setattr(conversion, "convert", work)
     monkeypatch.setattr(bundle, "create_task", work)
     for step in (

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checksums, progress
+from fgkit.atomic_files import replacing
 from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, ModelError
-from fgkit.files import read_json, replacing, require_space, sha256, write_json, write_text
+from fgkit.files import read_json, require_space, sha256, write_json, write_text
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.models.record import model_facts

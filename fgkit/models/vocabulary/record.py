@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from fgkit import checksums
-from fgkit.files import read_json, replacing
+from fgkit.atomic_files import replacing
+from fgkit.files import read_json
 from fgkit.models.weights import weight_problems
 
 FILE = "vocabulary.json"

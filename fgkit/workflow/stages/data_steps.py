@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset.rows import RunData, read_run_data
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fgkit import checksums, data_report, devices, progress
-from fgkit.config import FinetuneConfig, TfliteConfig
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.data_report import TokenLimits
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import RunData, data_files, hash_of, rows_hash
@@ -26,7 +26,7 @@ from fgkit.models.vocabulary.record import (
 from fgkit.models.weights import weight_problems
 from fgkit.prompts import PromptSetup, styles
 from fgkit.tools import lint_tools, load_tools
-from fgkit.training.checkpoints import checkpoint_folder
+from fgkit.training import checkpoints
 from fgkit.training.monitor import TrainingMonitor
 from fgkit.training.options import TrainingOptions
 from fgkit.training.plots import plot_loss
@@ -187,7 +187,7 @@ def _train_and_save(
                 warmup_ratio=settings.warmup_ratio,
                 seed=settings.seed,
             ),
-            checkpoints=checkpoint_folder(settings.folder, facts),
+            checkpoints=checkpoints.checkpoint_folder(settings.folder, facts),
             monitor=monitor,
         )
     if not devices.main_process():
@@ -214,7 +214,7 @@ def _report_training(settings: FinetuneConfig, base: Base, facts: dict[str, Any]
             "call resumes the training."
         )
     else:
-        shutil.rmtree(settings.folder / "checkpoints", ignore_errors=True)
+        checkpoints.remove(settings.folder)
     summary.update(
         settings.folder,
         settings={"finetune": facts["settings"]},

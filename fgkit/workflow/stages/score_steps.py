@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgkit.config import FinetuneConfig, TaskConfig, TfliteConfig
+from fgkit import atomic_files
+from fgkit.config.finetune import FinetuneConfig
+from fgkit.config.task import TaskConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset.rows import RunData
 from fgkit.display import show_picture, show_table
 from fgkit.evaluation import plots as score_plots, scores as evaluation, tables as score_table
@@ -26,7 +29,7 @@ def score_base(settings: FinetuneConfig, base: Base, rows: RunData) -> Score:
         base: the base model.
         rows: the rows of the run.
     """
-    (settings.folder / summary.NAME).unlink(missing_ok=True)
+    atomic_files.remove(settings.folder / summary.NAME)
     setup = rows.setup(settings.system_message, styles.split(settings.style))
     score = score_model(base.folder, rows, setup, description="base model")
     summary.update(settings.folder, base=score, versions=summary.versions())

@@ -8,7 +8,7 @@ from typing import Any
 
 from fgkit import checks, checksums
 from fgkit.bundles import checks as bundle_checks, create as bundle, profiles, read as bundle_files
-from fgkit.config import TaskConfig
+from fgkit.config.task import TaskConfig
 from fgkit.dataset.rows import RunData, hash_of
 from fgkit.errors import FgkitError, ModelError
 from fgkit.evaluation import prompting_modes

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgkit import checks, checksums, progress
-from fgkit.config import TfliteConfig
+from fgkit.config.tflite import TfliteConfig
 from fgkit.dataset import tokenize
 from fgkit.dataset.rows import RunData
 from fgkit.errors import CheckFailed
