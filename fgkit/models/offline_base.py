@@ -46,9 +46,9 @@ STEPS: dict[str, tuple[Callable[[Path], None], ...]] = {
 def build(folder: Path, name: str = OFFLINE) -> Path:
     """Return an offline base's verified folder; built on first use: a minute, 1.5 GB of disk.
 
-    Every file is compared with the SHA-256 that was written down when it was built: 0.3 s on an
-    idle machine. A damaged folder is built again; files in it that fgkit did not write, or that
-    somebody changed, are kept beside it.
+    Every file is compared with the SHA-256 that was written down when it was built, in half a
+    second of computing. A damaged folder is built again; what fgkit did not write like that, or
+    somebody changed, is kept beside it.
 
     Args:
         folder: cache folder; the model goes to a revision folder below it. Processes that build at
