@@ -12,6 +12,7 @@ The format is that of coreutils: `cd run/model && sha256sum -c SHA256SUMS` check
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from fgkit.atomic_files import sync
@@ -57,14 +58,17 @@ def recorded(path: Path) -> dict[Path, str]:
     return {path: digest} if isinstance(digest, str) else {}
 
 
-def problems(path: Path) -> list[str]:
+def problems(path: Path, *, skip: Collection[str] = ()) -> list[str]:
     """List the files of an artifact that are missing or changed; empty if nothing was recorded.
 
     Args:
         path: as for `recorded`.
+        skip: names of files that are not looked at.
     """
     try:
-        expected = recorded(path)
+        expected = {
+            file: digest for file, digest in recorded(path).items() if file.name not in skip
+        }
     except FgkitError as error:
         return [str(error)]
     messages = []
