@@ -24,7 +24,10 @@ from .errors import FgkitError
 from .locations import cache_dir
 from .ownership import Owner
 
-_STREAM_FOLDERS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+_STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
+_STREAM_FOLDERS = (Path("/dev/fd"), Path("/proc/self/fd"))
+
+NOTHING_CHANGED = "Nothing was changed. Choose another place, or move these files away."
 
 # A temporary name says which process writes it. `replacing` gives the first part; bundlers that
 # insist on an ending add one.
@@ -68,6 +71,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 yield part
                 for inner in (*part.rglob("*"), part) if part.is_dir() else [part]:
                     sync(inner)
+                require_ours([path])  # the work may have taken hours
                 owner.record(part)
                 if part.is_dir() and os.path.lexists(path):
                     os.replace(path, aside)
@@ -104,8 +108,13 @@ def _unrecorded(path: Path) -> Iterator[Path]:
 
 
 def _is_stream(path: Path) -> bool:
-    """Say whether a path is a device, a pipe or a process's own output such as /dev/stdout."""
-    return path.is_char_device() or path.is_fifo() or path.parent in _STREAM_FOLDERS
+    """Say whether a path is a device, a pipe or a process's own output such as /dev/stdout.
+
+    A block device is a disk, which nothing is ever written to.
+    """
+    if path in _STREAMS or path.parent in _STREAM_FOLDERS:
+        return True
+    return not path.is_symlink() and (path.is_char_device() or path.is_fifo())
 
 
 @contextlib.contextmanager
@@ -135,11 +144,7 @@ def require_ours(paths: Iterable[str | Path]) -> None:
             reasons += Owner(path, cache_dir()).foreign()
     if reasons:
         shown = reasons[:20] + ([f"... and {len(reasons) - 20} more"] if len(reasons) > 20 else [])
-        raise FgkitError(
-            "\n".join(
-                [*shown, "Nothing was changed. Choose another place, or move these files away."]
-            )
-        )
+        raise FgkitError("\n".join([*shown, NOTHING_CHANGED]))
 
 
 def require_outputs(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None:
@@ -152,13 +157,56 @@ def require_outputs(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> No
         FgkitError: with every problem.
     """
     problems = []
-    for option, output in outputs.items():
+    named = {option: Path(output).expanduser() for option, output in outputs.items() if output}
+    for option, output in named.items():
         for other, source in inputs.items():
-            if output and source and same_file(Path(output), Path(source)):
+            if source and same_file(output, Path(source)):
                 problems.append(f"{option} {output}: is the input {other}. Choose another name.")
+            elif source and Path(source).expanduser().is_dir() and lies_in(output, Path(source)):
+                problems.append(f"{option} {output}: lies in the input {other}. Choose another.")
+        for earlier in list(named)[: list(named).index(option)]:
+            if same_file(output, named[earlier]) and not _is_stream(output):
+                problems.append(f"{option} {output}: is {earlier}, too. Choose another name.")
+        problems += _place_problems(option, output)
     if problems:
         raise FgkitError("\n".join(problems))
-    require_ours([Path(output).expanduser() for output in outputs.values() if output])
+    owners = [Owner(path, cache_dir()) for path in named.values() if not _is_stream(path)]
+    require_ours(named.values())
+    problems = [
+        f"{owner.path}: belongs to the run in {owner.run}. Choose another name."
+        for owner in owners
+        if owner.belongs_to_a_run()
+    ]
+    if problems:
+        raise FgkitError("\n".join(problems))
+    for owner in owners:
+        if owner.run:
+            owner.name_by_user()
+
+
+def _place_problems(option: str, output: Path) -> list[str]:
+    """Say why a file could not be written in a place, so far as that is known before the work."""
+    if output.is_dir():
+        return [f"{option} {output}: is a folder, expected the name of a file."]
+    parent = output.absolute().parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        return [f"{option} {output}: {parent} is no folder. Choose another place."]
+    if not _is_stream(output) and not os.access(parent, os.W_OK):
+        return [f"{option} {output}: {parent} may not be written to. Choose another place."]
+    return []
+
+
+def lies_in(path: Path, place: Path) -> bool:
+    """Say whether a path is a place or lies in it, through links and other spellings, too."""
+    try:
+        path = path.expanduser()
+        absolute, real = path.absolute(), path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    around = dict.fromkeys([absolute, *absolute.parents, real, *real.parents])
+    return any(same_file(place, outer) for outer in around)
 
 
 def same_file(path: Path, other: Path) -> bool:

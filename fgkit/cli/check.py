@@ -33,7 +33,12 @@ def execute(options: argparse.Namespace) -> int:
     from fgkit.bundles import checks as bundle_checks
     from fgkit.files import write_json
 
-    inputs = {"BUNDLE": options.path, "--data": options.data, "--tools": options.tools}
+    inputs = {
+        "BUNDLE": options.path,
+        "--model": options.model or "",
+        "--data": options.data,
+        "--tools": options.tools,
+    }
     require_outputs({"--json": options.json}, inputs)
     results = bundle_checks.check_file(
         Path(options.path).expanduser(),

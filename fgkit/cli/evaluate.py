@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from os.path import expanduser  # unlike Path's method, it accepts any text
 from pathlib import Path
 
 from fgkit.errors import FgkitError
@@ -29,6 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--report",
         metavar="DIR",
+        type=expanduser,
         help="write tables, pictures and the model-index block of a model card into this folder",
     )
     command.add_argument(
@@ -60,7 +62,9 @@ def execute(options: argparse.Namespace) -> int:
         "--tools": options.tools,
         "--against": options.against or "",
     }
-    require_outputs({"--json": options.json}, inputs)
+    report = score_report.paths(options.report) if options.report else []
+    outputs = {"--json": options.json} | {f"--report {path.name}": str(path) for path in report}
+    require_outputs(outputs, inputs)
     other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
     rows = run_rows.load_held_out(options.data, options.tools, options.format)
     if other:

@@ -42,6 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plot",
         metavar="OUT.png",
+        type=expanduser,
         default="",
         help="draw tokens per row and rows per tool into this file",
     )
