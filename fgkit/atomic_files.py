@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import FgkitError
@@ -55,7 +55,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with _unrecorded(path) as part:
             yield part
         return
-    if _is_stream(path):
+    if is_stream(path):
         with _written_through(path) as part:
             yield part
         return
@@ -107,7 +107,7 @@ def _unrecorded(path: Path) -> Iterator[Path]:
         _remove(part)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Say whether a path is a device, a pipe or a process's own output such as /dev/stdout.
 
     A block device is a disk, which nothing is ever written to.
@@ -140,84 +140,11 @@ def require_ours(paths: Iterable[str | Path]) -> None:
     """
     reasons: list[str] = []
     for path in map(Path, paths):
-        if not _is_stream(path):
+        if not is_stream(path):
             reasons += Owner(path, cache_dir()).foreign()
     if reasons:
         shown = reasons[:20] + ([f"... and {len(reasons) - 20} more"] if len(reasons) > 20 else [])
         raise FgkitError("\n".join([*shown, NOTHING_CHANGED]))
-
-
-def require_outputs(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None:
-    """Refuse outputs that are inputs or would replace somebody's file, before any work begins.
-
-    Args:
-        outputs: option and path of each output; empty paths are skipped.
-        inputs: option and path of each input; empty paths are skipped.
-    Raises:
-        FgkitError: with every problem.
-    """
-    problems = []
-    named = {option: Path(output).expanduser() for option, output in outputs.items() if output}
-    for option, output in named.items():
-        for other, source in inputs.items():
-            if source and same_file(output, Path(source)):
-                problems.append(f"{option} {output}: is the input {other}. Choose another name.")
-            elif source and Path(source).expanduser().is_dir() and lies_in(output, Path(source)):
-                problems.append(f"{option} {output}: lies in the input {other}. Choose another.")
-        for earlier in list(named)[: list(named).index(option)]:
-            if same_file(output, named[earlier]) and not _is_stream(output):
-                problems.append(f"{option} {output}: is {earlier}, too. Choose another name.")
-        problems += _place_problems(option, output)
-    if problems:
-        raise FgkitError("\n".join(problems))
-    owners = [Owner(path, cache_dir()) for path in named.values() if not _is_stream(path)]
-    require_ours(named.values())
-    problems = [
-        f"{owner.path}: belongs to the run in {owner.run}. Choose another name."
-        for owner in owners
-        if owner.belongs_to_a_run()
-    ]
-    if problems:
-        raise FgkitError("\n".join(problems))
-    for owner in owners:
-        if owner.run:
-            owner.name_by_user()
-
-
-def _place_problems(option: str, output: Path) -> list[str]:
-    """Say why a file could not be written in a place, so far as that is known before the work."""
-    if output.is_dir():
-        return [f"{option} {output}: is a folder, expected the name of a file."]
-    parent = output.absolute().parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir():
-        return [f"{option} {output}: {parent} is no folder. Choose another place."]
-    if not _is_stream(output) and not os.access(parent, os.W_OK):
-        return [f"{option} {output}: {parent} may not be written to. Choose another place."]
-    return []
-
-
-def lies_in(path: Path, place: Path) -> bool:
-    """Say whether a path is a place or lies in it, through links and other spellings, too."""
-    try:
-        path = path.expanduser()
-        absolute, real = path.absolute(), path.resolve()
-    except (OSError, RuntimeError, ValueError):
-        return False
-    around = dict.fromkeys([absolute, *absolute.parents, real, *real.parents])
-    return any(same_file(place, outer) for outer in around)
-
-
-def same_file(path: Path, other: Path) -> bool:
-    """Say whether two paths lead to the same file, through links and other spellings, too."""
-    try:
-        path, other = path.expanduser(), other.expanduser()
-        if path.exists() and other.exists():
-            return path.samefile(other)
-        return path.resolve() == other.resolve()
-    except (OSError, RuntimeError, ValueError):
-        return False
 
 
 @contextlib.contextmanager

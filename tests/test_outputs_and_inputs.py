@@ -76,10 +76,8 @@ def test_a_device_of_any_name(tmp_path, tools, capsys, kind) -> None:
 @posix
 def test_a_name_in_dev_is_no_stream() -> None:
     # Any path directly in /dev was once written through, block devices and new names included.
-    assert not atomic_files._is_stream(Path("/dev/a-disk"))
-    assert atomic_files._is_stream(Path("/dev/null")) and atomic_files._is_stream(
-        Path("/dev/stdout")
-    )
+    assert not atomic_files.is_stream(Path("/dev/a-disk"))
+    assert atomic_files.is_stream(Path("/dev/null")) and atomic_files.is_stream(Path("/dev/stdout"))
 
 
 @posix

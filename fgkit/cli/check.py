@@ -29,9 +29,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Look into a finished bundle without running it."""
     from fgkit import checks
-    from fgkit.atomic_files import require_outputs
     from fgkit.bundles import checks as bundle_checks
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
 
     inputs = {
         "BUNDLE": options.path,

@@ -48,10 +48,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Score a model folder or a bundle, alone or against another model's answers."""
-    from fgkit.atomic_files import require_outputs
     from fgkit.dataset import rows as run_rows
     from fgkit.evaluation import paired, report as score_report, score_model, scores as evaluation
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
 
     path = Path(options.path).expanduser()
     if not path.exists():

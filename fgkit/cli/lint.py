@@ -97,6 +97,7 @@ def lint_files(
     from fgkit import data_report
     from fgkit.dataset.rows import data_files
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer

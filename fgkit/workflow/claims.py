@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fgkit import licence, ownership
-from fgkit.atomic_files import NOTHING_CHANGED, lies_in, require_ours
+from fgkit.atomic_files import NOTHING_CHANGED, require_ours
 from fgkit.config.finetune import FinetuneConfig
 from fgkit.config.task import TaskConfig
 from fgkit.config.tflite import TfliteConfig
 from fgkit.errors import FgkitError
+from fgkit.outputs import lies_in
 from fgkit.training import checkpoints
 
 from . import locks, manifest, summary
