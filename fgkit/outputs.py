@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from os.path import expanduser, isdir  # unlike Path's methods, these accept any text
 from pathlib import Path
 
 from .atomic_files import is_stream, require_ours
@@ -25,12 +26,12 @@ def require_outputs(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> No
         FgkitError: with every problem.
     """
     problems = []
-    named = {option: Path(output).expanduser() for option, output in outputs.items() if output}
+    named = {option: Path(expanduser(output)) for option, output in outputs.items() if output}
     for option, output in named.items():
         for other, source in inputs.items():
             if source and same_file(output, Path(source)):
                 problems.append(f"{option} {output}: is the input {other}. Choose another name.")
-            elif source and Path(source).expanduser().is_dir() and lies_in(output, Path(source)):
+            elif source and isdir(expanduser(source)) and lies_in(output, Path(source)):
                 problems.append(f"{option} {output}: lies in the input {other}. Choose another.")
         for earlier in list(named)[: list(named).index(option)]:
             if same_file(output, named[earlier]) and not is_stream(output):

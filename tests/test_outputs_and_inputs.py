@@ -152,6 +152,15 @@ def test_an_output_folder_that_is_a_link_is_fine(tmp_path, monkeypatch) -> None:
     assert (tmp_path / "run").is_symlink() and (tmp_path / "disk" / "summary.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("source", "out"), [("~nobody/t.py", "out.json"), ("t.py", "~nobody/t.json")]
+)
+def test_a_home_that_nobody_has(tmp_path, tools, monkeypatch, capsys, source, out) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("tools", source, "--json", out) == (2 if "~" in source else 0)
+    assert "should not happen" not in capsys.readouterr().err
+
+
 @posix
 def test_names_that_are_no_utf_8(tmp_path) -> None:
     ownership.mark(tmp_path)
