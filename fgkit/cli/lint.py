@@ -50,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
-    from fgkit.atomic_files import require_outputs
+    from fgkit.outputs import require_outputs
 
     inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
     require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
@@ -97,7 +97,6 @@ def lint_files(
     from fgkit import data_report
     from fgkit.dataset.rows import data_files
     from fgkit.files import write_json
-    from fgkit.outputs import require_outputs
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer
