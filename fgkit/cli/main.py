@@ -176,6 +176,8 @@ def _unexpected(error: Exception) -> str:
         return "there is not enough memory. Close other programs, or use a smaller input."
     if isinstance(error, RecursionError):
         return "the input is nested too deeply. Flatten it, or use --debug to see where."
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # from Path.expanduser
+        return "a path begins with ~ and a user that this machine does not know. Write it in full."
     first_line = next(iter(str(error).splitlines()), "")
     return (
         f"this should not happen: {type(error).__name__}: {first_line[:200]} "
