@@ -42,6 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plot",
         metavar="OUT.png",
+        type=expanduser,
         default="",
         help="draw tokens per row and rows per tool into this file",
     )
@@ -49,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
-    from fgkit.atomic_files import require_outputs
+    from fgkit.outputs import require_outputs
 
     inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
     require_outputs({"--json": options.json, "--plot": options.plot}, inputs)

@@ -24,9 +24,8 @@ from fgkit.locations import shipped
 from fgkit.record_types import StageRecord, Summary
 from fgkit.subprocesses import python_path
 
-from . import manifest, summary
-from .claims import claim
-from .locks import only_run
+from . import locks, manifest, summary
+from .claims import claim, require_free
 from .manifest import NOTEBOOKS
 
 _USER_FILES = ("data", "eval_data", "tools")
@@ -47,7 +46,9 @@ def run(parameters: dict[str, Any]) -> Summary:
     names = list(NOTEBOOKS)[1 if parameters.get("model") else 0 :]
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
-    with only_run(folder):
+    if not locks.are_there(folder):  # the locks are files, too, and nothing is to be changed
+        require_free(plans, notebooks=True)
+    with locks.only_run(folder):
         claim(plans, notebooks=True)
         return _run_notebooks(folder, plans)
 
