@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgkit.credentials import REMEDY, kind
+from fgkit.credentials import REMEDY, secret_in
 from fgkit.errors import CheckFailed
 from fgkit.files import read_json
 from fgkit.licence import NOTICE
@@ -96,7 +96,7 @@ def require_no_secrets(files: Sequence[File]) -> None:
         if file.name.endswith((".safetensors", ".model", *BUNDLES, "tokenizer.json")):
             continue
         text = file.content.read_bytes() if isinstance(file.content, Path) else file.content
-        if secret := kind(text.decode("utf-8", "replace")):
+        if secret := secret_in(text.decode("utf-8", "replace")):
             problems.append(f"{file.name} holds {secret}")
     if problems:
         raise CheckFailed(f"{'; '.join(problems)}: it would be published with the model. {REMEDY}")

@@ -121,7 +121,7 @@ def _check_name(repo: str) -> None:
         or ".." in repo
         or "--" in repo
     ):
-        shown = "a text with an access token" if credentials.kind(repo) else repr(repo)
+        shown = "a text with an access token" if credentials.secret_in(repo) else repr(repo)
         raise FgkitError(f"repo is {shown}, expected user/name, such as ada/lights.")
 
 
@@ -150,7 +150,7 @@ def _send(repo: str, files: list[File], public: bool, message: str) -> str:
         entries = api.list_repo_tree(repo, recursive=True, revision=commit.oid)
         present = {entry.path: entry for entry in entries}
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise FgkitError(f"{repo}: {explain(error)}") from credentials.scrub(error)
+        raise FgkitError(f"{repo}: {explain(error)}") from credentials.redact_error(error)
     if wrong := [file.name for file in files if not _has_content(present.get(file.name), file)]:
         raise FgkitError(
             f"{repo}: the Hub has other bytes than were sent of {', '.join(wrong)}. {AGAIN}"
