@@ -61,8 +61,8 @@ _USER_NAME = re.compile(r"[A-Z]?[a-z]+\d{0,4}(?:[._-](?:[a-z]+\d{0,4}|\d{1,4}))*
 # The longest name of an account on GitHub.
 _LONGEST_NAME = 39
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-# A variable shorter than this is not a token, and redacting it would garble ordinary text.
-_SHORTEST = 8
+# What is shorter than this is no secret, and redacting it would garble ordinary text.
+SHORTEST = 8
 _NAME = re.compile(r"token|password|passwd|secret|api_?key|credential", re.IGNORECASE)
 REMEDY = (
     "Take it out and revoke it where it was issued (Hugging Face: "
@@ -162,7 +162,7 @@ def _is_user_name(text: str) -> bool:
 def _own() -> list[str]:
     """Return the tokens in this process's environment, whatever they look like."""
     return [
-        token for name in _VARIABLES if len(token := os.environ.get(name, "").strip()) >= _SHORTEST
+        token for name in _VARIABLES if len(token := os.environ.get(name, "").strip()) >= SHORTEST
     ]
 
 

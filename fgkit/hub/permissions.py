@@ -51,9 +51,9 @@ def require_write(repo: str) -> str:
     try:
         account = HfApi().whoami()
     except (HTTPError, OSError, RuntimeError) as error:
-        raise FgkitError(f"{repo}: nothing was sent. {explain(error)}") from credentials.redact_error(
-            error
-        )
+        raise FgkitError(
+            f"{repo}: nothing was sent. {explain(error)}"
+        ) from credentials.redact_error(error)
     if problem := cannot_write(account, repo):
         raise FgkitError(f"{repo}: nothing was sent. {problem}")
     return str(account.get("name"))

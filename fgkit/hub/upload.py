@@ -30,7 +30,7 @@ from fgkit.errors import CheckFailed, FgkitError
 from . import model_card
 from .permissions import AGAIN, explain, require_write
 from .publication import Publication, bundles, gather
-from .published_files import File
+from .published_files import File, require_no_secrets
 
 CARD = "README.md"
 
@@ -66,6 +66,8 @@ def publish(
     card_file = File(
         CARD, content, len(content), hashlib.sha256(content).hexdigest(), "the model card"
     )
+    # It names files and settings that are in none of the others.
+    require_no_secrets([card_file])
     files = [*publication.files, card_file]
     visibility = "PUBLIC" if public else "private"
     print(f"{'would publish' if dry_run else 'publishing'} to {repo}, {visibility}:")
