@@ -1,13 +1,9 @@
 """The files of a publication, with their hashes and without private content.
 
-<<<<<<< HEAD
 JSON records are rewritten: paths of this machine are reduced to file names, and what users said is
 removed unless the rows are published too. All other files are published unchanged. Files with
-access tokens are refused.
-=======
-JSON records are rewritten for strangers; every other file is published as it is. Symbolic links are
-never followed, so nothing from outside the run's folder travels under a name inside it.
->>>>>>> 7083d6e (Follow no link, find secrets of every kind and keep words words when publishing; CI compares files with the lock)
+secrets are refused, and symbolic links are never followed: nothing from outside the run's folder
+is published under a name inside it.
 """
 
 from __future__ import annotations
@@ -31,15 +27,11 @@ from fgkit.models.vocabulary import record as vocabulary_record
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
 SAID = "{what the user said}"
-<<<<<<< HEAD
-# Keys of fgkit's records whose values are paths on this machine.
-=======
 _NAME = re.compile(r"[^\W_][\w.+() -]*")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{16,}")
 # As safetensors itself limits it.
 _LARGEST_HEADER = 100_000_000
-# Entries of our records that name places on this machine.
->>>>>>> 7083d6e (Follow no link, find secrets of every kind and keep words words when publishing; CI compares files with the lock)
+# Keys of fgkit's records whose values are paths on this machine.
 _LOCAL = {"output", "data", "eval_data", "tools", "model", "path"}
 
 
@@ -129,19 +121,14 @@ def require_own_files(paths: Iterable[Path], folder: Path) -> None:
 
 
 def require_no_secrets(files: Sequence[File]) -> None:
-<<<<<<< HEAD
-    """Refuse text files that contain an access token.
-=======
     """Refuse files that hold a token, a key or a password, in their text or their name.
 
     Searched are all texts, the texts inside JSON, and the metadata of safetensors. Bundles, whose
     texts are those of the other files, and numbers are not.
->>>>>>> 7083d6e (Follow no link, find secrets of every kind and keep words words when publishing; CI compares files with the lock)
 
     Raises:
         CheckFailed: there are such files; all of them are named.
     """
-    # Weights, bundles and tokenizers are skipped: they are large, and no user writes in them.
     problems = []
     for file in files:
         if secret := credentials.secret_in(file.name):

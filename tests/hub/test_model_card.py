@@ -269,7 +269,7 @@ def with_words(publication, words: str):
     )
 
 
-def check_words(publication, words: str) -> None:
+def assert_they_stay_words(publication, words: str) -> None:
     card = model_card.write(with_words(publication, words), REPO, public=True)
     wanted = model_card.write(with_words(publication, "word"), REPO, public=True)
     assert skeleton(ModelCard(card).text) == skeleton(ModelCard(wanted).text)
@@ -286,7 +286,7 @@ def no_difference(monkeypatch):
 
 @pytest.mark.parametrize("words", NASTY)
 def test_others_words_are_no_markup_anywhere(publication, no_difference, words) -> None:
-    check_words(publication, words)
+    assert_they_stay_words(publication, words)
 
 
 @settings(
@@ -304,7 +304,7 @@ def test_others_words_are_no_markup_anywhere(publication, no_difference, words) 
     ).map("".join)
 )
 def test_any_words_are_no_markup_anywhere(publication, no_difference, words) -> None:
-    check_words(publication, words)
+    assert_they_stay_words(publication, words)
 
 
 @settings(max_examples=300, deadline=None)
