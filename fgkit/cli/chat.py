@@ -56,7 +56,7 @@ def chat(path: Path, tools_file: Path, question: list[str]) -> int:
             except FgkitError as error:
                 if question:
                     raise
-                print(f"fgkit: {credentials.hidden(str(error))}", file=sys.stderr)
+                print(f"fgkit: {credentials.redacted(str(error))}", file=sys.stderr)
                 continue
             failed = not answer.calls
             print(f"raw:  {answer.raw}", *answer.lines(), f"time: {answer.seconds:.2f} s", sep="\n")

@@ -167,8 +167,8 @@ def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
 def _fail(options: argparse.Namespace, message: str) -> None:
     """Print the message of the exception being handled; `--debug` adds its traceback."""
     if options.debug:
-        print(credentials.hidden(traceback.format_exc()), file=sys.stderr)
-    print(f"fgkit: {credentials.hidden(message)}", file=sys.stderr)
+        print(credentials.redacted(traceback.format_exc()), file=sys.stderr)
+    print(f"fgkit: {credentials.redacted(message)}", file=sys.stderr)
 
 
 def _unexpected(error: Exception) -> str:

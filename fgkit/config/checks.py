@@ -23,7 +23,7 @@ def secret_problems(config: Any) -> Iterable[str]:
         config: an instance of a settings class.
     """
     for item in fields(config):
-        if secret := credentials.kind(str(getattr(config, item.name))):
+        if secret := credentials.secret_in(str(getattr(config, item.name))):
             yield (
                 f"{item.name} holds {secret}, which would be written into notebooks and results. "
                 f"{credentials.REMEDY} An executed notebook that holds it has to go, too."
