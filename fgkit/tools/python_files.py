@@ -168,7 +168,9 @@ class _Child:
 
     def _reason(self, code: int) -> str:
         if len(self._answer) > _LARGEST_ANSWER:
-            return f"{self.path}: T003 gives more than {_LARGEST_ANSWER:,} bytes of tools. {_ADVICE}"
+            return (
+                f"{self.path}: T003 gives more than {_LARGEST_ANSWER:,} bytes of tools. {_ADVICE}"
+            )
         lines = self._printed.decode("utf-8", "backslashreplace").strip().splitlines()
         printed = f" Its last output: {printable(lines[-1][-200:])}" if lines else ""
         how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -90,7 +90,9 @@ def read(source: bytes, file: str) -> dict[str, Any]:
 
 def _stopped(error: BaseException, file: str) -> str:
     lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
     ]
     try:
         reason = str(error)

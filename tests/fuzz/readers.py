@@ -50,7 +50,7 @@ with instrumented():
     from fgkit.errors import FgkitError
     from fgkit.evaluation import scores as evaluation
     from fgkit.models import model_checks, weights as weight_files
-    from fgkit.workflow import manifest, run as pipeline
+    from fgkit.workflow import manifest, parameters as parameter_files, run as pipeline
 
     FOLDER = Path(
         tempfile.mkdtemp(
@@ -97,7 +97,7 @@ def tool_file(data: bytes) -> None:
 
 def parameters(data: bytes) -> None:
     """A parameter file: names that are texts, and settings or every reason against them."""
-    found = pipeline.read_parameters(written("p.yaml", data))
+    found = parameter_files.read_parameters(written("p.yaml", data))
     assert all(isinstance(name, str) for name in found)
     pipeline.plan(found)
 
