@@ -49,11 +49,6 @@ def type_problems(config: Any) -> Iterable[str]:
             yield f"{item.name} is {brief(value)}, expected {declared}. {item.metadata['help']}"
         elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
             yield f"{item.name} is {brief(value)}, expected at most 18 digits"
-        elif isinstance(value, str) and ("\0" in value or not is_unicode(value)):
-            yield (
-                f"{item.name} is {ascii(value)[:200]}, expected text that UTF-8 can hold, without "
-                "NUL characters"
-            )
 
 
 def brief(value: object, longest: int = 200) -> str:
@@ -72,6 +67,21 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def text_problems(config: Any) -> Iterable[str]:
+    """Settings that no file name, notebook or record can hold.
+
+    Args:
+        config: an instance of a settings class whose types are right.
+    """
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if isinstance(value, str) and ("\0" in value or not is_unicode(value)):
+            yield (
+                f"{item.name} is {ascii(value)[:200]}, expected text that UTF-8 can hold, without "
+                "NUL characters"
+            )
 
 
 def range_problems(name: str, value: float | None, low: float, high: float) -> Iterable[str]:
