@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fgkit.atomic_files import sync
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit.files import read_json, read_text, sha256, write_text
+from fgkit.files import read_bytes, read_json, sha256, write_text
 from fgkit.progress import bar
 
 NAME = "SHA256SUMS"
@@ -113,9 +113,11 @@ def remedy(path: Path) -> str:
 def _of_folder(sums: Path) -> dict[Path, str]:
     """Parse a `SHA256SUMS` file."""
     try:
-        lines = read_text(sums, "a list of hashes", limit=1 << 20).splitlines()
-    except FgkitError as error:
-        raise ModelError(f"{error} Or delete it, or get the folder again.") from error
+        lines = read_bytes(sums, "a list of hashes", limit=1 << 20).decode("utf-8").splitlines()
+    except (FgkitError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{sums}: cannot be read: {error}. Delete it, or get the folder again."
+        ) from error
     digests = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)

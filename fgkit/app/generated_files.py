@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from fgkit import files
 from fgkit.errors import FgkitError
 
 RECORD = ".fgkit-glue.json"
+# In bytes.
+_LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,23 @@ def _recorded_hashes(folder: Path) -> dict[str, list[str]]:
     recorded = record.get("files") if isinstance(record, dict) else None
     if not isinstance(recorded, dict):
         return {}
-    return {name: hashes for name, hashes in recorded.items() if isinstance(hashes, list)}
+    return {
+        name: hashes
+        for name, hashes in recorded.items()
+        if name.isprintable() and isinstance(hashes, list) and all(map(_is_hash, hashes))
+    }
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and value.isascii() and value.isalnum()
 
 
 def _present_text(path: Path) -> str | None:
     """The text of a file; None where there is none."""
+    if not os.path.lexists(path):
+        return None
     try:
-        return path.read_text(encoding="utf-8") if path.exists() else None
-    except (OSError, UnicodeDecodeError):
+        return files.read_text(path, limit=_LARGEST_FILE)
+    except FgkitError:
         # A folder or a binary file: certainly not what we wrote, and "" equals no generated file.
         return ""
