@@ -63,7 +63,7 @@ def why_unreadable(path: str | Path, what: str) -> str:
         what is wrong and what to do about it, to be written behind the path.
     """
     if not str(path) or str(path) == ".":
-        return f"is no file's name, expected the path of {what}."
+        return f"is a folder, the working one. Give the path of {what}."
     try:
         path = Path(path).expanduser()
         mode = path.stat().st_mode
