@@ -163,7 +163,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         FgkitError: it is missing, unreadable, too large or not JSON; the message names the place.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise FgkitError(f"{path}: cannot be read: Is a directory. Name a JSON file.")
     text = read_text(path, "a JSON file", limit=_LARGEST_JSON)
     try:

@@ -132,7 +132,9 @@ class Inspection:
         path = self.model / "tokenizer.model"
         if not path.is_file():
             raise Skipped(f"{path}: is not there.")
-        expected = sentencepiece_model.parse(files.read_bytes(path, "a tokenizer", limit=task.LIMITS[task.TOKENIZER]), path)
+        expected = sentencepiece_model.parse(
+            files.read_bytes(path, "a tokenizer", limit=task.LIMITS[task.TOKENIZER]), path
+        )
         if problems := sentencepiece_model.differences(expected, tokenizer):
             raise Failed(f"not the one of {path}: {'; '.join(problems)}.")
         return f"the same as {path}, id by id."
@@ -208,7 +210,9 @@ class Inspection:
         beside = self.path.with_name(licence.NOTICE)
         if not beside.is_file():
             raise Failed(f"{beside}: is not there.")
-        if licence.GEMMA.name not in files.read_bytes(beside, limit=1 << 20).decode("utf-8", "replace"):
+        if licence.GEMMA.name not in files.read_bytes(beside, limit=1 << 20).decode(
+            "utf-8", "replace"
+        ):
             raise Failed(f"{beside}: does not name the {licence.GEMMA.name}.")
         return f"{licence.NOTICE} is beside it."
 

@@ -17,7 +17,6 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from fgkit.chat_types import JsonValue
@@ -129,7 +128,7 @@ def _tools_of(module: types.ModuleType, tree: ast.Module, file: str) -> dict[str
 
 
 def _function_in(item: object) -> Callable[..., Any] | None:
-    """The function that an object is or wraps, as `functools.cache` does; None for anything else."""
+    """The function that an object is, or wraps as `functools.cache` does; else None."""
     if not isinstance(item, type) and "__wrapped__" in getattr(item, "__dict__", ()):
         if not callable(item):
             return None
@@ -191,8 +190,8 @@ def _plain(value: object, where: str) -> JsonValue:
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     raise ValueError(
-        f"{where[:200] or 'this'} is a {type(value).__name__} that JSON cannot hold. Give functions, "
-        "or schemas of texts, numbers, lists and mappings with texts as keys."
+        f"{where[:200] or 'this'} is a {type(value).__name__} that JSON cannot hold. Give "
+        "functions, or schemas of texts, numbers, lists and mappings with texts as keys."
     )
 
 
