@@ -52,7 +52,7 @@ def type_problems(config: Any) -> Iterable[str]:
 
 
 def brief(value: object, longest: int = 200) -> str:
-    """The value as Python writes it, shortened; also of numbers and nestings that Python refuses."""
+    """The value as Python writes it, shortened; also of what Python refuses to write."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):

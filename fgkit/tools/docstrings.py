@@ -2,8 +2,8 @@ r"""Splits a Google-style docstring into its description and the description of 
 
 The patterns are those of transformers' `parse_google_format_docstring`
 (https://github.com/huggingface/transformers/blob/main/src/transformers/utils/chat_template_utils.py,
-Apache-2.0), so that a tool reads the same to both. They are repeated here because the functions of a
-tools file are read in a process of their own, in which importing transformers would take seconds.
+Apache-2.0), so that a tool reads the same to both. They are repeated here because the functions of
+a tools file are read in a process of their own, in which importing transformers would take seconds.
 
 >>> split_docstring("Paints.\n\nArgs:\n    shade: The colour.")
 ('Paints.', {'shade': 'The colour.'})

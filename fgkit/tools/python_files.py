@@ -31,8 +31,8 @@ _LARGEST_ANSWER = 64 << 20
 _ADVICE = (
     "The file is run once to read its functions: keep it self-contained and free of side effects."
 )
-# The request is a Python literal on one line, followed by the source. `sys.path` is set before anything
-# is imported: nothing may come from a folder that this process would not look into.
+# The request is a Python literal on one line, followed by the source. `sys.path` is set before
+# anything is imported: nothing may come from a folder that this process would not look into.
 _CHILD = (
     "import sys\n"
     "request = eval(sys.stdin.buffer.readline())\n"
@@ -161,8 +161,8 @@ class _Child:
             return self._answer
         if late:
             raise ToolError(
-                f"{self.path}: T003 did not finish within {seconds:g} s. {_ADVICE} If it needs longer, "
-                f"set {TIMEOUT} to more seconds."
+                f"{self.path}: T003 did not finish within {seconds:g} s. {_ADVICE} If it "
+                f"needs longer, set {TIMEOUT} to more seconds."
             )
         raise ToolError(self._reason(code))
 

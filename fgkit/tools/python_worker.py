@@ -1,7 +1,7 @@
 """The child process of `python_files`: it runs one tools file and reports its tools as JSON.
 
-The file's code may do anything to the process, such as end it or replace modules. So nothing in here
-is trusted by the parent, which takes one line of JSON, or the fact that none came.
+The file's code may do anything to the process, such as end it or replace modules. So the parent
+trusts nothing in here: it takes one line of JSON, or the fact that none came.
 """
 
 from __future__ import annotations
