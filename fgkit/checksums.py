@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fgkit.atomic_files import sync
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit.files import read_json, sha256, write_text
+from fgkit.files import read_bytes, read_json, sha256, write_text
 from fgkit.progress import bar
 
 NAME = "SHA256SUMS"
@@ -117,8 +117,8 @@ def remedy(path: Path) -> str:
 def _of_folder(sums: Path) -> dict[Path, str]:
     """Parse a `SHA256SUMS` file."""
     try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(sums, "a list of hashes", limit=1 << 20).decode("utf-8").splitlines()
+    except (FgkitError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{sums}: cannot be read: {error}. Delete it, or get the folder again."
         ) from error

@@ -153,7 +153,8 @@ def test_an_output_folder_that_is_a_link_is_fine(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "out"), [("~no-such-user-here/t.py", "out.json"), ("t.py", "~no-such-user-here/t.json")]
+    ("source", "out"),
+    [("~no-such-user-here/t.py", "out.json"), ("t.py", "~no-such-user-here/t.json")],
 )
 def test_a_home_that_nobody_has(tmp_path, tools, monkeypatch, capsys, source, out) -> None:
     monkeypatch.chdir(tmp_path)

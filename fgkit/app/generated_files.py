@@ -20,6 +20,8 @@ from fgkit.locations import cache_dir
 from fgkit.ownership import Owner
 
 RECORD = ".fgkit-glue.json"
+# In bytes.
+_LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,15 @@ def _recorded_hashes(folder: Path) -> dict[str, list[str]]:
     recorded = record.get("files") if isinstance(record, dict) else None
     if not isinstance(recorded, dict):
         return {}
-    return {name: hashes for name, hashes in recorded.items() if isinstance(hashes, list)}
+    return {
+        name: hashes
+        for name, hashes in recorded.items()
+        if name.isprintable() and isinstance(hashes, list) and all(map(_is_hash, hashes))
+    }
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and value.isascii() and value.isalnum()
 
 
 def _present_text(path: Path) -> str | None:
@@ -149,7 +159,7 @@ def _present_text(path: Path) -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        return files.read_text(path)
+        return files.read_text(path, limit=_LARGEST_FILE)
     except FgkitError:
         # A folder, pipe, link to nothing or binary file: certainly not what we wrote, and "" equals
         # no generated file.

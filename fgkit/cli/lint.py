@@ -96,11 +96,14 @@ def lint_files(
     """
     from fgkit import data_report
     from fgkit.dataset.rows import data_files
-    from fgkit.files import write_json
+    from fgkit.errors import DataError
+    from fgkit.files import require_regular, write_json
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer
 
+    for path in [expanduser(data), *([expanduser(eval_data)] if eval_data else [])]:
+        require_regular(path, "your data file", error=DataError)
     FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
     tokenizer, without_lengths = find_tokenizer(base)
     tools_file = data_files(tools=tools)[2]

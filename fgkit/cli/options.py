@@ -97,6 +97,7 @@ def notebook_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """
     from fgkit.workflow import run as workflow
     from fgkit.workflow.manifest import NOTEBOOKS
+    from fgkit.workflow.parameters import read_parameters
 
     text_parameters = {
         name
@@ -106,7 +107,7 @@ def notebook_parameters(options: argparse.Namespace) -> dict[str, Any]:
     }
     given: dict[str, Any] = {}
     if options.parameters is not None:
-        given |= workflow.read_parameters(options.parameters)
+        given |= read_parameters(options.parameters)
     given |= dict(options.parameter)
     parameters = {
         name: literal(value) if isinstance(value, str) and name not in text_parameters else value

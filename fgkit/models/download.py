@@ -78,7 +78,9 @@ def download(name: str) -> Path:
         ) from error
     # RuntimeError: from hf_xet, which downloads the weights.
     except (HTTPError, OSError, RuntimeError) as error:
-        raise ModelError(f"{name}: {_why(error)} {USE_OFFLINE}") from credentials.redact_error(error)
+        raise ModelError(f"{name}: {_why(error)} {USE_OFFLINE}") from credentials.redact_error(
+            error
+        )
     try:
         check_folder(folder)
     # The client never downloads a file twice that it has, so only deleting it helps.

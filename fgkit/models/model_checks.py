@@ -137,7 +137,7 @@ def _tokenizer_model_problems(path: Path, spec: ModelSpec) -> list[str]:
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(path.read_bytes())
+    processor.LoadFromSerializedProto(files.read_bytes(path, "a tokenizer", limit=64 << 20))
     problems = [
         f"{path}: {problem}."
         for problem in sentencepiece_model.control_token_problems(processor, spec.control_tokens)

@@ -127,59 +127,6 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
     return plans
 
 
-def read_parameters(path: str | Path) -> dict[str, Any]:
-    """Read a papermill parameter file, a YAML mapping such as `output: run_home`.
-
-    Args:
-        path: the file; as for papermill, paths in it are relative to the working directory.
-    Returns:
-        the values by name, with the types that YAML gives them; `plan` checks names and values.
-    Raises:
-        ConfigError: the file cannot be read, is not YAML or not a mapping of names, or contains a
-            name twice.
-    """
-    import yaml
-
-    path = Path(path).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror or error}. Name a parameter file."
-        ) from error
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(
-            f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`."
-        ) from error
-    # ValueError: invalid UTF-8, or a date such as 31 June.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: no YAML: {error}. Write lines such as `output: my_run`."
-        ) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: found {type(values).__name__}, expected a mapping: lines such as "
-            "`output: my_run`."
-        )
-    problems, seen = [], set()
-    for key, _ in tree.value:
-        place = f"{path}:{key.start_mark.line + 1}"
-        if key.tag != "tag:yaml.org,2002:str":
-            problems.append(
-                f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there."
-            )
-        elif key.value in seen:
-            problems.append(f"{place}: {key.value!r} stands there twice. Keep one of the lines.")
-        seen.add(str(key.value))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return values
-
-
 def declared_parameters(name: str) -> dict[str, Any]:
     """Read the parameters of a notebook, with their defaults, from its parameters cell."""
     cells = [
