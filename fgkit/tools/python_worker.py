@@ -82,7 +82,7 @@ def read(source: bytes, file: str) -> dict[str, Any]:
     sys.modules[module.__name__] = module
     try:
         exec(code, module.__dict__)
-    except BaseException as error:  # noqa: BLE001, the user's code may raise anything
+    except BaseException as error:
         raise ToolError(_stopped(error, file)) from error
     return _tools_of(module, tree, file)
 
