@@ -49,85 +49,45 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Report what the data files hold and what is wrong with them."""
-    from fgkit.outputs import require_outputs
-
-    inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
-    require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
-    return lint_files(
-        options.path,
-        eval_data=options.eval,
-        tools=options.tools,
-        format=options.format,
-        base=options.base,
-        max_length=options.max_length,
-        json=options.json,
-        plot=options.plot,
-    )
-
-
-def lint_files(
-    data: str,
-    *,
-    eval_data: str = "",
-    tools: str = "",
-    format: str = "auto",
-    base: str = "",
-    max_length: int = FinetuneConfig.max_length,
-    json: str = "",
-    plot: str = "",
-) -> int:
-    """Print everything that is wrong with a data file.
-
-    Args:
-        data: rows to train on.
-        eval_data: held-out rows; "" for none.
-        tools: a tools file; "" for the example's.
-        format: format of the rows, one of `fgkit.dataset.formats.FORMATS`.
-        base: whose tokenizer counts, as for `tokenizers.find_tokenizer`; without one, lengths are
-            not checked.
-        max_length: longest row allowed, in tokens.
-        json: file for the whole report; "" for none.
-        plot: file for the picture; "" for none.
-    Returns:
-        1 if something has to be corrected, else 0.
-    Raises:
-        FgkitError: a file cannot be opened, the tools file is wrong, or the named base is not here.
-    """
+    """Print everything that is wrong with the data files; 1 if something has to be corrected."""
     from fgkit import data_report
     from fgkit.dataset.rows import data_files
     from fgkit.errors import DataError
     from fgkit.files import require_regular, write_json
+    from fgkit.outputs import require_outputs
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer
 
-    for path in [expanduser(data), *([expanduser(eval_data)] if eval_data else [])]:
+    inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
+    require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
+    data, eval_data = expanduser(options.path), expanduser(options.eval)
+    for path in [data, *([eval_data] if eval_data else [])]:
         require_regular(path, "your data file", error=DataError)
-    FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
-    tokenizer, without_lengths = find_tokenizer(base)
-    tools_file = data_files(tools=tools)[2]
+    FinetuneConfig(max_length=options.max_length)  # raises for a length that training would refuse
+    tokenizer, without_lengths = find_tokenizer(options.base)
+    tools_file = data_files(tools=options.tools)[2]
     tool_report = lint_tools(tools_file, tokenizer)
     if tool_report.errors:  # rows cannot be validated against tools that are wrong
         print("\n".join(tool_report.lint_lines()))
         print("\nCorrect the tools first; the rows are checked after that.")
         return 1
     report = data_report.inspect(
-        expanduser(data),
+        data,
         load_tools(tools_file),
-        expanduser(eval_data),
+        eval_data,
         tokenizer=tokenizer,
         without_lengths=without_lengths,
         limits=data_report.TokenLimits(
-            max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
+            options.max_length, TfliteConfig.prefill_seq_len, TfliteConfig.kv_cache_max_len
         ),
         seed=FinetuneConfig.seed,
-        format=format,
+        format=options.format,
         tool_report=tool_report,
     )
     print("\n".join([*report.lines(), "", report.table()]))
-    if json:
-        print(f"written: {write_json(json, report.as_dict())}")
-    if plot:
-        print(f"written: {data_report.plot(report, plot)}")
+    if options.json:
+        print(f"written: {write_json(options.json, report.as_dict())}")
+    if options.plot:
+        print(f"written: {data_report.plot(report, options.plot)}")
     return 0 if report.passed else 1

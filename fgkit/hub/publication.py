@@ -123,10 +123,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         if score := _score_of(hashes[path], run, sidecars[path]):
             scores[path.name] = score
     prompt = _prompt(facts, sidecars[paths[0]])
-    files = []
-    for path in paths:
-        files.append(published(path.name, path, hashes[path], rows_too=data))
-        files.append(published(f"{path.name}.json", sidecar_path(path), "", rows_too=data))
+    files = _bundle_files(paths, hashes, data)
     if prompt:
         files.append(made("tools.json", json_bytes(facts.get("tools"))))
         files.append(made("prompt.txt", prompt.encode()))
@@ -145,6 +142,15 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         run["settings"],
         prompt,
     )
+
+
+def _bundle_files(paths: list[Path], hashes: dict[Path, str], data: bool) -> list[File]:
+    """Describe the bundles and the record beside each."""
+    files = []
+    for path in paths:
+        files.append(published(path.name, path, hashes[path], rows_too=data))
+        files.append(published(f"{path.name}.json", sidecar_path(path), "", rows_too=data))
+    return files
 
 
 def bundles(folder: str | Path) -> list[Path]:
