@@ -22,12 +22,15 @@ from packaging.utils import canonicalize_name
 LOCK = Path(__file__).parents[1] / "requirements" / "test.lock"
 
 
-def locked(text: str) -> dict[str, list[tuple[Requirement, list[str]]]]:
+Lock = dict[str, list[tuple[Requirement, list[str]]]]
+
+
+def locked(text: str) -> Lock:
     """Parse a lock file: for each package its requirements with their hashes.
 
     A package may have several entries, with a marker for each platform.
     """
-    entries: dict[str, list[tuple[Requirement, list[str]]]] = {}
+    entries: Lock = {}
     for entry in text.replace("\\\n", " ").splitlines():
         if entry.strip() and not entry.strip().startswith("#"):
             requirement, *hashes = entry.split("--hash=")
@@ -72,11 +75,17 @@ def audited(packages: Iterable[dict[str, Any]] | None) -> str:
     return text
 
 
-def against_lock(
-    installed: dict[str, str], lock: dict[str, list[tuple[Requirement, list[str]]]]
-) -> str:
-    """Compare installed versions with the lock; `2.13.0+cpu` counts as a build of 2.13.0."""
-    other = sorted(
+def vulnerable(packages: Iterable[dict[str, Any]] | None) -> bool:
+    """Say whether pip-audit's report names a known vulnerability."""
+    return any(package.get("vulns") for package in packages or [])
+
+
+def outside(installed: dict[str, str], lock: Lock) -> list[str]:
+    """List the packages that the lock does not have in this version.
+
+    `2.13.0+cpu` counts as a build of 2.13.0.
+    """
+    return sorted(
         f"{name} {version}"
         for name, version in installed.items()
         if name not in ("pip", "fgkit")
@@ -85,12 +94,41 @@ def against_lock(
             for entry, _ in lock.get(name, [])
         )
     )
+
+
+def against_lock(installed: dict[str, str], lock: Lock) -> str:
+    """Compare installed versions with the lock."""
+    other = outside(installed, lock)
     builds = sorted(f"{name} {version}" for name, version in installed.items() if "+" in version)
     return (
         f"lock: {len(installed)} packages installed, {len(other)} not as in requirements/test.lock"
         + (f": {', '.join(other)}" if other else "")
         + (f"; builds whose files the lock has no hash of: {', '.join(builds)}" if builds else "")
     )
+
+
+def wrong_files(report: dict[str, Any], lock: Lock) -> list[str]:
+    """Compare the files that pip installed with the lock and list those that are other ones.
+
+    Args:
+        report: what `pip install --report` wrote. pip itself has compared each file with the hash
+            in it, which comes from the index or, for a local file, from its bytes.
+        lock: the lock.
+    """
+    problems = []
+    for item in report["install"]:
+        name, version = canonicalize_name(item["metadata"]["name"]), item["metadata"]["version"]
+        digest = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
+        if outside({name: version}, lock):
+            known = (
+                " or ".join(str(entry.specifier) for entry, _ in lock.get(name, [])) or "nothing"
+            )
+            problems.append(f"{name} {version}: the lock has {known}")
+        elif name == "torch" and "+" in version:
+            continue
+        elif f"sha256:{digest}" not in {each for _, hashes in lock[name] for each in hashes}:
+            problems.append(f"{name} {version}: the lock has no file with sha256 {digest}")
+    return problems
 
 
 def _read(path: Path) -> Any:
@@ -101,26 +139,44 @@ def _read(path: Path) -> Any:
         return None
 
 
-def main(packages: str, folder: str) -> None:
-    """Print the report on the packages of a site-packages folder, from the files in `folder`."""
+def main(packages: str, folder: str) -> int:
+    """Print the report on the packages of a site-packages folder, from the files in `folder`.
+
+    Returns:
+        1 if a package has a known vulnerability or is not in the lock, 0 otherwise, also where no
+        vulnerability is known because nobody could be asked; the report then says "NOT AUDITED".
+    """
     audit, bill = _read(Path(folder, "audit.json")), _read(Path(folder, "sbom.json"))
-    print(audited(audit and audit.get("dependencies")))
+    dependencies = audit and audit.get("dependencies")
+    installed = {
+        canonicalize_name(package.name): package.version
+        for package in importlib.metadata.distributions(path=[packages])
+    }
+    lock = locked(LOCK.read_text(encoding="utf-8"))
+    print(audited(dependencies))
     print(
         f"SBOM: {len(bill['components'])} components in {folder}/sbom.json "
         f"(CycloneDX {bill['specVersion']})"
         if bill
         else "SBOM: could not be made in time"
     )
+    print(against_lock(installed, lock))
+    return int(vulnerable(dependencies) or bool(outside(installed, lock)))
+
+
+def verify(report: str) -> int:
+    """Print whether every file in pip's report is one of the lock's, and return 1 if one is not."""
+    content = json.loads(Path(report).read_text(encoding="utf-8"))
+    problems = wrong_files(content, locked(LOCK.read_text(encoding="utf-8")))
     print(
-        against_lock(
-            {
-                canonicalize_name(package.name): package.version
-                for package in importlib.metadata.distributions(path=[packages])
-            },
-            locked(LOCK.read_text(encoding="utf-8")),
+        "\n".join(f"lock: {problem}" for problem in problems)
+        or (
+            f"lock: {len(content['install'])} installed files compared with the hashes of "
+            "requirements/test.lock: all are in it, but for local builds of torch"
         )
     )
+    return int(bool(problems) or not content["install"])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(verify(sys.argv[2]) if sys.argv[1] == "verify" else main(*sys.argv[1:]))

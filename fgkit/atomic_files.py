@@ -17,14 +17,17 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import FgkitError
 from .locations import cache_dir
 from .ownership import Owner
 
-_STREAM_FOLDERS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+_STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
+_STREAM_FOLDERS = (Path("/dev/fd"), Path("/proc/self/fd"))
+
+NOTHING_CHANGED = "Nothing was changed. Choose another place, or move these files away."
 
 # A temporary name says which process writes it. `replacing` gives the first part; bundlers that
 # insist on an ending add one.
@@ -52,7 +55,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with _unrecorded(path) as part:
             yield part
         return
-    if _is_stream(path):
+    if is_stream(path):
         with _written_through(path) as part:
             yield part
         return
@@ -68,6 +71,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 yield part
                 for inner in (*part.rglob("*"), part) if part.is_dir() else [part]:
                     sync(inner)
+                require_ours([path])  # the work may have taken hours
                 owner.record(part)
                 if part.is_dir() and os.path.lexists(path):
                     os.replace(path, aside)
@@ -103,9 +107,14 @@ def _unrecorded(path: Path) -> Iterator[Path]:
         _remove(part)
 
 
-def _is_stream(path: Path) -> bool:
-    """Say whether a path is a device, a pipe or a process's own output such as /dev/stdout."""
-    return path.is_char_device() or path.is_fifo() or path.parent in _STREAM_FOLDERS
+def is_stream(path: Path) -> bool:
+    """Say whether a path is a device, a pipe or a process's own output such as /dev/stdout.
+
+    A block device is a disk, which nothing is ever written to.
+    """
+    if path in _STREAMS or path.parent in _STREAM_FOLDERS:
+        return True
+    return not path.is_symlink() and (path.is_char_device() or path.is_fifo())
 
 
 @contextlib.contextmanager
@@ -131,45 +140,11 @@ def require_ours(paths: Iterable[str | Path]) -> None:
     """
     reasons: list[str] = []
     for path in map(Path, paths):
-        if not _is_stream(path):
+        if not is_stream(path):
             reasons += Owner(path, cache_dir()).foreign()
     if reasons:
         shown = reasons[:20] + ([f"... and {len(reasons) - 20} more"] if len(reasons) > 20 else [])
-        raise FgkitError(
-            "\n".join(
-                [*shown, "Nothing was changed. Choose another place, or move these files away."]
-            )
-        )
-
-
-def require_outputs(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None:
-    """Refuse outputs that are inputs or would replace somebody's file, before any work begins.
-
-    Args:
-        outputs: option and path of each output; empty paths are skipped.
-        inputs: option and path of each input; empty paths are skipped.
-    Raises:
-        FgkitError: with every problem.
-    """
-    problems = []
-    for option, output in outputs.items():
-        for other, source in inputs.items():
-            if output and source and same_file(Path(output), Path(source)):
-                problems.append(f"{option} {output}: is the input {other}. Choose another name.")
-    if problems:
-        raise FgkitError("\n".join(problems))
-    require_ours([Path(output).expanduser() for output in outputs.values() if output])
-
-
-def same_file(path: Path, other: Path) -> bool:
-    """Say whether two paths lead to the same file, through links and other spellings, too."""
-    try:
-        path, other = path.expanduser(), other.expanduser()
-        if path.exists() and other.exists():
-            return path.samefile(other)
-        return path.resolve() == other.resolve()
-    except (OSError, RuntimeError, ValueError):
-        return False
+        raise FgkitError("\n".join([*shown, NOTHING_CHANGED]))
 
 
 @contextlib.contextmanager

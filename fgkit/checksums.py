@@ -12,11 +12,12 @@ The format is that of coreutils: `cd run/model && sha256sum -c SHA256SUMS` check
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from fgkit.atomic_files import sync
 from fgkit.errors import BundleError, FgkitError, ModelError
-from fgkit.files import read_json, sha256, write_text
+from fgkit.files import read_bytes, read_json, sha256, write_text
 from fgkit.progress import bar
 
 NAME = "SHA256SUMS"
@@ -57,14 +58,17 @@ def recorded(path: Path) -> dict[Path, str]:
     return {path: digest} if isinstance(digest, str) else {}
 
 
-def problems(path: Path) -> list[str]:
+def problems(path: Path, *, skip: Collection[str] = ()) -> list[str]:
     """List the files of an artifact that are missing or changed; empty if nothing was recorded.
 
     Args:
         path: as for `recorded`.
+        skip: names of files that are not looked at.
     """
     try:
-        expected = recorded(path)
+        expected = {
+            file: digest for file, digest in recorded(path).items() if file.name not in skip
+        }
     except FgkitError as error:
         return [str(error)]
     messages = []
@@ -113,8 +117,8 @@ def remedy(path: Path) -> str:
 def _of_folder(sums: Path) -> dict[Path, str]:
     """Parse a `SHA256SUMS` file."""
     try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(sums, "a list of hashes", limit=1 << 20).decode("utf-8").splitlines()
+    except (FgkitError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{sums}: cannot be read: {error}. Delete it, or get the folder again."
         ) from error

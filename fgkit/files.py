@@ -7,7 +7,9 @@ Inputs are opened only if they are regular files, so that a pipe or device never
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -24,6 +26,10 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+_KERNEL_FOLDERS = ("/proc", "/sys")
+# In bytes; tokenizer.json has 33 million.
+_LARGEST_JSON = 1 << 28
 
 
 def copy(source: str | Path, target: str | Path) -> Path:
@@ -42,70 +48,126 @@ def write_text(path: str | Path, text: str) -> Path:
 
 def write_json(path: str | Path, value: Any) -> Path:
     """Write `value` as indented JSON atomically and return the path; NaN is refused."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # The name of a file that is no UTF-8 has halves of surrogate pairs, which JSON escapes.
+    return write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
-def require_regular(path: str | Path, what: str = "a file") -> Path:
+def why_unreadable(path: str | Path, what: str) -> str:
+    """Say why an input cannot be read: "" for a regular file.
+
+    Args:
+        path: the input; links to regular files are fine.
+        what: what is expected there, such as "a tools file".
+    Returns:
+        what is wrong and what to do about it, to be written behind the path.
+    """
+    if not str(path) or str(path) == ".":
+        return f"is a folder, the working one. Give the path of {what}."
+    try:
+        path = Path(path).expanduser()
+        mode = path.stat().st_mode
+        real = Path(os.path.realpath(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"cannot be read: {reason}. Name {what}."
+    if not stat.S_ISREG(mode):
+        found = next((name for test, name in _KINDS if test(mode)), "no regular file")
+        return f"is {found}, expected {what}. Copy the content into a file."
+    # The kernel shows some of its own pipes, such as /proc/kmsg, as regular files.
+    if any(real.is_relative_to(folder) for folder in _KERNEL_FOLDERS):
+        return f"is a file of the kernel, expected {what}. Copy the content into a file."
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        return f"cannot be read: {error.strerror}. Name {what}."
+    return ""
+
+
+def require_regular(
+    path: str | Path, what: str = "a file", *, error: type[FgkitError] = FgkitError
+) -> Path:
     """Refuse an input that is no regular file: a folder, or a pipe or device that may never end.
 
     Args:
         path: the input; links to regular files are fine.
         what: what is expected there, such as "a tools file", for the message.
+        error: the class of the error.
     Raises:
         FgkitError: nothing is there, or something else.
     """
-    try:
-        path = Path(path).expanduser()
-        mode = path.stat().st_mode
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FgkitError(f"{path}: cannot be read: {reason}. Name {what}.") from error
-    if not stat.S_ISREG(mode):
-        found = next((name for test, name in _KINDS if test(mode)), "no regular file")
-        raise FgkitError(f"{path}: is {found}, expected {what}. Copy the content into a file.")
-    return path
+    if reason := why_unreadable(path, what):
+        raise error(f"{str(path) or repr('')}: {reason}")
+    return Path(path).expanduser()
 
 
-def read_text(path: str | Path, what: str = "a text file", *, limit: int = 1 << 30) -> str:
-    """Read a whole UTF-8 file (with or without a byte order mark) of a size that fits into memory.
+def read_bytes(
+    path: str | Path,
+    what: str = "a file",
+    *,
+    limit: int = 1 << 30,
+    error: type[FgkitError] = FgkitError,
+) -> bytes:
+    """Read a whole file of a size that fits into memory.
 
     Args:
-        path: the file.
-        what: what is expected there, for messages.
+        path, what, error: as for `require_regular`.
         limit: the most bytes that are read.
     Raises:
-        FgkitError: it is no regular file, too large, or not UTF-8.
+        FgkitError: it is no regular file, or too large.
     """
-    path = require_regular(path, what)
+    path = require_regular(path, what, error=error)
     try:
         with open(path, "rb") as handle:
-            content = handle.read(limit + 1)
-    except OSError as error:
-        raise FgkitError(f"{path}: cannot be read: {error.strerror}. Name {what}.") from error
-    if len(content) > limit:
-        raise FgkitError(f"{path}: has more than {limit:,} bytes, expected {what}.")
+            # Before anything is allocated: a file with a hole claims any size.
+            size = os.fstat(handle.fileno()).st_size
+            content = handle.read(limit + 1) if size <= limit else b""
+    except OSError as reason:
+        raise error(f"{path}: cannot be read: {reason.strerror}. Name {what}.") from reason
+    if max(size, len(content)) > limit:
+        raise error(
+            f"{path}: has more than {limit:,} bytes, expected {what}. Is it another kind of file?"
+        )
+    return content
+
+
+def read_text(
+    path: str | Path,
+    what: str = "a text file",
+    *,
+    limit: int = 1 << 30,
+    error: type[FgkitError] = FgkitError,
+) -> str:
+    """Read a whole UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path, what, limit, error: as for `read_bytes`.
+    Raises:
+        FgkitError: it is no regular file, too large, or not UTF-8; the message names the line.
+    """
+    content = read_bytes(path, what, limit=limit, error=error)
     try:
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FgkitError(
-            f"{path}: is not UTF-8 (byte {error.start} is {content[error.start]:#04x}), expected "
+    except UnicodeDecodeError as reason:
+        start = reason.start + (3 if content.startswith(codecs.BOM_UTF8) else 0)
+        line = content.count(b"\n", 0, start) + 1
+        raise error(
+            f"{path}:{line}: is not UTF-8 (byte {start} is {content[start]:#04x}), expected "
             f"{what}. Save it as UTF-8."
-        ) from error
+        ) from reason
 
 
 def read_json(path: str | Path) -> Any:
     """Read one JSON file.
 
     Raises:
-        FgkitError: it is missing, unreadable or not JSON; the message names the place.
+        FgkitError: it is missing, unreadable, too large or not JSON; the message names the place.
     """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        require_regular(path, "a JSON file")
+    if os.path.isdir(path):
+        raise FgkitError(f"{path}: cannot be read: Is a directory. Name a JSON file.")
+    text = read_text(path, "a JSON file", limit=_LARGEST_JSON)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FgkitError(f"{path}: cannot be read: {error.strerror}.") from error
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FgkitError(
             f"{path}: is not JSON: {error}. Restore the file or make it again."

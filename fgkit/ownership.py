@@ -23,7 +23,7 @@ from .errors import FgkitError
 from .file_hashes import sha256
 from .written_record import RECORD, WrittenRecord, is_marked, records_above
 
-__all__ = ["RECORD", "Owner", "is_marked", "mark"]
+__all__ = ["RECORD", "Owner", "is_marked", "mark", "require_record"]
 
 
 def mark(folder: Path) -> None:
@@ -41,6 +41,15 @@ def mark(folder: Path) -> None:
         ) from error
 
 
+def require_record(folder: Path) -> None:
+    """Refuse a folder in which something else stands in the place of fgkit's record.
+
+    Raises:
+        FgkitError: `.fgkit.json` is not a record, or what stands beside it is no part of one.
+    """
+    WrittenRecord(folder, folder, in_cache=False).require_ours()
+
+
 class Owner:
     """Who owns a path: what the records say of it, and the record that it is written to.
 
@@ -51,13 +60,17 @@ class Owner:
     Args:
         path: a file or folder that is to be written, replaced or removed; it need not exist.
         cache: fgkit's cache folder.
+    Attributes:
+        run: the nearest folder above that is marked as fgkit's; None without one.
     """
 
     def __init__(self, path: Path, cache: Path) -> None:
         self.path = _absolute(path)
         self._cache = cache
         self._replaced = False
-        marked = next((folder for folder in self.path.parents if is_marked(folder)), None)
+        self.run = marked = next(
+            (folder for folder in self.path.parents if is_marked(folder)), None
+        )
         self._own = (
             WrittenRecord(marked, cache, in_cache=False)
             if marked
@@ -79,6 +92,21 @@ class Owner:
             if inner.is_symlink() or not inner.is_dir():
                 reasons += _reasons(inner, self._known(inner, read))
         return reasons
+
+    def adopt(self, digest: str) -> None:
+        """Record a file that fgkit wrote on another machine, if it has the hash that is known."""
+        if self.path.is_file() and not self.path.is_symlink() and sha256(self.path) == digest:
+            self.record(self.path)
+
+    def belongs_to_a_run(self) -> bool:
+        """Say whether the path is one of a run's own files, not one that a user named."""
+        name, content = self._own.name_of(self.path), self._own.content
+        return self.run is not None and name in content["files"] and name not in content["named"]
+
+    def name_by_user(self) -> None:
+        """Record that a user named the path as an output, before it is written."""
+        with self._own.changed() as record:
+            record["named"] = sorted({*record["named"], self._own.name_of(self.path)})
 
     def record(self, content: Path) -> None:
         """Record what the path is about to become, beside what it was.

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import tiny
 
 from fgkit.config.finetune import FinetuneConfig
 from fgkit.dataset import rows as run_rows
 from fgkit.locations import shipped
-from fgkit.models import base as base_model, record
+from fgkit.models import base as base_model, record, spec
 from fgkit.ui.explorer_panel import Explorer
 from fgkit.ui.playground_panel import Playground
 from fgkit.ui.results_panel import Results
@@ -43,7 +44,9 @@ def prepared(folder: Path) -> tuple[FinetuneConfig, base_model.Base, run_rows.Ru
         num_train_epochs=2,
         learning_rate=1e-3,
     )
-    return settings, base_model.find_base(settings.base), stages.load_rows(settings)
+    with mock.patch.dict(spec.SPECS, {tiny.NETWORK.key: tiny.NETWORK}):
+        base = base_model.find_base(settings.base)
+    return settings, base, stages.load_rows(settings)
 
 
 def explorer(settings: FinetuneConfig, base: base_model.Base, rows: run_rows.RunData) -> None:

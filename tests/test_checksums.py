@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import tiny
 
 from fgkit import checksums, files
 from fgkit.errors import BundleError, FgkitError, ModelError
 from fgkit.models import base as base_model
-from fgkit.models.folder import MODEL_FILES
 
 NAMES = ("model.safetensors", "tokenizer.model", "\u00fc b.json")
 
@@ -120,13 +120,8 @@ def test_a_file_is_compared_with_the_json_beside_it(tmp_path: Path) -> None:
 def test_a_base_with_a_flipped_bit_is_refused_before_anything_is_trained_from_it(
     tmp_path: Path,
 ) -> None:
-    for name in MODEL_FILES:
-        (tmp_path / name).write_text("{}")
-    header = (
-        b'{"model.embed_tokens.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}'
-    )
-    whole = len(header).to_bytes(8, "little") + header + bytes(8)
-    (tmp_path / "model.safetensors").write_bytes(whole)
+    tiny.untrained(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
     checksums.write(tmp_path)
     assert base_model.find_base(str(tmp_path)).folder == tmp_path
     (tmp_path / "model.safetensors").write_bytes(whole[:-1] + b"\1")

@@ -43,6 +43,18 @@ def test_what_is_published_holds_both_bundles_as_they_were_made(job: Any) -> Non
     assert "model-index:" in card and "engine" in card
 
 
+def test_a_run_writes_only_names_that_it_claims(job: Any) -> None:
+    """What a run writes is what it looks at before it begins; `tests/test_somebodys_files.py` tries these names."""
+    from fgkit import ownership
+    from fgkit.workflow import claims, locks, run as pipeline
+
+    claimed = {ownership.RECORD, locks.LOCK, locks.STEP_LOCK, *claims._SHARED}
+    for settings in pipeline.plan(job.parameters).values():
+        claimed |= {str(path.relative_to(job.output)) for path in claims.written_by(settings)}
+    # The files of `app` are claimed by glue.
+    assert {name for name in job.names if name.partition("/")[0] not in claimed | {"app"}} == set()
+
+
 def test_a_stage_killed_anywhere_ends_with_the_same_files(job: Any) -> None:
     import faults
     from faults_job import STAGES

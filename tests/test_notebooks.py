@@ -25,7 +25,7 @@ from fgkit.bundles.profiles import PROFILES
 from fgkit.dataset.formats.detection import FORMATS
 from fgkit.export.quantization import QUANTIZATIONS
 from fgkit.models import spec
-from fgkit.workflow import run as pipeline
+from fgkit.workflow import parameters, run as pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("finetune", "to_tflite", "to_task")
@@ -409,7 +409,7 @@ def test_parameter_files_are_accepted_from_the_root(monkeypatch):
     ]
     page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     for path in files:
-        plans = pipeline.plan(pipeline.read_parameters(path))
+        plans = pipeline.plan(parameters.read_parameters(path))
         assert list(plans) == list(NAMES) and plans["finetune"].output.startswith("run_")
         assert f"run -f notebooks/params/{path.name}" in path.read_text() or path.stem == "home"
         assert f"`params/{path.name}`" in page and "token:" not in path.read_text().lower()

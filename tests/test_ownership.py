@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fgkit import atomic_files, files, locations, ownership
+from fgkit import atomic_files, files, locations, outputs, ownership
 from fgkit.errors import FgkitError
 
 
@@ -157,10 +157,8 @@ def test_an_output_that_is_an_input_is_refused(tmp_path) -> None:
         with pytest.raises(
             FgkitError, match=r"--json .*: is the input --data. Choose another name"
         ):
-            atomic_files.require_outputs({"--json": str(output)}, {"--data": str(rows)})
-    atomic_files.require_outputs(
-        {"--json": str(tmp_path / "new"), "--plot": ""}, {"--data": str(rows)}
-    )
+            outputs.require_outputs({"--json": str(output)}, {"--data": str(rows)})
+    outputs.require_outputs({"--json": str(tmp_path / "new"), "--plot": ""}, {"--data": str(rows)})
     assert rows.read_text() == "{}"
 
 

@@ -79,8 +79,11 @@ def test_figures_that_can_be_counted_here() -> None:
 
 def test_what_is_tried_is_as_much_as_the_page_says() -> None:
     from tests import test_credentials
-    from tests.hub import test_upload
+    from tests.hub import test_model_card, test_publication, test_upload
 
+    assert f"{len(test_publication.SECRETS)} kinds of secrets found" in PAGE
+    assert f"{len(test_publication.TRAVELS)} files, absolute and relative links" in PAGE
+    assert f"{len(test_model_card.NASTY)} texts in every place of the card" in PAGE
     assert f"{len(test_upload.FAULTS)} faults, 0 files visible" in PAGE
     assert (
         f"{len(test_credentials.PLACES) + len(test_credentials.OTHERS)} settings with 3 values each"

@@ -22,7 +22,7 @@ RUFF_CHECK = [sys.executable, "-m", "ruff", "check", "."]
 RUFF_FORMAT = [sys.executable, "-m", "ruff", "format", "--check", "."]
 LAYERS = [str(BIN / "lint-imports"), "--config", ".importlinter", "--no-cache"]
 MYPY = [sys.executable, "-m", "mypy"]
-MKDOCS = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+MKDOCS = [sys.executable, "-m", "mkdocs", "build", "--strict"]
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

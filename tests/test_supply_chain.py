@@ -7,7 +7,11 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import finished_run
 import pytest
@@ -110,7 +114,7 @@ def test_a_report_is_made_from_whatever_is_there(tmp_path, capsys) -> None:
     (site / "jinja2-0.1.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: jinja2\nVersion: 0.1\n"
     )
-    supply_chain.main(str(site), str(tmp_path))
+    assert supply_chain.main(str(site), str(tmp_path)) == 1, "it is not in the lock"
     assert capsys.readouterr().out.splitlines() == [
         "audit: the advisory service did not answer in time: NOT AUDITED",
         "SBOM: could not be made in time",
@@ -120,7 +124,7 @@ def test_a_report_is_made_from_whatever_is_there(tmp_path, capsys) -> None:
         '{"dependencies": [{"name": "jinja2", "version": "0.1", "vulns": []}]}'
     )
     (tmp_path / "sbom.json").write_text('{"specVersion": "1.6", "components": [{}, {}]}')
-    supply_chain.main(str(site), str(tmp_path))
+    assert supply_chain.main(str(site), str(tmp_path)) == 1
     assert (
         "1 of 1 packages audited" in (out := capsys.readouterr().out)
         and "SBOM: 2 components" in out
@@ -135,6 +139,147 @@ def test_another_build_is_named() -> None:
         "0 not as in" in line
         and "builds whose files the lock has no hash of: torch 2.13.0+cpu" in line
     )
+
+
+# ---- what fails ----
+
+
+def environment(folder: Path, version: str, vulnerabilities: list | None) -> tuple[str, str]:
+    """An environment with one package, and a folder with what pip-audit said of it."""
+    info = folder / "site" / "jinja2.dist-info"
+    info.mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: Jinja2\nVersion: {version}\n"
+    (info / "METADATA").write_text(text)
+    if vulnerabilities is not None:
+        package = {"name": "jinja2", "version": version, "vulns": vulnerabilities}
+        (folder / "audit.json").write_text(json.dumps({"dependencies": [package]}))
+    return str(folder / "site"), str(folder)
+
+
+@pytest.mark.parametrize(
+    ("version", "vulnerabilities", "code", "says"),
+    [
+        ("locked", [], 0, "none with a known vulnerability"),
+        ("locked", None, 0, "NOT AUDITED"),
+        ("locked", [{"id": "CVE-1"}], 1, "1 VULNERABLE"),
+        ("0.1", [], 1, "1 not as in requirements/test.lock: jinja2 0.1"),
+        ("0.1", None, 1, "NOT AUDITED"),
+    ],
+)
+def test_the_audit_fails_on_what_is_known(
+    tmp_path, capsys, version, vulnerabilities, code, says
+) -> None:
+    if version == "locked":
+        version = pins()["jinja2"].removeprefix("==")
+    assert supply_chain.main(*environment(tmp_path, version, vulnerabilities)) == code
+    assert says in capsys.readouterr().out
+
+
+def test_the_script_ends_with_the_reports_code(tmp_path) -> None:
+    """The script itself, in a copy whose tools are stand-ins: with a vulnerability, without, and without any tools."""
+    ci, tools = tmp_path / ".ci", tmp_path / "build" / "supply-chain" / "tools" / "bin"
+    for path in (ci, tools, tmp_path / "requirements", tmp_path / "env" / "bin"):
+        path.mkdir(parents=True)
+    for name in (".ci/supply-chain", ".ci/supply_chain.py", "requirements/test.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    site, _ = environment(tmp_path, pins()["jinja2"].removeprefix("=="), None)
+
+    def script(path: Path, text: str) -> None:
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    # What it asks for the folder of the packages gets ours; all else is this Python.
+    script(
+        tmp_path / "env/bin/python",
+        f'[ "$1" = -c ] && echo "{site}" || exec "{sys.executable}" "$@"',
+    )
+    script(tools / "uv", "exit 0")
+    script(tools / "cyclonedx-py", "exit 0")
+    answer = {"dependencies": [{"name": "jinja2", "version": "1", "vulns": [{"id": "CVE-1"}]}]}
+    output = tmp_path / "build/supply-chain/audit.json"
+    results = []
+    for text in (f"echo '{json.dumps(answer)}' > {output}", "exit 1"):
+        script(tools / "pip-audit", text)
+        done = subprocess.run(
+            [ci / "supply-chain", tmp_path / "env"], capture_output=True, text=True, check=False
+        )
+        results.append((done.returncode, "NOT AUDITED" in done.stdout, "CVE-1" in done.stdout))
+    assert results == [(1, False, True), (0, True, False)], done.stdout + done.stderr
+
+
+def pip_report(**changes: Any) -> dict[str, Any]:
+    """What `pip install --report` writes of one package of the lock, with changes."""
+    lock = supply_chain.locked(supply_chain.LOCK.read_text())
+    values = {
+        "name": "Jinja2",
+        "version": pins()["jinja2"].removeprefix("=="),
+        "sha256": lock["jinja2"][0][1][0].removeprefix("sha256:"),
+    } | changes
+    return {
+        "install": [
+            {
+                "metadata": {"name": values["name"], "version": values["version"]},
+                "download_info": {"archive_info": {"hashes": {"sha256": values["sha256"]}}},
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "all are in it"),
+        ({"sha256": "0" * 64}, "has no file with sha256 000"),
+        ({"sha256": None}, "has no file with sha256 None"),
+        ({"version": "0.1"}, "the lock has =="),
+        ({"name": "typo-of-jinja2"}, "the lock has nothing"),
+        ({"version": "3.1.6+evil", "sha256": "0" * 64}, "has no file"),
+        ({"name": "torch", "version": "0.1+cpu"}, "the lock has =="),
+    ],
+)
+def test_every_installed_file_is_compared_with_the_lock(tmp_path, capsys, changes, says) -> None:
+    report = tmp_path / "installed.json"
+    report.write_text(json.dumps(pip_report(**changes)))
+    assert supply_chain.verify(str(report)) == int(bool(changes))
+    assert says in capsys.readouterr().out
+
+
+def test_a_report_of_nothing_verifies_nothing(tmp_path) -> None:
+    report = tmp_path / "installed.json"
+    report.write_text('{"install": []}')
+    assert supply_chain.verify(str(report)) == 1
+
+
+def test_a_build_of_torch_alone_may_be_another_file(tmp_path) -> None:
+    version = pins()["torch"].removeprefix("==")
+    report = pip_report(name="torch", version=f"{version}+cpu", sha256="0" * 64)
+    lock = supply_chain.locked(supply_chain.LOCK.read_text())
+    assert supply_chain.wrong_files(report, lock) == []
+    report = pip_report(name="torch", version=version, sha256="0" * 64)
+    assert len(supply_chain.wrong_files(report, lock)) == 1, "PyPI's own build is compared"
+
+
+def test_ci_installs_with_the_lock_and_can_fail() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    install = script.index("PIP_CONSTRAINT=")
+    compared, tested = script.index("supply_chain.py verify"), script.index('bash -c "$tests"')
+    assert install < compared < tested < script.index('.ci/supply-chain" "$fresh/.venv"')
+    assert "set -euo pipefail" in script and "|| true" not in script[install:]
+    # The versions that the sed in it writes are those of the lock.
+    line = next(line for line in script.splitlines() if line.startswith("sed "))
+    command = line.partition(" > ")[0]
+    written = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    lock = supply_chain.locked(supply_chain.LOCK.read_text())
+    assert {
+        (canonicalize_name(one.name), str(one.specifier), str(one.marker))
+        for one in map(Requirement, written)
+    } == {
+        (name, str(entry.specifier), str(entry.marker))
+        for name, entries in lock.items()
+        for entry, _ in entries
+    }
 
 
 # ---- no pickle, no code ----

@@ -6,15 +6,18 @@ prompt, and every file that the real folder has.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from fgkit import prompts
-from fgkit.models import offline_base
+from fgkit.models import base_checks, offline_steps, spec
 
 WINDOW = 24
+NETWORK = dataclasses.replace(spec.GEMMA_3_270M, shape={"model_type": "gemma3_text"})
 
 
 def model_folder(folder: Path, *, seed: int = 0, **shape: Any) -> Path:
@@ -70,7 +73,7 @@ def tokenizer_files(folder: Path) -> list[str]:
     types += [6] * 256 + [1] * 95
     scores = [0.0] * len(pieces)
     (folder / "tokenizer.model").write_bytes(
-        offline_base.sentencepiece_model(pieces, scores, types)
+        offline_steps.sentencepiece_model(pieces, scores, types)
     )
     special = {0, 1, 2, 3, 50, 105, 106}
     (folder / "tokenizer.json").write_text(
@@ -118,9 +121,46 @@ def tokenizer_files(folder: Path) -> list[str]:
         ),
         encoding="utf-8",
     )
-    offline_base.write_tokenizer_config(folder)
+    offline_steps.write_tokenizer_config(folder)
     (folder / "chat_template.jinja").write_text(prompts.chat_template(), encoding="utf-8")
     return pieces
+
+
+def untrained(folder: Path, **config: Any) -> Path:
+    """What passes for a base of the real shape in a millisecond: its tokenizers are tiny, and its tensors lie on 64 bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = tokenizer_files(folder)
+    values = {**spec.GEMMA_3_270M.shape, "vocab_size": len(pieces)} | config
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    (folder / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": list(prompts.STOP_IDS)}), encoding="utf-8"
+    )
+    return stand_in_weights(
+        folder, base_checks.tensors({**spec.GEMMA_3_270M.shape, "vocab_size": len(pieces)})
+    )
+
+
+def stand_in_weights(folder: Path, shapes: dict[str, list[int]], dtype: str = "BF16") -> Path:
+    """Write a `model.safetensors` whose header lists tensors of these shapes, all on the same 64 bytes."""
+    header = json.dumps(
+        {
+            name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 64]}
+            for name, shape in shapes.items()
+        }
+    ).encode()
+    (folder / "model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(64)
+    )
+    return folder
+
+
+def known(monkeypatch: Any) -> None:
+    """Have fgkit take `model_folder`'s network for one that can be converted, here and in child processes."""
+    monkeypatch.setitem(spec.SPECS, NETWORK.key, NETWORK)
+    paths = [str(Path(__file__).with_name("tiny_network")), str(Path(__file__).parents[1])]
+    if before := os.environ.get("PYTHONPATH"):
+        paths.append(before)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
 def copy_of(folder: Path, target: Path) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from fgkit import licence
 from fgkit.checks import Check
 from fgkit.dataset import rows as run_rows
-from fgkit.errors import FgkitError
+from fgkit.errors import BundleError, FgkitError
 from fgkit.prompts import styles
 
 from . import read as bundle_files
@@ -132,6 +132,8 @@ def check_file(
     Raises:
         ToolError, DataError: rows or tools cannot be read; the message has a line for each problem.
     """
+    if not Path(path).name:
+        raise BundleError(f"{str(path)!r} is no file's name, expected a .task or .litertlm.")
     path = Path(path)
     if model is None and (path.parent / "model").is_dir():
         model = path.parent / "model"

@@ -272,10 +272,9 @@ def _network(path: Path) -> Signatures:
 
 
 def _file_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror}. "
-            "Give the tokenizer.model of the model folder."
-        ) from error
+    return files.read_bytes(
+        path,
+        "the tokenizer.model of the model folder",
+        limit=task.LIMITS[task.TOKENIZER],
+        error=BundleError,
+    )

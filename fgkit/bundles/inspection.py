@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fgkit import licence, prompts
+from fgkit import files, licence, prompts
 from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles as prompt_styles
 from fgkit.prompts.format import CONTROL_TOKENS
 from fgkit.record_types import BundleRecord
 
-from . import litertlm, read as bundle_files
+from . import litertlm, read as bundle_files, task
 from .profiles import DEFAULT, LITERTLM, PROFILES, Profile, embedding_profiles, embeds_declarations
 
 # Stop tokens of every profile: without one of them an answer runs on into the next turn or into
@@ -68,6 +68,8 @@ class Inspection:
 
     def format(self) -> str:
         """Check that the file's first bytes match its ending."""
+        if reason := files.why_unreadable(self.path, "a .task or .litertlm"):
+            raise Failed(f"{self.path}: {reason}")
         try:
             with open(self.path, "rb") as file:
                 start = file.read(32)
@@ -130,7 +132,9 @@ class Inspection:
         path = self.model / "tokenizer.model"
         if not path.is_file():
             raise Skipped(f"{path}: is not there.")
-        expected = sentencepiece_model.parse(path.read_bytes(), path)
+        expected = sentencepiece_model.parse(
+            files.read_bytes(path, "a tokenizer", limit=task.LIMITS[task.TOKENIZER]), path
+        )
         if problems := sentencepiece_model.differences(expected, tokenizer):
             raise Failed(f"not the one of {path}: {'; '.join(problems)}.")
         return f"the same as {path}, id by id."
@@ -206,7 +210,9 @@ class Inspection:
         beside = self.path.with_name(licence.NOTICE)
         if not beside.is_file():
             raise Failed(f"{beside}: is not there.")
-        if licence.GEMMA.name not in beside.read_text(encoding="utf-8", errors="replace"):
+        if licence.GEMMA.name not in files.read_bytes(beside, limit=1 << 20).decode(
+            "utf-8", "replace"
+        ):
             raise Failed(f"{beside}: does not name the {licence.GEMMA.name}.")
         return f"{licence.NOTICE} is beside it."
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from fgkit import prompts
 from fgkit.errors import BundleError
-from fgkit.files import sha256
+from fgkit.files import require_regular, sha256
 from fgkit.models import sentencepiece_model
 from fgkit.prompts import styles
 
@@ -34,6 +34,8 @@ from .profiles import LITERTLM, Profile
 LLM_METADATA, TOKENIZER, NETWORK = "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel"
 MODEL_TYPE, PREFILL_DECODE = "function_gemma", "tf_lite_prefill_decode"
 SECTIONS = frozenset({LLM_METADATA, TOKENIZER, NETWORK})
+# Largest sizes in bytes of the sections that are read into memory; a file with a hole has any size.
+LIMITS = {LLM_METADATA: 1 << 20, TOKENIZER: 64 << 20, NETWORK: 8 << 30}
 # The random id and the time that the builder writes into the header.
 _UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00"
@@ -116,7 +118,7 @@ def read(path: str | Path) -> Litertlm:
         BundleError: the file is missing, truncated or damaged, has other sections, or its tokenizer
             cannot be parsed.
     """
-    path = Path(path)
+    path = require_regular(path, "a .litertlm, which to_task makes", error=BundleError)
     try:
         with open(path, "rb") as file:
             sections = _sections(path, file)
@@ -203,7 +205,7 @@ def _sections(path: Path, file: Any) -> dict[str, tuple[int, int]]:
         )
     position = end
     for name, begin, stop in sorted(listed, key=lambda section: section[1]):
-        if not position <= begin < stop <= size:
+        if not position <= begin < stop <= size or stop - begin > LIMITS.get(name, size):
             raise BundleError(
                 f"{path}: its section {name} lies at bytes {begin} to {stop} of {size}. The file "
                 "is incomplete or damaged: make or download it again."

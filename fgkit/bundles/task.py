@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit.errors import BundleError
+from fgkit.files import require_regular
 from fgkit.models import sentencepiece_model
 
 from .profiles import Profile
@@ -31,7 +32,7 @@ OPTIONAL = {
     "TF_LITE_VISION_ADAPTER",
 }
 # Largest sizes in bytes of the members that are read into memory.
-LIMITS = {TOKENIZER: 64 << 20, METADATA: 1 << 20}
+LIMITS = {TOKENIZER: 64 << 20, METADATA: 1 << 20, TFLITE: 8 << 30}
 _NO_LIMIT = 1 << 40
 
 
@@ -46,8 +47,9 @@ def read(path: Path) -> tuple[Profile, dict[str, int]]:
         BundleError: the file is missing, truncated, damaged or compressed, has unexpected members,
             or its tokenizer cannot be parsed.
     """
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(f"{path}: there is no such file. Make it with to_task.")
+    require_regular(path, "a .task", error=BundleError)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

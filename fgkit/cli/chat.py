@@ -50,11 +50,13 @@ def chat(path: Path, tools_file: Path, question: list[str]) -> int:
     with AskBundle(path, load_tools(tools_file)) as bundle:
         for text in [" ".join(question)] if question else _typed():
             try:
+                if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+                    raise FgkitError("the line is not UTF-8. Set the terminal to UTF-8.")
                 answer = bundle.ask(request(1, text))
             except FgkitError as error:
                 if question:
                     raise
-                print(f"fgkit: {credentials.hidden(str(error))}", file=sys.stderr)
+                print(f"fgkit: {credentials.redacted(str(error))}", file=sys.stderr)
                 continue
             failed = not answer.calls
             print(f"raw:  {answer.raw}", *answer.lines(), f"time: {answer.seconds:.2f} s", sep="\n")
@@ -64,6 +66,8 @@ def chat(path: Path, tools_file: Path, question: list[str]) -> int:
 def _typed() -> Iterator[str]:
     """Read questions from the terminal until an empty line or the end of the input."""
     print("Ask; an empty line or Ctrl-D ends.")
+    if hasattr(sys.stdin, "reconfigure"):  # bytes that are no text cost their line only
+        sys.stdin.reconfigure(errors="surrogateescape")
     while True:
         try:
             text = input("> ").strip()

@@ -29,11 +29,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Look into a finished bundle without running it."""
     from fgkit import checks
-    from fgkit.atomic_files import require_outputs
     from fgkit.bundles import checks as bundle_checks
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
 
-    inputs = {"BUNDLE": options.path, "--data": options.data, "--tools": options.tools}
+    inputs = {
+        "BUNDLE": options.path,
+        "--model": options.model or "",
+        "--data": options.data,
+        "--tools": options.tools,
+    }
     require_outputs({"--json": options.json}, inputs)
     results = bundle_checks.check_file(
         Path(options.path).expanduser(),

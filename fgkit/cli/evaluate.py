@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from os.path import expanduser  # unlike Path's method, it accepts any text
 from pathlib import Path
 
 from fgkit.errors import FgkitError
@@ -29,6 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--report",
         metavar="DIR",
+        type=expanduser,
         help="write tables, pictures and the model-index block of a model card into this folder",
     )
     command.add_argument(
@@ -46,10 +48,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Score a model folder or a bundle, alone or against another model's answers."""
-    from fgkit.atomic_files import require_outputs
     from fgkit.dataset import rows as run_rows
     from fgkit.evaluation import paired, report as score_report, score_model, scores as evaluation
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
 
     path = Path(options.path).expanduser()
     if not path.exists():
@@ -60,7 +62,9 @@ def execute(options: argparse.Namespace) -> int:
         "--tools": options.tools,
         "--against": options.against or "",
     }
-    require_outputs({"--json": options.json}, inputs)
+    report = score_report.paths(options.report) if options.report else []
+    outputs = {"--json": options.json} | {f"--report {path.name}": str(path) for path in report}
+    require_outputs(outputs, inputs)
     other = evaluation.read_score(Path(options.against).expanduser()) if options.against else None
     rows = run_rows.load_held_out(options.data, options.tools, options.format)
     if other:

@@ -42,6 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plot",
         metavar="OUT.png",
+        type=expanduser,
         default="",
         help="draw tokens per row and rows per tool into this file",
     )
@@ -49,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the data files hold and what is wrong with them."""
-    from fgkit.atomic_files import require_outputs
+    from fgkit.outputs import require_outputs
 
     inputs = {"DATA": options.path, "--eval": options.eval, "--tools": options.tools}
     require_outputs({"--json": options.json, "--plot": options.plot}, inputs)
@@ -95,11 +96,14 @@ def lint_files(
     """
     from fgkit import data_report
     from fgkit.dataset.rows import data_files
-    from fgkit.files import write_json
+    from fgkit.errors import DataError
+    from fgkit.files import require_regular, write_json
     from fgkit.tools import lint_tools, load_tools
 
     from .tokenizers import find_tokenizer
 
+    for path in [expanduser(data), *([expanduser(eval_data)] if eval_data else [])]:
+        require_regular(path, "your data file", error=DataError)
     FinetuneConfig(max_length=max_length)  # raises for a length that training would refuse
     tokenizer, without_lengths = find_tokenizer(base)
     tools_file = data_files(tools=tools)[2]

@@ -6,9 +6,12 @@ Exit codes: 0 success; 1 a check found problems; 2 the command could not run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol, cast
@@ -84,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options = _parse(arguments)
     try:
+        _stop_in_order()
         return cast(int, options.execute(options))
     except FgkitError as error:
         _fail(options, str(error))
@@ -100,13 +104,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\nfgkit: stopped. The same command goes on where it can.", file=sys.stderr)
+        return 128 + (stopped.number if isinstance(stopped, _Stopped) else signal.SIGINT)
     # The last resort: a defect of fgkit, too, ends in one message.
     except Exception as error:  # noqa: BLE001
         _fail(options, _unexpected(error))
         return 2
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal asked the process to end; it ends as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop_in_order() -> None:
+    """Have the signals of `kill` and of a closed terminal end the command as Ctrl-C does.
+
+    What is half-written is removed then, and notebooks and conversions that were started end, too.
+    A second signal ends the process at once. A signal that is ignored, as under `nohup`, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    names = ("SIGTERM", "SIGHUP")  # Windows has only the first
+    for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    raise _Stopped(number)
 
 
 def _accept_every_character() -> None:
@@ -135,8 +167,8 @@ def _refuse(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
 def _fail(options: argparse.Namespace, message: str) -> None:
     """Print the message of the exception being handled; `--debug` adds its traceback."""
     if options.debug:
-        print(credentials.hidden(traceback.format_exc()), file=sys.stderr)
-    print(f"fgkit: {credentials.hidden(message)}", file=sys.stderr)
+        print(credentials.redacted(traceback.format_exc()), file=sys.stderr)
+    print(f"fgkit: {credentials.redacted(message)}", file=sys.stderr)
 
 
 def _unexpected(error: Exception) -> str:
@@ -144,6 +176,8 @@ def _unexpected(error: Exception) -> str:
         return "there is not enough memory. Close other programs, or use a smaller input."
     if isinstance(error, RecursionError):
         return "the input is nested too deeply. Flatten it, or use --debug to see where."
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # from Path.expanduser
+        return "a path begins with ~ and a user that this machine does not know. Write it in full."
     first_line = next(iter(str(error).splitlines()), "")
     return (
         f"this should not happen: {type(error).__name__}: {first_line[:200]} "

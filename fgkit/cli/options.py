@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from os.path import expanduser  # unlike Path's method, it accepts any text
 from typing import Any
 
 from fgkit.dataset.formats.detection import FORMATS
@@ -36,7 +37,7 @@ def add_format(command: argparse.ArgumentParser, default: str | None = "auto") -
 
 def add_json(command: argparse.ArgumentParser, text: str) -> None:
     """Add `--json OUT`, a file for the command's results."""
-    command.add_argument("--json", metavar="OUT", default="", help=text)
+    command.add_argument("--json", metavar="OUT", type=expanduser, default="", help=text)
 
 
 def add_tokenizer(command: argparse.ArgumentParser, without: str) -> None:
@@ -96,6 +97,7 @@ def notebook_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """
     from fgkit.workflow import run as workflow
     from fgkit.workflow.manifest import NOTEBOOKS
+    from fgkit.workflow.parameters import read_parameters
 
     text_parameters = {
         name
@@ -105,7 +107,7 @@ def notebook_parameters(options: argparse.Namespace) -> dict[str, Any]:
     }
     given: dict[str, Any] = {}
     if options.parameters is not None:
-        given |= workflow.read_parameters(options.parameters)
+        given |= read_parameters(options.parameters)
     given |= dict(options.parameter)
     parameters = {
         name: literal(value) if isinstance(value, str) and name not in text_parameters else value

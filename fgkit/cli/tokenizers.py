@@ -9,6 +9,7 @@ from typing import Any
 from fgkit.errors import FgkitError, ModelError
 from fgkit.locations import cache_dir
 from fgkit.models import base as base_models, download, offline_base
+from fgkit.models.folder import check_folder
 from fgkit.models.spec import OFFLINE
 
 
@@ -24,8 +25,12 @@ def find_tokenizer(base: str) -> tuple[Any, str]:
         ModelError: a base is named but is not on this machine, or its tokenizer cannot be read.
     """
     folder: Path | None
-    if base == OFFLINE or base and isdir(expanduser(base)):
+    if base == OFFLINE:
         folder = base_models.find_base(base).folder
+    elif base and isdir(expanduser(base)):
+        # Its tokenizer counts even where its weights could not be trained from.
+        folder = Path(base).expanduser().absolute()
+        check_folder(folder)
     elif base:
         folder = download.local_copy(base)
         if folder is None:

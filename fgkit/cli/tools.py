@@ -20,8 +20,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Report what the model sees of each tool and what is wrong with it."""
-    from fgkit.atomic_files import require_outputs
     from fgkit.files import write_json
+    from fgkit.outputs import require_outputs
     from fgkit.tools import lint_tools
 
     from .tokenizers import find_tokenizer

@@ -15,6 +15,8 @@ from typing import Any
 from fgkit import credentials
 from fgkit.text import nearest
 
+_LARGEST_INTEGER = 10**18
+
 
 def secret_problems(config: Any) -> Iterable[str]:
     """Settings whose value is an access token.
@@ -23,7 +25,7 @@ def secret_problems(config: Any) -> Iterable[str]:
         config: an instance of a settings class.
     """
     for item in fields(config):
-        if secret := credentials.kind(str(getattr(config, item.name))):
+        if secret := credentials.secret_in(brief(getattr(config, item.name), 10_000)):
             yield (
                 f"{item.name} holds {secret}, which would be written into notebooks and results. "
                 f"{credentials.REMEDY} An executed notebook that holds it has to go, too."
@@ -44,7 +46,42 @@ def type_problems(config: Any) -> Iterable[str]:
             continue
         # A bool is an int to Python, but never a setting of ours.
         if isinstance(value, bool) or not isinstance(value, accepted[declared.split(" |")[0]]):
-            yield f"{item.name} is {value!r}, expected {declared}. {item.metadata['help']}"
+            yield f"{item.name} is {brief(value)}, expected {declared}. {item.metadata['help']}"
+        elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+            yield f"{item.name} is {brief(value)}, expected at most 18 digits"
+
+
+def brief(value: object, longest: int = 200) -> str:
+    """The value as Python writes it, shortened; also of what Python refuses to write."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text has no half of a surrogate pair, which a path that is no UTF-8 is full of."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text_problems(config: Any) -> Iterable[str]:
+    """Settings that no file name, notebook or record can hold.
+
+    Args:
+        config: an instance of a settings class whose types are right.
+    """
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if isinstance(value, str) and ("\0" in value or not is_unicode(value)):
+            yield (
+                f"{item.name} is {ascii(value)[:200]}, expected text that UTF-8 can hold, without "
+                "NUL characters"
+            )
 
 
 def range_problems(name: str, value: float | None, low: float, high: float) -> Iterable[str]:
@@ -96,5 +133,5 @@ def is_path(test: Callable[[Path], bool], path: str) -> bool:
     """
     try:
         return test(Path(path).expanduser())
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return False

@@ -10,7 +10,7 @@ from typing import Any
 from fgkit.dataset.formats.detection import FORMATS
 from fgkit.errors import ConfigError
 
-from .checks import choice_problems, is_path, secret_problems, type_problems
+from .checks import choice_problems, is_path, secret_problems, text_problems, type_problems
 
 
 def setting(default: Any, text: str) -> Any:
@@ -41,7 +41,10 @@ class DataConfig:
         # One group at a time: no other message may repeat a token, and a range means nothing for a
         # value of the wrong type.
         problems = (
-            list(secret_problems(self)) or list(type_problems(self)) or list(self._problems())
+            list(secret_problems(self))
+            or list(type_problems(self))
+            or list(self._problems())
+            or list(text_problems(self))
         )
         if problems:
             raise ConfigError(

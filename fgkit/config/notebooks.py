@@ -69,9 +69,9 @@ def unknown_parameter(name: str, known: Iterable[str]) -> str:
         name: the parameter; a token is never repeated, because papermill would write it down.
         known: the declared names.
     """
-    if credentials.kind(name):
+    if credentials.secret_in(name):
         return f"a parameter's name is an access token. {credentials.REMEDY}"
-    if credentials.asks_for_one(name):
+    if credentials.names_a_secret(name):
         return (
             f"parameter {name!r} does not exist: parameters are written into the executed "
             f"notebooks, so a token is never one. {credentials.REMEDY}"

@@ -16,6 +16,7 @@ from fgkit.chat_types import Message, ToolDeclaration
 from fgkit.errors import DataError, ModelError, PromptError
 from fgkit.prompts import PromptSetup, styles
 
+from . import model_template
 from .records import Record
 
 SHOWN = 20  # problems named in one message
@@ -161,8 +162,8 @@ def check_template(tokenizer: Any, records: Sequence[Record], setup: PromptSetup
     Returns:
         how many conversations were compared.
     Raises:
-        ModelError: the tokenizer has no template, or a text differs; the message shows the first
-            difference.
+        ModelError: the tokenizer has no template, the template fails or exceeds its limits, or a
+            text differs; the message shows the first difference.
     """
     writer = next((style for style in setup.each_style() if style.is_model_template), None)
     if writer is None:
@@ -172,18 +173,39 @@ def check_template(tokenizer: Any, records: Sequence[Record], setup: PromptSetup
             "The base model's tokenizer has no chat template, so what the app will send cannot be "
             "checked. Get the model again: chat_template.jinja is missing."
         )
+    expected = []
     for record in records:
-        messages = _with_developer(record.conversation, setup)
-        tools = _tools_of(record, setup)
-        ours = writer.render(messages, tools)
-        theirs = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
-        if ours != theirs:
-            raise ModelError(
-                f"line {record.line}: the prompt that would be trained is not the model's own:\n"
-                f"{_diff(theirs, ours)}\nNothing was trained. Report this with the tools file: the "
-                "model's template has changed."
-            )
+        messages, tools = _with_developer(record.conversation, setup), _tools_of(record, setup)
+        expected.append(model_template.Expected(messages, tools, writer.render(messages, tools)))
+    if difference := _first_difference(tokenizer, expected):
+        raise ModelError(
+            f"line {records[difference.row].line}: the prompt that would be trained is not the "
+            f"model's own:\n{_diff(difference.text, expected[difference.row].text)}\nNothing was "
+            "trained. Report this with the tools file: the model's template has changed."
+        )
     return len(records)
+
+
+def _first_difference(
+    tokenizer: Any, expected: Sequence[model_template.Expected]
+) -> model_template.Difference | None:
+    """Compare with the tokenizer's template: here if it is fgkit's own, else in a child process."""
+    template = tokenizer.chat_template
+    if template == prompts.chat_template():
+        for index, one in enumerate(expected):
+            theirs = tokenizer.apply_chat_template(one.messages, tools=one.tools, tokenize=False)
+            if theirs != one.text:
+                return model_template.Difference(index, theirs)
+        return None
+    if isinstance(template, dict):
+        # As transformers chooses: the one for tools, or the default.
+        template = template.get("tool_use") or template.get("default")
+    if not isinstance(template, str):
+        raise ModelError(
+            "The base model has several chat templates and none is named default, so what the app "
+            "will send cannot be checked. Keep the one for tools as chat_template.jinja."
+        )
+    return model_template.first_difference(template, expected, tokenizer.special_tokens_map)
 
 
 def _written(records: Sequence[Record], style: str, write: Callable[[Record], str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fgkit.atomic_files import require_ours
 from fgkit.files import write_text
 from fgkit.record_types import Score
 
@@ -54,23 +55,35 @@ def against(before: Score, after: Score) -> dict[str, Any]:
     return {"differences": differences(before, after), "changed_rows": changed_rows(before, after)}
 
 
+def paths(folder: str | Path) -> list[Path]:
+    """List the files that `write` makes in a folder."""
+    folder = Path(folder).expanduser()
+    return [
+        folder / name for name in ("scores.md", "scores.png", "confusion.png", "model-index.yaml")
+    ]
+
+
 def write(folder: str | Path, named_scores: NamedScores, *, data: str) -> list[Path]:
     """Write tables, charts and model index into a folder and return the paths of the files.
 
     Args:
-        folder: created if missing; existing files of the same names are replaced.
+        folder: created if missing; files of an earlier report are replaced.
         named_scores: as for `sections`; confusion matrix and model index describe the last score.
         data: a name for the rows, for the model index.
+    Raises:
+        FgkitError: files of these names were not written by fgkit; nothing is written then.
     """
-    folder, name = Path(folder).expanduser(), list(named_scores)[-1]
+    name = list(named_scores)[-1]
+    text_path, picture, confusion, index = paths(folder)
+    require_ours(paths(folder))
     last = named_scores[name]
     text = "\n\n".join(
         f"## {heading}\n\n" + (f"```\n{body}\n```" if heading == CHANGED else body)
         for heading, body in sections(named_scores)
     )
     return [
-        write_text(folder / "scores.md", text + "\n"),
-        plot(named_scores, folder / "scores.png"),
-        plot_confusion(last, folder / "confusion.png", name=name),
-        write_text(folder / "model-index.yaml", card_data(last, name, data=data).to_yaml() + "\n"),
+        write_text(text_path, text + "\n"),
+        plot(named_scores, picture),
+        plot_confusion(last, confusion, name=name),
+        write_text(index, card_data(last, name, data=data).to_yaml() + "\n"),
     ]

@@ -19,6 +19,7 @@ from math import ceil, floor
 from typing import Any, Literal
 
 from fgkit.dataset.records import KIND_LABELS, KINDS, NO_CALL
+from fgkit.markdown_text import code, plain
 from fgkit.record_types import Rates, Score
 from fgkit.tables import markdown
 
@@ -44,9 +45,10 @@ def compare(named_scores: NamedScores) -> str:
     for metric, label in METRICS.items():
         table.append([label, *(rate(score, metric) for score in named_scores.values())])
     for part, name, n in parts(named_scores):
-        label = {"per_kind": KIND_LABELS.get(name, name), "per_style": f"style `{name}`"}.get(
-            part, f"`{name}`"
-        )
+        label = {
+            "per_kind": KIND_LABELS.get(name) or plain(name),
+            "per_style": f"style {code(name)}",
+        }.get(part) or code(name)
         columns = [part_of(score, part, name) for score in named_scores.values()]
         if (part, name) == ("per_kind", "no_call"):
             # Where no call is expected, both metrics are equal: the rate of rows without a call.
@@ -123,8 +125,8 @@ def compare_arguments(named_scores: NamedScores) -> str:
         ]
         table.append(
             [
-                f"`{tool}`",
-                f"`{name}`",
+                code(tool),
+                code(name),
                 str(sizes[tool, name]),
                 *(
                     f"{_percent(counts['recall'] if counts else None)} / "
@@ -154,7 +156,7 @@ def mistakes(score: Score) -> str:
     table = [["expected", "called", "times"]]
     for count, *pair in wrong[:SHOWN_MISTAKES]:
         table.append(
-            [*(tool if tool in (NO_CALL, NOT_PARSED) else f"`{tool}`" for tool in pair), str(count)]
+            [*(tool if tool in (NO_CALL, NOT_PARSED) else code(tool) for tool in pair), str(count)]
         )
     if len(wrong) > SHOWN_MISTAKES:
         rest = wrong[SHOWN_MISTAKES:]

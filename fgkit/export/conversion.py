@@ -25,7 +25,7 @@ from typing import Any, TypedDict
 from fgkit import atomic_files, files
 from fgkit.errors import BundleError, ConfigError, ModelError
 from fgkit.models import spec
-from fgkit.models.model_checks import shape_problems, spec_of_folder
+from fgkit.models.network_shape import shape_problems, spec_of_folder
 from fgkit.models.weights import weight_problems
 from fgkit.progress import bar
 from fgkit.subprocesses import python_path

@@ -12,6 +12,7 @@ escaped first, so that it can make neither a heading nor a link.
 from __future__ import annotations
 
 import json
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from fgkit import tables
 from fgkit.evaluation import tables as score_table
 from fgkit.evaluation.model_index import card_data
 from fgkit.licence import NOTICE
+from fgkit.markdown_text import code, fence, one_line, plain, size
 from fgkit.models.spec import spec_of_base
 from fgkit.prompts import styles
 from fgkit.prompts.format import DEFAULT_SYSTEM_MSG
 from fgkit.record_types import BundleRecord
 
 from . import model_card_origins, model_card_tools
-from .markdown_text import code, plain, size
 from .publication import Publication, gate_lines
 from .published_files import BUNDLES, SAID
 
@@ -61,6 +62,7 @@ def write(publication: Publication, repo: str, *, public: bool) -> str:
 
     functions = [tool["function"] for tool in publication.facts.get("tools") or []]
     example = model_card_tools.example_call(functions)
+    answer = model_card_tools.as_answer(example)
     return str(
         ModelCard.from_template(
             _metadata(publication, repo),
@@ -72,18 +74,17 @@ def write(publication: Publication, repo: str, *, public: bool) -> str:
             example_call=code(model_card_tools.as_code(example)),
             tools=[
                 {
-                    "name": function["name"],
+                    "name": code(function["name"]),
                     "description": plain(function.get("description", "")),
                     "arguments": model_card_tools.arguments(function),
                 }
                 for function in functions
             ],
-            answer=model_card_tools.as_answer(example),
+            answer=answer,
             doubts=[plain(doubt) for doubt in publication.doubts],
             gate=_gate(publication),
             data_name=code(publication.data_name),
-            # Longer than any fence inside the prompt is likely to be.
-            fence="````",
+            fence=fence(publication.prompt, answer),
             **_scores(publication),
             **_files(publication, repo),
             **_prompting(publication),
@@ -101,7 +102,11 @@ def _metadata(publication: Publication, repo: str) -> Any:
 
     first = next(iter(publication.bundles))
     data = (
-        card_data(publication.scores[first], repo.partition("/")[2], data=publication.data_name)
+        card_data(
+            publication.scores[first],
+            repo.partition("/")[2],
+            data=one_line(publication.data_name),
+        )
         if first in publication.scores
         else ModelCardData()
     )
@@ -121,7 +126,7 @@ def _scores(publication: Publication) -> dict[str, Any]:
     scores = publication.scores
     if not scores:
         return {"score_table": "Nothing was measured.", "all_scores": "None.", "rows": 0}
-    names = [f"`{name}`" if name in publication.bundles else f"{name} model" for name in scores]
+    names = [code(name) if name in publication.bundles else f"{name} model" for name in scores]
     table = [["", *names]]
     for metric, label in _HEADLINE.items():
         table.append([label, *(score_table.rate(score, metric) for score in scores.values())])
@@ -146,7 +151,7 @@ def _files(publication: Publication, repo: str) -> dict[str, Any]:
     return {
         "files": [
             {
-                "name": file.name,
+                "name": code(file.name),
                 "size": size(file.bytes),
                 "purpose": file.purpose,
                 "link": _link(repo, file.name),
@@ -215,10 +220,10 @@ def _flutter_note(publication: Publication, task: str) -> str:
     trained_in, profile = _styles(publication), publication.bundles[task].get("profile")
     plugin = styles.of_app("dart")
     if plugin.name in trained_in:
-        how = "as they are" if profile == plugin.profile else f"with profile `{profile}`"
+        how = "as they are" if profile == plugin.profile else f"with profile {code(profile)}"
         return (
             f"The plugin writes prompts of style `{plugin.name}`, which this model was trained in, "
-            f"and `{task}` takes them {how}."
+            f"and {code(task)} takes them {how}."
         )
     text = (
         f"The plugin writes prompts of style `{plugin.name}`; this model was trained in "
@@ -235,7 +240,7 @@ def _styles(publication: Publication) -> tuple[str, ...]:
 
 
 def _link(repo: str, name: str) -> str:
-    return f"https://huggingface.co/{repo}/resolve/main/{name}"
+    return f"https://huggingface.co/{repo}/resolve/main/{urllib.parse.quote(name)}"
 
 
 def _origins(publication: Publication) -> list[tuple[str, str]]:

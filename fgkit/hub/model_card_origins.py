@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fgkit.markdown_text import code, plain
 from fgkit.models.spec import base_named, spec_of_base
-
-from .markdown_text import code
 
 
 def base_sentence(base: Any) -> str:
@@ -57,7 +56,7 @@ def recipe(settings: Mapping[str, Any]) -> list[str]:
     if batch:
         parts.append(f"{batch} rows a step")
     if settings.get("precision"):
-        parts.append(f"precision {settings['precision']}")
+        parts.append(f"precision {plain(settings['precision'])}")
     return parts
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from fgkit import prompts
 from fgkit.calls import Call
-
-from .markdown_text import code, plain
+from fgkit.markdown_text import code, plain
 
 
 def count(functions: Sequence[Mapping[str, Any]]) -> str:

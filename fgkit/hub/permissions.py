@@ -51,9 +51,9 @@ def require_write(repo: str) -> str:
     try:
         account = HfApi().whoami()
     except (HTTPError, OSError, RuntimeError) as error:
-        raise FgkitError(f"{repo}: nothing was sent. {explain(error)}") from credentials.scrub(
-            error
-        )
+        raise FgkitError(
+            f"{repo}: nothing was sent. {explain(error)}"
+        ) from credentials.redact_error(error)
     if problem := cannot_write(account, repo):
         raise FgkitError(f"{repo}: nothing was sent. {problem}")
     return str(account.get("name"))
@@ -127,7 +127,7 @@ def explain(error: BaseException) -> str:
     if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
         return "HF_HUB_OFFLINE keeps this from asking the Hub. Unset it and run again."
     if isinstance(error, ValueError):
-        return f"the Hub's client refuses it: {credentials.hidden(str(error))[:300]}"
+        return f"the Hub's client refuses it: {credentials.redacted(str(error))[:300]}"
     return f"the Hub cannot be reached, or the upload broke off. Check the network. {AGAIN}"
 
 

@@ -45,6 +45,7 @@ from .published_files import (
     made,
     published,
     require_no_secrets,
+    require_own_files,
     sums,
 )
 
@@ -87,21 +88,25 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         folder: the run's output folder.
         data: add the training rows, and the held-out rows if they are in a file of their own.
     Raises:
-        FgkitError: this is no finished run, or one of its records has fields of wrong types.
+        FgkitError: this is no finished run, one of its records has fields of wrong types, or one
+            of its files is a symbolic link.
         BundleError: files differ from those that were scored; the message lists all problems.
         ModelError: the model folder is incomplete.
+        CheckFailed: a file holds a secret.
     """
     folder = Path(folder).expanduser().absolute()
+    paths = bundles(folder)
+    require_own_files([folder / summary.NAME, *paths, *map(sidecar_path, paths)], folder)
     run = summary.of_run(folder)
     # data, eval_data, tools and seed are the same in every notebook.
     settings = run["settings"].get("to_task") or Settings()
-    model = Path(settings.get("model") or folder / "model").expanduser()
-    paths = bundles(folder)
+    model = Path(settings.get("model") or folder / "model").expanduser().absolute()
     if not paths:
         raise FgkitError(
             f"{folder}: holds no .task and no .litertlm yet. Finish the run: python -m fgkit run "
             f"--output {folder}"
         )
+    require_own_files((model, *(model / name for name in (*_MODEL_FILES, checksums.NAME))), folder)
     check_folder(model)
     facts = record.model_facts(model)
     if tools := facts.get("tools"):
@@ -127,7 +132,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         files.append(made("prompt.txt", prompt.encode()))
     files += [published(path.name, path, hashes[path], rows_too=data) for path in model_files]
     files.append(made(NOTICE, notice_text().encode()))
-    files += _data_files(settings, facts, run) if data else []
+    files += _data_files(settings, facts, run, folder) if data else []
     require_no_secrets(files)
     return Publication(
         folder,
@@ -219,11 +224,12 @@ def _doubts(sidecars: Mapping[Path, BundleRecord], scores: Mapping[str, Score]) 
             yield f"{path.name} did not pass the gate: {reasons}."
 
 
-def _data_files(settings: Settings, facts: ModelRecord, run: Summary) -> list[File]:
+def _data_files(settings: Settings, facts: ModelRecord, run: Summary, folder: Path) -> list[File]:
     """Describe the files with the rows; rows that differ from those of the training are refused."""
     rows, held_out, _ = run_rows.data_files(
         settings.get("data", ""), settings.get("eval_data", ""), settings.get("tools", "")
     )
+    require_own_files((Path(path).absolute() for path in (rows, held_out) if path), folder)
     loaded = load_data(
         rows,
         held_out,

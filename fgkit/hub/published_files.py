@@ -2,12 +2,14 @@
 
 JSON records are rewritten: paths of this machine are reduced to file names, and what users said is
 removed unless the rows are published too. All other files are published unchanged. Files with
-access tokens are refused.
+secrets are refused, and symbolic links are never followed: nothing from outside the run's folder
+is published under a name inside it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgkit.credentials import REMEDY, kind
-from fgkit.errors import CheckFailed
-from fgkit.files import read_json
+from fgkit import credentials
+from fgkit.errors import CheckFailed, FgkitError
+from fgkit.files import read_json, require_regular
 from fgkit.licence import NOTICE
 from fgkit.models import record
 from fgkit.models.vocabulary import record as vocabulary_record
@@ -25,6 +27,10 @@ from fgkit.models.vocabulary import record as vocabulary_record
 BUNDLES = (".task", ".litertlm")
 SUMS = "SHA256SUMS"
 SAID = "{what the user said}"
+_NAME = re.compile(r"[^\W_][\w.+() -]*")
+_PRINTABLE = re.compile(rb"[\x20-\x7e]{16,}")
+# As safetensors itself limits it.
+_LARGEST_HEADER = 100_000_000
 # Keys of fgkit's records whose values are paths on this machine.
 _LOCAL = {"output", "data", "eval_data", "tools", "model", "path"}
 
@@ -84,22 +90,100 @@ def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def require_own_files(paths: Iterable[Path], folder: Path) -> None:
+    """Refuse what would be read or published, if it is not a file of the run itself.
+
+    Args:
+        paths: the files and folders; those that do not exist are skipped.
+        folder: the run's folder. It may itself be reached through a link, which its user typed.
+    Raises:
+        FgkitError: a path, or a folder between it and the run's, is a symbolic link; or it is a
+            pipe or device; or its name has characters that do not belong into a link or a program.
+            All problems are in one message.
+    """
+    problems = []
+    for path in dict.fromkeys(paths):
+        inside = [step for step in path.parents if folder in step.parents]
+        if link := next((step for step in (*inside, path) if step.is_symlink()), None):
+            problems.append(
+                f"{link}: is a symbolic link, and links are not published. Replace it by a copy of "
+                "the file, if its content is meant to be published."
+            )
+        elif path.exists() and not path.is_dir():
+            require_regular(path)
+            if not _NAME.fullmatch(path.name):
+                problems.append(
+                    f"{path.parent}: {path.name!r} is no name to publish. Rename it: letters, "
+                    "digits, spaces and . _ + - ( ) only, a letter or digit first."
+                )
+    if problems:
+        raise FgkitError("\n".join([*problems, "Nothing was published."]))
+
+
 def require_no_secrets(files: Sequence[File]) -> None:
-    """Refuse text files that contain an access token.
+    """Refuse files that hold a token, a key or a password, in their text or their name.
+
+    Searched are all texts, the texts inside JSON, and the metadata of safetensors. Bundles, whose
+    texts are those of the other files, and numbers are not.
 
     Raises:
         CheckFailed: there are such files; all of them are named.
     """
-    # Weights, bundles and tokenizers are skipped: they are large, and no user writes in them.
     problems = []
     for file in files:
-        if file.name.endswith((".safetensors", ".model", *BUNDLES, "tokenizer.json")):
-            continue
-        text = file.content.read_bytes() if isinstance(file.content, Path) else file.content
-        if secret := kind(text.decode("utf-8", "replace")):
-            problems.append(f"{file.name} holds {secret}")
+        if secret := credentials.secret_in(file.name):
+            problems.append(f"the name of {credentials.redacted(file.name)} holds {secret}")
+        if secret := credentials.secret_in(_texts(file)):
+            problems.append(f"{credentials.redacted(file.name)} holds {secret}")
     if problems:
-        raise CheckFailed(f"{'; '.join(problems)}: it would be published with the model. {REMEDY}")
+        raise CheckFailed(
+            f"{'; '.join(problems)}: it would be published with the model. {credentials.REMEDY}"
+        )
+
+
+def _texts(file: File) -> str:
+    """All text in a file that could hold a secret."""
+    if file.name.endswith(BUNDLES):
+        return ""
+    if file.name.endswith(".safetensors"):
+        return _metadata(file.content) if isinstance(file.content, Path) else ""
+    content = file.content.read_bytes() if isinstance(file.content, Path) else file.content
+    if file.name.endswith(".model"):
+        # Pieces of text lie between the numbers of a protobuf.
+        return "\n".join(match[0].decode() for match in _PRINTABLE.finditer(content))
+    text = content.decode("utf-8", "replace")
+    if file.name.endswith(".jsonl"):
+        return "\n".join(map(_strings, text.splitlines()))
+    if file.name.endswith(".json"):
+        return _strings(text)
+    # UTF-16 has a NUL between any two letters.
+    return text.replace("\0", "")
+
+
+def _strings(text: str) -> str:
+    """The keys and strings of JSON without their escapes, one on each line; other text as it is."""
+    try:
+        # Objects as lists, because of equal keys a dict keeps only the last.
+        pending = [json.loads(text, object_pairs_hook=lambda pairs: [*itertools.chain(*pairs)])]
+    except (ValueError, RecursionError):
+        return text.replace("\0", "")
+    found: list[str] = []
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            # A vocabulary is full of texts that are too short for a secret.
+            if len(value) >= credentials.SHORTEST:
+                found.append(value)
+        elif isinstance(value, list):
+            pending += value
+    return "\n".join(found)
+
+
+def _metadata(weights: Path) -> str:
+    """The header of a safetensors file, which may hold any text beside the tensors' names."""
+    with open(weights, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        return _strings(handle.read(min(length, _LARGEST_HEADER)).decode("utf-8", "replace"))
 
 
 def _without_private_content(value: Any, rows_too: bool, key: str = "") -> Any:

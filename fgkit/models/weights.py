@@ -81,7 +81,7 @@ def read_header(weights: Path) -> dict[str, TensorEntry]:
     with open(weights, "rb") as handle:
         length = int.from_bytes(handle.read(_LENGTH_BYTES), "little")
         # A damaged length would make Python allocate whatever it says.
-        if not 2 <= length <= _MAX_HEADER:
+        if not 2 <= length <= min(_MAX_HEADER, weights.stat().st_size):
             raise ValueError(f"a header of {length} bytes")
         header = json.loads(handle.read(length))
     if not isinstance(header, dict):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fgkit import files
 from fgkit.chat_types import JsonValue, ToolDeclaration
 from fgkit.errors import ToolError
 from fgkit.lint_rules import Finding
@@ -30,6 +31,9 @@ from .rules import RULES
 
 if TYPE_CHECKING:
     from .report import Tokenizer
+
+# In bytes.
+_LARGEST_FILE = 16 << 20
 
 
 def load_tools(path: str | Path) -> list[ToolDeclaration]:
@@ -118,12 +122,9 @@ def _read(path: Path) -> tuple[list[JsonValue], list[Finding]]:
             f"{path}: T001 is no tools file: found the ending {path.suffix!r}, expected .py or "
             ".json. Give a Python file with functions or a JSON file with a list of schemas."
         )
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise ToolError(
-            f"{path}: T001 cannot be read: {error.strerror}. Give the path of your tools file."
-        ) from error
+    if reason := files.why_unreadable(path, "your tools file"):
+        raise ToolError(f"{path}: T001 {reason}")
+    source = files.read_bytes(path, "a tools file", limit=_LARGEST_FILE, error=ToolError)
     if path.suffix == ".py":
         return _checked(str(path), *read_python_tools(source, path))
     try:

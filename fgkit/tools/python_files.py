@@ -1,27 +1,46 @@
 """The tools of a Python file: its functions, or what its list `TOOLS` holds.
 
-The file's code is run once, without importing it, so that nothing is written beside it.
+The file's code is run once, in a process of its own (`python_worker`) with a time limit, so that it
+can neither end nor change this one. It is not imported: nothing is written beside it.
 """
 
 from __future__ import annotations
 
-import ast
-import collections
-import hashlib
-import inspect
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
 import sys
-import traceback
-import types
-from collections.abc import Sequence
+import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from fgkit.chat_types import JsonValue
 from fgkit.errors import ToolError
-from fgkit.lint_rules import Finding
+from fgkit.lint_rules import Finding, printable
 
-from .python_schemas import function_tool
 from .rules import RULES
+
+TIMEOUT = "FGKIT_TOOLS_TIMEOUT"
+_DEFAULT_SECONDS = 60.0
+# In bytes.
+_LARGEST_ANSWER = 64 << 20
+_ADVICE = (
+    "The file is run once to read its functions: keep it self-contained and free of side effects."
+)
+# The request is a Python literal on one line, followed by the source. `sys.path` is set before
+# anything is imported: nothing may come from a folder that this process would not look into.
+_CHILD = (
+    "import sys\n"
+    "request = eval(sys.stdin.buffer.readline())\n"
+    "sys.path[:] = request['path']\n"
+    "source = sys.stdin.buffer.read(request['size'])\n"
+    "from fgkit.tools.python_worker import main\n"
+    "main(request['file'], source)\n"
+)
 
 
 class PythonTools(NamedTuple):
@@ -39,100 +58,172 @@ class PythonTools(NamedTuple):
 
 
 def read_python_tools(source: bytes, path: Path) -> PythonTools:
-    """Run a Python file and return its tools.
+    """Run a Python file in a child process and return its tools.
 
     Args:
         source: the file's bytes.
         path: the file, for messages and for `__file__`.
     Raises:
-        ToolError: the source is not Python, it stops with an error, or its `TOOLS` is not a list.
+        ToolError: the source is not Python, it stops with an error, it ends its process, it needs
+            more seconds than the environment variable FGKIT_TOOLS_TIMEOUT allows (60 without it),
+            or its `TOOLS` is not a list.
     """
+    answer = _Child(source, path).answer(_seconds_allowed())
     try:
-        tree = ast.parse(source, filename=str(path))
-        code = compile(tree, str(path), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = getattr(error, "msg", error)
-        raise ToolError(
-            f"{path}{line}: T002 is not valid Python: {reason}. Correct the file."
-        ) from error
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    module = types.ModuleType(f"_fgkit_tools_{digest[:16]}")
-    module.__file__ = str(path)
-    # An import would leave __pycache__ beside the user's file and could use an outdated copy of it.
-    # Dataclasses and hints in quotes look their module up by name, so it stays in `sys.modules`
-    # until every function has been read.
-    sys.modules[module.__name__] = module
-    try:
-        _run(code, module, path)
-        return _tools_of(module, tree, path)
-    finally:
-        del sys.modules[module.__name__]
-
-
-def _run(code: types.CodeType, module: types.ModuleType, path: Path) -> None:
-    try:
-        exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path)
+        value = json.loads(answer)
+        if "error" in value:
+            raise ToolError(str(value["error"]))
+        findings = [
+            Finding(RULES[rule], str(place), str(text)) for rule, place, text in value["findings"]
         ]
+        return PythonTools(list(value["tools"]), list(value["places"]), findings)
+    except RecursionError as error:
+        raise ToolError(f"{path}: T412 a tool is nested too deeply. Flatten it.") from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise ToolError(f"{path}: T003 wrote into fgkit's own pipe. {_ADVICE}") from error
+
+
+def _seconds_allowed() -> float:
+    text = os.environ.get(TIMEOUT, "")
+    try:
+        seconds = float(text or _DEFAULT_SECONDS)
+    except ValueError:
+        seconds = math.nan
+    # A thread cannot be waited for longer than some hundred years.
+    if not 0 < seconds <= 1e9:
         raise ToolError(
-            f"{path}:{lines[-1]}: T003 stopped with {type(error).__name__}: {error}. The file is "
-            "run once to read its functions: keep it self-contained and free of side effects."
-        ) from error
-
-
-def _tools_of(module: types.ModuleType, tree: ast.Module, path: Path) -> PythonTools:
-    """The tools of a module that has been run."""
-    result = PythonTools([], [], _defined_twice(tree, path))
-    for number, item in enumerate(_listed(module, path)):
-        place = f"{path}: TOOLS[{number}]"
-        if inspect.isfunction(item) or inspect.ismethod(item):
-            code = inspect.unwrap(item).__code__
-            if code.co_filename == str(path):
-                place = f"{path}:{code.co_firstlineno}"
-            item, problems = function_tool(item)
-            result.findings.extend(Finding(RULES[rule], place, text) for rule, text in problems)
-            if item is None:
-                continue
-        result.tools.append(item)
-        result.places.append(place)
-    return result
-
-
-def _listed(module: types.ModuleType, path: Path) -> Sequence[JsonValue]:
-    """The entries of `TOOLS`; without that list, the module's own public functions."""
-    listed = getattr(module, "TOOLS", None)
-    if isinstance(listed, (list, tuple)):
-        return listed
-    if listed is not None:
-        raise ToolError(
-            f"{path}: T005 TOOLS is a {type(listed).__name__}, expected a list of functions or "
-            "schemas. Write one."
+            f"{TIMEOUT} is {text[:80]!r}, expected the seconds that a tools file may take, such as "
+            f"{_DEFAULT_SECONDS:.0f}."
         )
-    return [
-        item
-        for name, item in vars(module).items()
-        if inspect.isfunction(item)
-        and not name.startswith("_")
-        and item.__module__ == module.__name__
-        and item.__name__ == name
-    ]
+    return seconds
 
 
-def _defined_twice(tree: ast.Module, path: Path) -> list[Finding]:
-    names = collections.Counter(
-        node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    )
-    return [
-        Finding(
-            RULES["T106"],
-            str(path),
-            f"function {name!r} is defined twice and only the last counts. Rename one.",
+def _import_path() -> list[str]:
+    """`sys.path`, and the folder of this fgkit if it is in none of its folders."""
+    own = str(Path(__file__).resolve().parents[2])
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    return path if own in map(os.path.realpath, path) else [own, *path]
+
+
+class _Child:
+    """A process that runs one tools file.
+
+    Args:
+        source, path: as for `read_python_tools`.
+    """
+
+    def __init__(self, source: bytes, path: Path) -> None:
+        self.path = path
+        self._answer = self._printed = b""
+        request = {"path": _import_path(), "file": str(path), "size": len(source)}
+        self._request = ascii(request).encode() + b"\n" + source
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _CHILD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolError(
+                f"{path}: T003 no process could be started for it: {error.strerror}. Close other "
+                "programs."
+            ) from error
+
+    def answer(self, seconds: float) -> bytes:
+        """Wait for the answer, and end the process with all that it started.
+
+        Raises:
+            ToolError: none came.
+        """
+        threads = [
+            threading.Thread(target=work, daemon=True)
+            for work in (self._send, self._collect_answer, self._collect_output)
+        ]
+        deadline = time.monotonic() + seconds
+        try:
+            for thread in threads:
+                thread.start()
+            # What the file started may hold the pipe open after the file's own process has ended.
+            while threads[1].is_alive() and not self._has_ended() and time.monotonic() < deadline:
+                threads[1].join(0.05)
+            threads[1].join(1.0)
+            # A file that closed the pipe by mistake is about to end.
+            while not self._answer and not self._has_ended() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            late = not self._answer and not self._has_ended()
+        finally:
+            self._kill()
+            code = self._process.wait()
+            self._close(threads)
+        if self._answer.endswith(b"\n"):
+            return self._answer
+        if late:
+            raise ToolError(
+                f"{self.path}: T003 did not finish within {seconds:g} s. {_ADVICE} If it "
+                f"needs longer, set {TIMEOUT} to more seconds."
+            )
+        raise ToolError(self._reason(code))
+
+    def _reason(self, code: int) -> str:
+        if len(self._answer) > _LARGEST_ANSWER:
+            return (
+                f"{self.path}: T003 gives more than {_LARGEST_ANSWER:,} bytes of tools. {_ADVICE}"
+            )
+        lines = self._printed.decode("utf-8", "backslashreplace").strip().splitlines()
+        printed = f" Its last output: {printable(lines[-1][-200:])}" if lines else ""
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return (
+            f"{self.path}: T003 ended its process before its functions could be read ({how})."
+            f"{printed} {_ADVICE}"
         )
-        for name, count in names.items()
-        if count > 1 and not name.startswith("_")
-    ]
+
+    def _send(self) -> None:
+        """Send the file; the pipe stays open, because its end tells the child to stop."""
+        stdin = self._process.stdin
+        if stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stdin.write(self._request)
+                stdin.flush()
+
+    def _collect_answer(self) -> None:
+        stdout = self._process.stdout
+        if stdout is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._answer = stdout.readline(_LARGEST_ANSWER + 1)
+
+    def _collect_output(self) -> None:
+        """Keep the end of what the file prints, and drop the rest: it may print without end."""
+        stderr = self._process.stderr
+        if stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                while block := os.read(stderr.fileno(), 1 << 16):
+                    self._printed = (self._printed + block)[-2000:]
+
+    def _has_ended(self) -> bool:
+        if sys.platform == "win32":
+            return self._process.poll() is not None
+        # WNOWAIT: while nobody has asked for its exit code, its id is given to no other process.
+        try:
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, options) is not None
+        except ChildProcessError:
+            return True
+
+    def _close(self, threads: list[threading.Thread]) -> None:
+        """Close the pipes; one that a thread still reads is held by a process that got away."""
+        pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        for thread, pipe in zip(threads, pipes, strict=True):
+            thread.join(1.0)
+            if pipe is not None and not thread.is_alive():
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _kill(self) -> None:
+        """End the process and, where the system has groups of processes, its own children."""
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)

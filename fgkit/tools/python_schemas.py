@@ -15,7 +15,7 @@
 
 transformers' `get_json_schema` gives the same for the hints it knows. But it does not know
 TypedDict, dataclass or Annotated, cannot be extended, and imports torch to compare every hint with
-a tensor. Its docstring parser is used.
+a tensor. Docstrings are split as it does (`docstrings`).
 """
 
 from __future__ import annotations
@@ -45,15 +45,11 @@ from fgkit.chat_types import JsonSchema, ToolDeclaration
 from fgkit.prompts.declarations import Problem
 from fgkit.text import nearest, shown
 
+from .docstrings import split_docstring
 from .rules import RULES
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _HINTS = "str, int, float, bool, Literal, a string Enum, list[...], a TypedDict or a dataclass"
-_SECTION = re.compile(
-    r"^([ \t]*)(?:Arguments|Attributes|Fields|Keys|Parameters):[ \t]*$", re.MULTILINE
-)
-# `count (int, optional): ...`
-_TYPED_NAME = re.compile(r"^([ \t]+\w+)[ \t]*\([^()\n]*\):", re.MULTILINE)
 # transformers' notation of an enum in a docstring.
 _CHOICES = re.compile(r"\(choices:\s*(\[.*\])\s*\)\s*$", re.IGNORECASE | re.DOTALL)
 
@@ -80,7 +76,7 @@ def function_tool(
             "has no docstring, but the model is shown it. Say what the function does, and "
             "describe each argument under `Args:`.",
         )
-    description, described = _docstring(documentation or "")
+    description, described = split_docstring(documentation or "")
     parameters = reader.parameters(function, described)
     for name, schema in parameters["properties"].items():
         if documentation and not schema.get("description"):
@@ -250,7 +246,7 @@ class _Reader:
             return self.refuse(
                 "T412", where, f"is a {hint.__name__}, which contains itself. Flatten it."
             )
-        description, described = _docstring(inspect.cleandoc(documentation))
+        description, described = split_docstring(inspect.cleandoc(documentation))
         self.open.append(hint)
         schema = self.object(hint, members, described, where)
         self.open.pop()
@@ -269,15 +265,6 @@ class _Reader:
             )
         schema: JsonSchema = {"type": "string", "enum": named}
         return schema | {"nullable": True} if len(named) < len(values) else schema
-
-
-def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """The description in a Google-style docstring, and that of each argument."""
-    from transformers.utils.chat_template_utils import parse_google_format_docstring
-
-    text = _TYPED_NAME.sub(r"\1:", _SECTION.sub(r"\1Args:", text))
-    description, described, _ = parse_google_format_docstring("\n" + text)
-    return description or "", described or {}
 
 
 def _described(text: str) -> JsonSchema:

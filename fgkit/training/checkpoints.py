@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgkit import checksums, devices, ownership
+from fgkit.errors import FgkitError
 
 if TYPE_CHECKING:
     import torch
 
 _KEY = re.compile("[0-9a-f]{12}")
+_CHECKPOINT = re.compile(r"checkpoint-\d+")
 # Least time between two checkpoints: what an interruption costs at most.
 SAVE_SECONDS = 60.0
 # Largest share of the time that goes into writing checkpoints. On a slow disk this makes them
@@ -41,6 +43,10 @@ def checkpoint_folder(folder: Path, facts: Mapping[str, object]) -> Path:
     """
     key = hashlib.sha256(repr(sorted(facts.items(), key=str)).encode()).hexdigest()[:12]
     if devices.main_process():
+        if (folder_of(folder) / key).is_symlink():
+            raise FgkitError(
+                f"{folder_of(folder) / key}: is a symbolic link that fgkit did not make. Remove it."
+            )
         remove(folder, keep=key)
         ownership.mark(folder_of(folder))
     return folder_of(folder) / key
@@ -91,7 +97,7 @@ def remove(folder: Path, keep: str = "") -> None:
 def newest_complete(checkpoints: Path) -> Path | None:
     """Return the newest checkpoint that matches its checksums, or None, and remove all others."""
     candidates = sorted(
-        (path for path in checkpoints.glob("checkpoint-*") if (path / checksums.NAME).is_file()),
+        (path for path in _checkpoints(checkpoints) if (path / checksums.NAME).is_file()),
         key=lambda path: int(path.name.removeprefix("checkpoint-")),
         reverse=True,
     )
@@ -102,9 +108,18 @@ def newest_complete(checkpoints: Path) -> Path | None:
 
 def keep_only(newest: Path | None, checkpoints: Path) -> None:
     """Remove every checkpoint but this one."""
-    for other in checkpoints.glob("checkpoint-*"):
+    for other in _checkpoints(checkpoints):
         if other != newest:
             shutil.rmtree(other)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """List a training's checkpoints; links and other names are somebody else's."""
+    return [
+        path
+        for path in folder.glob("checkpoint-*")
+        if _CHECKPOINT.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
 
 
 def space_problem(checkpoints: Path, model: torch.nn.Module) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from fgkit import devices
 
 from . import locks, run as pipeline
-from .claims import claim
+from .claims import claim, require_free
 
 
 def finetune(parameters: dict[str, Any]) -> Path:
@@ -36,6 +36,8 @@ def finetune(parameters: dict[str, Any]) -> Path:
     """
     settings = pipeline.plan(parameters)["finetune"]
     if devices.main_process():
+        if not locks.are_there(settings.folder):
+            require_free({"finetune": settings}, notebooks=False)
         with locks.only_run(settings.folder):
             claim({"finetune": settings}, notebooks=False)
             return _finetune(settings)

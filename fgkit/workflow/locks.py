@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from fgkit import devices
-from fgkit.atomic_files import tidy
+from fgkit.atomic_files import NOTHING_CHANGED, tidy
 from fgkit.errors import FgkitError
 
 LOCK = ".lock"
@@ -70,6 +72,29 @@ def only_step(folder: Path) -> Iterator[None]:
         yield
 
 
+def are_there(folder: Path) -> bool:
+    """Say whether a folder holds fgkit's locks already, so that taking them changes nothing."""
+    return (folder / LOCK).exists() and not problems(folder)
+
+
+def problems(folder: Path) -> list[str]:
+    """Say which lock files are somebody else's: fgkit's are empty, or hold a process's number."""
+    return [
+        f"{path}: was not written by fgkit"
+        for path in (folder / LOCK, folder / STEP_LOCK)
+        if os.path.lexists(path) and not _is_lock(path)
+    ]
+
+
+def _is_lock(path: Path) -> bool:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with open(path, "rb") as handle:
+        content = handle.read(1024)
+    # On a disk without the system's locks, filelock writes the process and the host.
+    return not content or re.match(rb"\d+\n", content) is not None
+
+
 @contextlib.contextmanager
 def _held(folder: Path, name: str, *, timeout: float = 0.0, again: bool = False) -> Iterator[bool]:
     """Hold a lock file and yield whether this process did not hold it already.
@@ -79,6 +104,8 @@ def _held(folder: Path, name: str, *, timeout: float = 0.0, again: bool = False)
     from filelock import FileLock, Timeout
 
     lock = None
+    if foreign := problems(folder):
+        raise FgkitError("\n".join([*foreign, NOTHING_CHANGED]))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name, is_singleton=again)

@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fgkit import atomic_files, progress, schema
+from fgkit import atomic_files, licence, ownership, progress, schema
 from fgkit.atomic_files import replacing
 from fgkit.bundles import create as bundle, read as bundle_files
 from fgkit.config.task import TaskConfig
@@ -36,7 +36,7 @@ from fgkit.record_types import Score, TfliteParameters, Variant
 from fgkit.runtime import speed as runtime_speed
 from fgkit.text import nearest
 
-from . import conversion_record, summary
+from . import claims, conversion_record, locks, summary
 from .quantization_report import plot, recommendation, table
 from .stages.score_steps import score_tuned
 from .stages.to_task_steps import sidecar
@@ -77,6 +77,7 @@ def study(settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU) -> d
         included.
     Raises:
         ConfigError: a name is not in MENU; the message lists every such name.
+        FgkitError: something of somebody else's is in the way; everything is listed.
     """
     if wrong := [name for name in names if name not in MENU]:
         raise ConfigError(
@@ -85,6 +86,28 @@ def study(settings: TaskConfig, rows: RunData, names: Sequence[str] = MENU) -> d
                 for name in wrong
             )
         )
+    _require_free(settings, names)
+    with locks.only_step(settings.folder):
+        ownership.mark(settings.folder)
+        return _study(settings, rows, names)
+
+
+def _require_free(settings: TaskConfig, names: Sequence[str]) -> None:
+    """Refuse to start if a file of somebody else's, or an input, is where the study writes."""
+    folder = settings.folder / FOLDER
+    paths = [folder / f"{NAME}.{ending}" for ending in ("json", "md", "png")]
+    for name in names:
+        stem = f"{settings.name}_{QUANTIZATIONS[name].suffix}"
+        paths += [folder / f"{stem}{ending}" for ending in (".task", ".task.json", ".tflite")]
+    paths += folder.glob(f"{settings.name}_{QUANTIZATIONS['none'].suffix}_ekv*.tflite*")
+    paths += [settings.folder / summary.NAME, folder / licence.NOTICE]
+    problems = claims.inputs_in_the_way(settings, paths)
+    if folder.is_symlink():
+        problems.append(f"{folder}: is a symbolic link that fgkit did not make")
+    claims.require_no_problems(settings.folder, problems, paths)
+
+
+def _study(settings: TaskConfig, rows: RunData, names: Sequence[str]) -> dict[str, Variant]:
     folder, model = settings.folder / FOLDER, settings.model_folder
     tuned = score_tuned(settings, rows)
     origin: _Origin = {

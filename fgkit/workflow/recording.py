@@ -30,11 +30,13 @@ from fgkit.models import record
 from fgkit.record_types import Settings, StageRecord, StepRecord
 
 from . import locks, manifest, summary
-from .claims import claim
+from .claims import claim, require_free
 from .manifest import STEPS, StageSettings, stage_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# Besides the first step of a stage, these look first whether something is in the way.
+_LONG = ("report_data", "finetune", "convert")
 # Inode, size and modification time of a file.
 _Stamp = tuple[int, int, int]
 
@@ -54,12 +56,15 @@ def step(function: Callable[P, T]) -> Callable[P, T]:
         settings = cast(StageSettings, arguments[0] if arguments else options["settings"])
         values = (*arguments, *options.values())
         rows = next((value for value in values if isinstance(value, RunData)), None)
+        stage, main = stage_of(settings), devices.main_process()
+        begins = function.__name__ in (*_LONG, STEPS[stage][0])
+        if begins and main and not locks.are_there(settings.folder):
+            require_free({stage: settings}, notebooks=False)
         with locks.only_step(settings.folder):
-            stage = stage_of(settings)
-            if function.__name__ not in STEPS[stage] or not devices.main_process():
-                return function(*arguments, **options)
-            if function.__name__ == STEPS[stage][0]:
+            if begins and main:
                 claim({stage: settings}, notebooks=False)
+            if function.__name__ not in STEPS[stage] or not main:
+                return function(*arguments, **options)
             with recorded(settings, function.__name__, rows) as outcome:
                 result = function(*arguments, **options)
                 outcome["passed"] = _passed(result)

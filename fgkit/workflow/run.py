@@ -24,9 +24,8 @@ from fgkit.locations import shipped
 from fgkit.record_types import StageRecord, Summary
 from fgkit.subprocesses import python_path
 
-from . import manifest, summary
-from .claims import claim
-from .locks import only_run
+from . import locks, manifest, summary
+from .claims import claim, require_free
 from .manifest import NOTEBOOKS
 
 _USER_FILES = ("data", "eval_data", "tools")
@@ -47,7 +46,9 @@ def run(parameters: dict[str, Any]) -> Summary:
     names = list(NOTEBOOKS)[1 if parameters.get("model") else 0 :]
     plans = plan(parameters, names)
     folder = plans[names[0]].folder
-    with only_run(folder):
+    if not locks.are_there(folder):  # the locks are files, too, and nothing is to be changed
+        require_free(plans, notebooks=True)
+    with locks.only_run(folder):
         claim(plans, notebooks=True)
         return _run_notebooks(folder, plans)
 
@@ -124,59 +125,6 @@ def plan(parameters: dict[str, Any], names: Iterable[str] = tuple(NOTEBOOKS)) ->
     if problems:
         raise ConfigError("\n".join(problems))
     return plans
-
-
-def read_parameters(path: str | Path) -> dict[str, Any]:
-    """Read a papermill parameter file, a YAML mapping such as `output: run_home`.
-
-    Args:
-        path: the file; as for papermill, paths in it are relative to the working directory.
-    Returns:
-        the values by name, with the types that YAML gives them; `plan` checks names and values.
-    Raises:
-        ConfigError: the file cannot be read, is not YAML or not a mapping of names, or contains a
-            name twice.
-    """
-    import yaml
-
-    path = Path(path).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror or error}. Name a parameter file."
-        ) from error
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(
-            f"{path}{line}: no YAML: {error.problem}. Write lines such as `output: my_run`."
-        ) from error
-    # ValueError: invalid UTF-8, or a date such as 31 June.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: no YAML: {error}. Write lines such as `output: my_run`."
-        ) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path}: found {type(values).__name__}, expected a mapping: lines such as "
-            "`output: my_run`."
-        )
-    problems, seen = [], set()
-    for key, _ in tree.value:
-        place = f"{path}:{key.start_mark.line + 1}"
-        if key.tag != "tag:yaml.org,2002:str":
-            problems.append(
-                f"{place}: the name is {key.value!r}, expected text. Put a parameter's name there."
-            )
-        elif key.value in seen:
-            problems.append(f"{place}: {key.value!r} stands there twice. Keep one of the lines.")
-        seen.add(str(key.value))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return values
 
 
 def declared_parameters(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
+from fgkit import checksums
 from fgkit.cli import main as command_line
 from fgkit.data_report.rules import RULES
 from fgkit.dataset.formats.detection import FORMATS
@@ -38,7 +39,7 @@ def no_base(monkeypatch, tmp_path):
     monkeypatch.setattr(
         offline_base,
         "build",
-        lambda folder: pytest.fail("lint builds only what --base offline names"),
+        lambda folder, name: pytest.fail("lint builds only what --base offline names"),
     )
     monkeypatch.setattr(base_model, "download", lambda name: pytest.fail("lint downloads nothing"))
 
@@ -213,7 +214,7 @@ def base_folder(folder: Path) -> Path:
 
 
 def test_the_built_offline_base_counts_without_being_named(lint, rows):
-    base_folder(cache_dir("offline-base") / f"revision-{offline_base.REVISION}")
+    checksums.write(base_folder(cache_dir("offline-base") / f"revision-{offline_base.REVISION}"))
     code, found, out, _ = lint(rows, "--max-length", 512)
     assert "tokens a row, longest" in out and "Limits in tokens: max_length 512" in out
     assert code == 1, "the tiny tokenizer takes a token a letter"
@@ -221,6 +222,15 @@ def test_the_built_offline_base_counts_without_being_named(lint, rows):
         "row longer than max_length: found "
     )
     assert lint(rows, "--max-length", 4096)[0] == 0
+
+
+def test_a_damaged_offline_base_is_not_counted_with(lint, rows):
+    folder = base_folder(cache_dir("offline-base") / f"revision-{offline_base.REVISION}")
+    checksums.write(folder)
+    (folder / "tokenizer.json").write_bytes(b"{}")
+    _, _, out, err = lint(rows, "--max-length", 512)
+    assert "tokens a row, longest" not in out and "Traceback" not in err
+    assert "the offline base is damaged" in out + err and "`--base offline`" in out + err
 
 
 def test_a_named_base_has_to_be_there(lint, rows, tmp_path, monkeypatch):

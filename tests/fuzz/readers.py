@@ -45,18 +45,20 @@ def instrumented() -> contextlib.AbstractContextManager:
 
 with instrumented():
     from fgkit import checksums, tools
+    from fgkit.app import generated_files, model_source
     from fgkit.bundles import create as bundle, read as bundle_files, task as task_archive
     from fgkit.dataset import reading, records
     from fgkit.errors import FgkitError
-    from fgkit.evaluation import scores as evaluation
-    from fgkit.models import model_checks, weights as weight_files
-    from fgkit.workflow import manifest, run as pipeline
+    from fgkit.evaluation import report, scores as evaluation
+    from fgkit.models import model_checks, record as model_records, weights as weight_files
+    from fgkit.workflow import manifest, parameters as parameter_files, run as pipeline, summary
 
     FOLDER = Path(
         tempfile.mkdtemp(
             prefix="fgkit-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
         )
     )
+    GENERATED = {"a.dart": generated_files.GeneratedFile("new")}
     TOOLS = tools.load_tools(locations.shipped("data", "tools.py"))
 
 
@@ -97,7 +99,7 @@ def tool_file(data: bytes) -> None:
 
 def parameters(data: bytes) -> None:
     """A parameter file: names that are texts, and settings or every reason against them."""
-    found = pipeline.read_parameters(written("p.yaml", data))
+    found = parameter_files.read_parameters(written("p.yaml", data))
     assert all(isinstance(name, str) for name in found)
     pipeline.plan(found)
 
@@ -170,6 +172,45 @@ def score(data: bytes) -> None:
     evaluation.read_score(written("score.json", data))
 
 
+def run_summary(data: bytes) -> None:
+    """A run's summary, as every command that takes a run reads it."""
+    content = summary.read(written("done/summary.json", data).parent)
+    summary.table(content).encode()
+    for found in summary.scores_of(content).values():
+        list(report.sections({"one": found, "two": found}))
+
+
+def model_record(data: bytes) -> None:
+    """A model folder's fgkit.json, as prompts and glue read it."""
+    folder = written("tuned/fgkit.json", data).parent
+    model_records.prompt_setup(folder, TOOLS).developer_text.encode()
+    model_source.read_source(folder)
+
+
+def config(data: bytes) -> None:
+    """A model folder's config.json."""
+    folder = written("shaped/config.json", data).parent
+    for text in model_checks.shape_problems(folder):
+        text.encode()
+        assert len(text) < 3000, len(text)
+    assert model_checks.spec_of_folder(folder).title
+
+
+def glue_record(data: bytes) -> None:
+    """The record beside generated files, which says which of them may be replaced."""
+    (FOLDER / "app").mkdir(exist_ok=True)
+    (FOLDER / "app" / "a.dart").write_text("old", encoding="utf-8")
+    folder = written("app/.fgkit-glue.json", data).parent
+    generated_files.refuse_changed({folder: GENERATED})
+    generated_files.write(folder, {"a.dart": generated_files.GeneratedFile("old")})
+
+
+def python_tools(data: bytes) -> None:
+    """A Python file of tools, which is run: in a process of its own."""
+    found = tools.load_tools(written("tools.py", data))
+    assert found and tools.tools_hash(found)
+
+
 READERS: dict[str, Callable[[bytes], None]] = {
     "rows": rows,
     "tool_file": tool_file,
@@ -184,6 +225,11 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "sums": sums,
     "run_manifest": run_manifest,
     "score": score,
+    "run_summary": run_summary,
+    "model_record": model_record,
+    "config": config,
+    "glue_record": glue_record,
+    "python_tools": python_tools,
 }
 
 

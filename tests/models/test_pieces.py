@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from fgkit import prompts
 from fgkit.errors import ConfigError, ModelError
-from fgkit.models import offline_base
+from fgkit.models import offline_steps
 from fgkit.models.vocabulary import choice, pieces as vocabulary
 
 ENGLISH = [
@@ -86,7 +86,7 @@ def layout() -> tuple[list[str], list[float], list[int]]:
 
 @functools.cache
 def whole() -> vocabulary.Pieces:
-    return vocabulary.Pieces(offline_base.sentencepiece_model(*layout()))
+    return vocabulary.Pieces(offline_steps.sentencepiece_model(*layout()))
 
 
 @functools.cache
@@ -101,7 +101,9 @@ def processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
 @functools.cache
 def both() -> tuple[sentencepiece.SentencePieceProcessor, sentencepiece.SentencePieceProcessor]:
     """The whole model and the cut one."""
-    return processor(offline_base.sentencepiece_model(*layout())), processor(whole().only(chosen()))
+    return processor(offline_steps.sentencepiece_model(*layout())), processor(
+        whole().only(chosen())
+    )
 
 
 def names(ids: list[int]) -> set[str]:
@@ -143,7 +145,9 @@ def test_parts_are_the_merges_on_the_way() -> None:
         [*layout()[2][:368]],
     )
     small = vocabulary.Pieces(
-        offline_base.sentencepiece_model(pieces, scores + [-2.0, -1.0, -3.0, -4.0], types + [1] * 7)
+        offline_steps.sentencepiece_model(
+            pieces, scores + [-2.0, -1.0, -3.0, -4.0], types + [1] * 7
+        )
     )
     at = {name: index for index, name in enumerate(pieces)}
     assert small.parts(at["abc"]) == {
@@ -158,7 +162,7 @@ def test_a_piece_that_no_merges_lead_to_is_not_kept(name) -> None:
     """No pair leads to axc; \\n and <table> are split off before; d has no piece, so `tokenizers` gives its byte."""
     pieces = [*layout()[0][:368], "a", "b", "c", "x", "ab", "abc", name]
     small = vocabulary.Pieces(
-        offline_base.sentencepiece_model(
+        offline_steps.sentencepiece_model(
             pieces, [0.0] * 372 + [-1.0, -2.0, -3.0], [*layout()[2][:368], *[1] * 7]
         )
     )
@@ -349,6 +353,6 @@ def test_another_kind_of_model_is_refused() -> None:
 
 def test_sentences_that_loading_would_compare_are_left_out() -> None:
     old = (
-        offline_base.sentencepiece_model(*layout()) + b"\x22\x04\x0a\x02\x0a\x00"
+        offline_steps.sentencepiece_model(*layout()) + b"\x22\x04\x0a\x02\x0a\x00"
     )  # field 4, self_test_data
     assert b"\x22\x04\x0a\x02\x0a\x00" not in vocabulary.Pieces(old).only(chosen())

@@ -14,7 +14,7 @@ from fgkit.errors import ModelError
 from fgkit.export import conversion
 from fgkit.hub import model_card_origins
 from fgkit.licence import Licence
-from fgkit.models import base as base_model, model_checks, spec
+from fgkit.models import base as base_model, model_checks, network_shape, spec
 from fgkit.models.base import Base
 from fgkit.workflow import doctor
 from fgkit.workflow.stages import finetune_steps
@@ -86,10 +86,10 @@ def test_the_checks_of_a_folder_take_shape_vocabulary_and_stop_ids(made_up, tmp_
     results = {check.name: check for check in model_checks.check_model_folder(folder)}
     assert (results["shape"].status, results["shape"].reason) == ("pass", "Made Up 1B.")
     assert results["stop ids"].reason == "generation stops at [1, 7]."
-    assert model_checks.shape_problems(model_folder(tmp_path / "a", vocab_size=300_000)) == []
-    (problem,) = model_checks.shape_problems(model_folder(tmp_path / "b", vocab_size=300_001))
+    assert network_shape.shape_problems(model_folder(tmp_path / "a", vocab_size=300_000)) == []
+    (problem,) = network_shape.shape_problems(model_folder(tmp_path / "b", vocab_size=300_001))
     assert "expected 300000 or, after a cut, fewer" in problem
-    (problem,) = model_checks.shape_problems(model_folder(tmp_path / "c", num_hidden_layers=25))
+    (problem,) = network_shape.shape_problems(model_folder(tmp_path / "c", num_hidden_layers=25))
     assert "num_hidden_layers is 25, expected 26" in problem
     assert "only Gemma 3 270M or Made Up 1B can be converted" in problem
 

@@ -19,8 +19,9 @@ safetensors = pytest.importorskip("safetensors.torch")
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tiny.known(monkeypatch)
     base = tiny.model_folder(tmp_path / "base")
     for name, lines in (
         ("training_data", 7),
@@ -75,7 +76,7 @@ def test_two_processes_train_what_one_does(
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"], "OMP_NUM_THREADS": "1"},
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     assert launched.stdout.count("the tuned model is in") == 1  # one of them speaks

@@ -45,7 +45,7 @@ def work(tmp_path, monkeypatch):
         files.write_json(f"{path}.json", {"parameters": parameters, "model_sha256": digest})
 
     def create_task(network, tokenizer, output, *, profile, sidecar):
-        output.write_bytes(bytes(SIZES[sidecar["quantize"]]))
+        files.write_text(output, "\0" * SIZES[sidecar["quantize"]])
         files.write_json(f"{output}.json", sidecar)
 
     def score(path, data, setup, **_):

@@ -642,6 +642,7 @@ def trained(tmp_path_factory):
     )["finetune"]
     settings.folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
+        tiny.known(patch)
         patch.setenv(
             "OMP_NUM_THREADS", "1"
         )  # threads only get in each other's way in a network this small

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from fgkit.chat_types import JsonValue
 from fgkit.errors import DataError
+from fgkit.files import require_regular
 from fgkit.progress import bar
 from fgkit.text import shown
 from fgkit.tools import strict_json
@@ -27,6 +28,8 @@ from .lines import Line, Row
 MAX_LINE = 1_000_000
 # In bytes; smaller files are read without a progress bar.
 _SHOW_BAR_FROM = 5_000_000
+# In bytes; a file with a hole has any size.
+_LARGEST_FILE = 8 << 30
 # Bytes of a list that are read at a time.
 _CHUNK = 1 << 16
 _BETWEEN = " \t\r\n,"
@@ -50,6 +53,9 @@ def read(path: str | Path, *, columns: bool | None = None) -> Iterator[Row]:
     Raises:
         DataError: the file cannot be read at all.
     """
+    path = require_regular(path, "your data file", error=DataError)
+    if path.stat().st_size > _LARGEST_FILE:
+        raise DataError(f"{path}: has more than {_LARGEST_FILE:,} bytes. Split the file.")
     try:
         with open(path, "rb") as handle, _progress(path) as progress:
             if columns if columns is not None else is_csv(path):

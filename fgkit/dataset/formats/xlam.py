@@ -40,6 +40,9 @@ _TYPES = {
 }
 _GENERIC = re.compile(r"(list|tuple|set|dict|optional)\[(.*)\]", re.IGNORECASE)
 
+# In characters.
+_LONGEST_TYPE = 200
+
 
 def read(row: JsonObject) -> tuple[RowFields | None, list[str]]:
     """Return the fields of a `detection.ParsedRow`, or what is wrong with the row.
@@ -136,6 +139,9 @@ def _is_optional(type_name: str) -> bool:
 
 def _schema(type_name: str) -> JsonSchema | None:
     """The schema of a type such as "str", "int, optional", "List[float]" or "Optional[bool]"."""
+    # `optional[optional[...` could go on for the whole line.
+    if len(type_name) > _LONGEST_TYPE:
+        return None
     type_name = re.sub(r",\s*(?:optional|default.*)$", "", type_name.strip(), flags=re.IGNORECASE)
     type_name = type_name.strip()
     generic = _GENERIC.fullmatch(type_name)

@@ -26,7 +26,7 @@ from fgkit import checksums, progress
 from fgkit.atomic_files import replacing
 from fgkit.dataset.rows import RunData
 from fgkit.errors import ConfigError, ModelError
-from fgkit.files import read_json, require_space, sha256, write_json, write_text
+from fgkit.files import read_bytes, read_json, require_space, sha256, write_json, write_text
 from fgkit.licence import NOTICE, notice_text
 from fgkit.models.base import Base, load_tokenizer
 from fgkit.models.record import model_facts
@@ -127,7 +127,7 @@ def cut(
         raise ConfigError(
             f"{target}: is the base itself, which is kept as it is. Choose another output folder."
         )
-    pieces = Pieces((folder / "tokenizer.model").read_bytes())
+    pieces = Pieces(read_bytes(folder / "tokenizer.model", "a tokenizer", limit=64 << 20))
     table = _embedding(folder, len(pieces))
     foreign = languages.foreign(table, pieces, segments(texts))
     ids = choose(pieces, size, texts, foreign=foreign)
