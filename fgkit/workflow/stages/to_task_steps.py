@@ -103,7 +103,7 @@ def bundle_litertlm(settings: TaskConfig, rows: RunData) -> Path:
 
 @step
 def check_bundles(settings: TaskConfig, rows: RunData, *paths: Path) -> None:
-    """Run the ten checks on each bundle, without running the bundle, and print them.
+    """Run the ten numbered checks on each bundle, without running it, and print them.
 
     Args:
         settings: the settings of the notebook.

@@ -33,7 +33,7 @@ def validate(settings: TfliteConfig, rows: RunData) -> list[checks.Check]:
         settings: the settings of the notebook.
         rows: the rows of the run.
     Returns:
-        the checks, numbered; those of the answers are the four of Google's guide.
+        the numbered checks; the last ones are the guide's four answer checks.
     Raises:
         CheckFailed: checks failed; the message lists each with its remedy.
         ModelError: the model was tuned with other tools.
