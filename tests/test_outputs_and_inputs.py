@@ -353,4 +353,4 @@ def test_chat_goes_on_after_a_bad_line(tmp_path, tools, monkeypatch, capsys) -> 
 def test_an_empty_parameter_file_starts_nothing(monkeypatch, capsys, option) -> None:
     monkeypatch.setattr(pipeline, "run", lambda _: pytest.fail("the example was started"))
     assert run("run", option, "") == 2
-    assert "Name a parameter file" in capsys.readouterr().err
+    assert "Give the path of a parameter file" in capsys.readouterr().err

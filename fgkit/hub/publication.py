@@ -88,8 +88,7 @@ def gather(folder: str | Path, *, data: bool = False) -> Publication:
         folder: the run's output folder.
         data: add the training rows, and the held-out rows if they are in a file of their own.
     Raises:
-        FgkitError: this is no finished run, one of its records has fields of wrong types, or one
-            of its files is a symbolic link.
+        FgkitError: no finished run, a record with fields of wrong types, or a symbolic link.
         BundleError: files differ from those that were scored; the message lists all problems.
         ModelError: the model folder is incomplete.
         CheckFailed: a file holds a secret.

@@ -389,7 +389,7 @@ def test_options_go_before_the_parameter_file(main, parameters, tmp_path):
         (b"seed: 1\nname: [\n", "my.yaml:3: no YAML"),
         (b"name: !!python/object/apply:os.getcwd []", "my.yaml:1: no YAML"),
         (b"name: 2026-06-31", "no YAML"),
-        (b"name: \xff", "no YAML"),
+        (b"name: \xff", "my.yaml:1: is not UTF-8"),
         (b"? [a]\n: 1", "no YAML"),
         (b"name: " + 3000 * b"[", "no YAML"),
     ],
@@ -548,7 +548,7 @@ def test_words_of_a_question_may_stand_behind_options(monkeypatch, capsys):
 
 def test_an_empty_parameter_file_name_is_refused(capsys):
     assert command_line.main(["run", "-f", ""]) == 2
-    assert "Name a parameter file" in capsys.readouterr().err
+    assert "Give the path of a parameter file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

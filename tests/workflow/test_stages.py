@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fgkit import checks, checksums, files, locations, prompts, subprocesses
+from fgkit import atomic_files, checks, checksums, files, locations, prompts, subprocesses
 from fgkit.bundles import create as bundle, prompting
 from fgkit.calls import Call
 from fgkit.cli import chat
@@ -552,8 +551,8 @@ def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
         return "the model", [{"step": 1, "loss": 2.0}]
 
     def save(tuned, base, target, record):
-        shutil.rmtree(target, ignore_errors=True)
-        files.write_json(tiny.copy_of(base, target) / "fgkit.json", record)
+        with atomic_files.replacing(target) as part:
+            files.write_json(tiny.copy_of(base, part) / "fgkit.json", record)
         return target
 
     monkeypatch.setattr(tuning, "train", train)
@@ -567,9 +566,14 @@ def test_a_model_that_this_training_already_made_is_kept(tmp_path, monkeypatch):
     stages.finetune(replace(settings, seed=1), base, rows(5))
     assert trainings == [42, 1, 1]
     weights = tmp_path / "out" / "model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])  # damaged, or somebody's: it is named and stays
+    with pytest.raises(FgkitError, match="model.safetensors: was changed since fgkit wrote it"):
+        stages.finetune(replace(settings, seed=1), base, rows(5))
+    assert weights.read_bytes() == whole[:-100]
+    weights.unlink()
     stages.finetune(replace(settings, seed=1), base, rows(5))
-    assert trainings == [42, 1, 1, 1]
+    assert trainings[:3] == [42, 1, 1] and trainings[-1] == 1 and weights.exists()
 
 
 def test_rows_that_are_too_long_stop_before_training(tmp_path, monkeypatch):
