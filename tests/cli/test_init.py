@@ -43,7 +43,7 @@ def test_files_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     }
     for command in commands:
         arguments = shlex.split(command)
-        assert callable(command_line.build_parser().parse_args(arguments).command)
+        assert callable(command_line.build_parser().parse_args(arguments).execute)
         if arguments[0] != "run":
             assert command_line.main(arguments) == 0
 
