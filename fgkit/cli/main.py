@@ -172,6 +172,11 @@ def _fail(options: argparse.Namespace, message: str) -> None:
 
 
 def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        name = str(error.filename)[:200].encode("utf-8", "backslashreplace").decode()
+        return f"{name}: cannot be used: {error.strerror}. Choose another file or folder."
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:80]!r}: is no text that a file's name can hold. Choose another."
     if isinstance(error, MemoryError):
         return "there is not enough memory. Close other programs, or use a smaller input."
     if isinstance(error, RecursionError):
