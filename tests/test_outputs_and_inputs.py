@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -357,3 +359,45 @@ def test_an_empty_parameter_file_starts_nothing(monkeypatch, capsys, option) -> 
     monkeypatch.setattr(pipeline, "run", lambda _: pytest.fail("the example was started"))
     assert run("run", option, "") == 2
     assert "Give the path of a parameter file" in capsys.readouterr().err
+
+
+# ---- two users
+
+
+@posix
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_two_users_and_one_cache(tmp_path_factory, monkeypatch, mode) -> None:
+    """A second user writes where the cache allows it, is told where not, and replaces nothing of the first's."""
+    import filelock  # noqa: F401  (another user may not be able to read this Python's folders)
+
+    base = Path(tempfile.mkdtemp(dir="/tmp"))
+    base.chmod(0o1777)
+    cache = base / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+    monkeypatch.setenv("FGKIT_CACHE", str(cache))
+    first = files.write_json(base / "first.json", {"user": 1})
+    if mode == 0o1777 and (cache / "written").exists():
+        (cache / "written").chmod(mode)
+    child = os.fork()
+    if not child:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        codes = 0
+        for path in (base / "second.json", first):
+            try:
+                files.write_json(path, {"user": 2})
+            except FgkitError:
+                codes += 1
+            except BaseException:
+                os._exit(9)
+        os._exit(codes)
+    refused = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        assert refused in (1, 2), "the first user's file is refused, and never with another error"
+        assert files.read_json(first) == {"user": 1}
+        assert (base / "second.json").exists() == (refused == 1)
+    finally:
+        shutil.rmtree(base)
